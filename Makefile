@@ -1,0 +1,68 @@
+# Thin fronts; `make` alone lists them. Everything is installed into .venv, nothing outside this folder.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help install study test lab publish lock
+
+STUDY ?= demo
+PYTHON ?= python3
+CORES ?= all
+# Parameters given on the command line win over the study's own: SOURCE, MODEL, ORDER_BY, or any in SET.
+SET ?=
+CONFIG = study=$(STUDY) $(if $(SOURCE),source='$(SOURCE)') $(if $(MODEL),model='$(MODEL)') \
+	$(if $(ORDER_BY),order_by='$(ORDER_BY)') $(SET)
+
+# In the conda environment of environment.yml everything is installed already.
+ifeq ($(CONDA_DEFAULT_ENV),dtreward)
+BIN := $(CONDA_PREFIX)/bin
+INSTALLED :=
+else
+BIN := .venv/bin
+INSTALLED := .venv/installed
+endif
+
+help:
+	@echo "make study                      run the demo study (no GPU, no network after installation)"
+	@echo "make study STUDY=own SOURCE=f   run the study on your own table f (.parquet, .csv, .jsonl)"
+	@echo "make study SET='seed=1 limit=500'   the same with other parameters; only what depends on them runs"
+	@echo "make test                       run the tests, a small demo study among them"
+	@echo "make lab                        open JupyterLab on the notebooks"
+	@echo "make publish                    copy the demo study's notebooks, figures and model to their committed places"
+	@echo "make lock                       resolve requirements.lock anew"
+
+install: $(INSTALLED)
+
+.venv/installed: requirements.lock pyproject.toml
+	@echo "== Installing into .venv (once; about 3 minutes and 2 GB)"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "expected Python 3.11 or newer, got %s: call make PYTHON=/path/to/python3.11" % sys.version)'
+	@$(PYTHON) -m venv .venv
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.lock setuptools
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@.venv/bin/python -m pip check
+	@touch .venv/installed
+
+# One run a study at a time. The lock goes with the process that holds it; Snakemake's own would stay
+# behind when it is killed.
+study: $(INSTALLED)
+	@mkdir -p data/$(STUDY)
+	@echo "== Running the study '$(STUDY)' (parameters: notebooks/studies/$(STUDY).yaml$(if $(strip $(SOURCE)$(MODEL)$(SET)$(ORDER_BY)), and the command line))"
+	@PATH="$(abspath $(BIN)):$$PATH" flock --nonblock --conflict-exit-code 75 data/$(STUDY)/.running \
+		snakemake --cores $(CORES) --nolock --rerun-incomplete --keep-going --quiet rules host progress --config $(CONFIG) \
+		|| { status=$$?; [ $$status -ne 75 ] || echo "The study '$(STUDY)' is already running: wait for it, or end it." >&2; exit $$status; }
+	@echo "== Done. Executed notebooks, tables and models: data/$(STUDY)/ ; figures: figures/$(STUDY)/"
+
+test: $(INSTALLED)
+	@echo "== Running the tests (about 10 minutes on 2 cores; the demo study runs small among them)"
+	@PATH="$(abspath $(BIN)):$$PATH" python -m pytest --durations=5
+	@echo "== Done. What each test states is its name: tests/ ; full-size runs are marked slow: pytest -m slow"
+
+lab: $(INSTALLED)
+	@$(BIN)/jupyter lab --notebook-dir=. notebooks/00_compare_two_responses.ipynb
+
+publish: study
+	@$(BIN)/python notebooks/run.py publish $(STUDY)
+
+lock:
+	@dir=$$(mktemp -d) && $(PYTHON) -m venv $$dir && $$dir/bin/python -m pip install --quiet '.[judges,dev]' \
+	&& { echo "# Every package that \`make\` installs, at one version (Python 3.11). Made by \`make lock\` from pyproject.toml."; \
+	$$dir/bin/python -m pip freeze --exclude dtreward | sed 's/+cpu$$//'; } > requirements.lock && rm -r $$dir

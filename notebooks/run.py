@@ -1,0 +1,156 @@
+"""Run one notebook of a study through papermill, or publish a study that has run.
+
+    python notebooks/run.py run NOTEBOOK EXECUTED PARAMETERS
+    python notebooks/run.py publish STUDY
+
+A run leaves EXECUTED whole or not at all. What a failed run did so far stays beside it as
+`NAME.partial.ipynb`, for reading.
+"""
+
+import argparse
+import contextlib
+import fcntl
+import filecmp
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import nbformat
+import papermill
+from traitlets.config import Config
+
+HERE = Path(__file__).parent
+SHOWN_METADATA = ("parameters", "duration")  # the rest of papermill's are paths and clock times
+
+
+def legal_parameters(notebook):
+    """Name the parameters of a notebook, as its `parameters` cell declares them."""
+    return set(papermill.inspect_notebook(str(notebook)))
+
+
+def study_parameters(study, given, folder=HERE):
+    """Split a study's parameters among its notebooks: {notebook: {name: value}}.
+
+    Shared ones go to each notebook that has them, `given` (the command line) wins. A parameter
+    that none of the study's notebooks has, or a notebook's own that it lacks, is a ValueError.
+    """
+    legal = {name: legal_parameters(folder / f"{name}.ipynb") for name in study["notebooks"]}
+    shared = study.get("parameters", {}) | given
+    _refuse(shared, set().union(*legal.values()), "the study's notebooks")
+    parameters = {}
+    for name, names in legal.items():
+        own = study.get(name) or {}
+        _refuse(own, names, name)
+        chosen = {key: value for key, value in shared.items() if key in names}
+        parameters[name] = chosen | own | {key: given[key] for key in given if key in names}
+    _refuse({key: 0 for key in study if key[:2].isdigit()}, set(legal), "this study", "notebook")
+    return parameters
+
+
+def _refuse(given, legal, owner, kind="parameter"):
+    if unknown := sorted(set(given) - set(legal)):
+        raise ValueError(
+            f"{owner} has no {kind} {', '.join(unknown)}; the legal ones are {', '.join(sorted(legal))}"
+        )
+
+
+def run(notebook, executed, parameters):
+    """Execute a notebook in notebooks/, with checked parameters; whole or absent."""
+    _refuse(parameters, legal_parameters(notebook), notebook.name)
+    executed.parent.mkdir(parents=True, exist_ok=True)
+    executed.unlink(missing_ok=True)
+    partial = executed.with_suffix(".partial.ipynb")
+    with _alone(executed):
+        _execute(notebook, partial, parameters)
+        clean(partial)
+        os.replace(partial, executed)
+
+
+@contextlib.contextmanager
+def _alone(executed):
+    """Hold a lock beside `executed`, so that the leftover of a killed study can't write into a new one."""
+    lock = executed.with_name(f".{executed.stem}.running")
+    with lock.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RuntimeError(f"another run of it holds {lock}: wait for it, or end it") from None
+        yield
+
+
+def _execute(notebook, partial, parameters):
+    papermill.execute_notebook(
+        str(notebook),
+        str(partial),
+        parameters=parameters,
+        cwd=str(HERE),
+        kernel_name="python3",
+        progress_bar=False,
+        # sockets in files: no port races between notebooks that run side by side
+        config=Config(KernelManager={"transport": "ipc"}),
+    )
+
+
+def clean(path):
+    """Drop what differs from run to run and machine to machine from a notebook's metadata."""
+    notebook = nbformat.read(path, as_version=4)
+    papermill_metadata = notebook.metadata.get("papermill", {})
+    notebook.metadata["papermill"] = {
+        key: papermill_metadata[key] for key in SHOWN_METADATA if key in papermill_metadata
+    }
+    for cell in notebook.cells:
+        for key in ("papermill", "execution"):
+            cell.metadata.pop(key, None)
+    nbformat.write(notebook, path)
+
+
+def publish(study, root=HERE.parent):
+    """Copy a study's executed notebooks, figures and model to their committed places."""
+    made = root / "data" / study
+    targets = [(path, HERE / "executed" / study / path.name) for path in executed_notebooks(made)]
+    targets += [(path, root / "data" / "demo" / path.name) for path in (made / "checkpoint").iterdir()]
+    copied = [target for source, target in targets if _copy(source, target)]
+    print(f"{len(copied)} of {len(targets)} files were new or changed")
+    for target in copied:
+        print(" ", target.relative_to(root))
+    print(f"figures stand in figures/{study}/ already; `git add` what you want to keep")
+
+
+def executed_notebooks(folder):
+    """List a study's finished notebooks in order."""
+    return [path for path in sorted(folder.glob("[0-9][0-9]_*.ipynb")) if ".partial" not in path.name]
+
+
+def _copy(source, target):
+    if target.exists() and filecmp.cmp(source, target, shallow=False):
+        return False
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, target)
+    return True
+
+
+def main():
+    """Parse the command line; errors in one line, exit status 1."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    commands = parser.add_subparsers(required=True, dest="command")
+    runner = commands.add_parser("run")
+    runner.add_argument("notebook", type=Path)
+    runner.add_argument("executed", type=Path)
+    runner.add_argument("parameters", type=json.loads, help="a JSON object")
+    commands.add_parser("publish").add_argument("study")
+    arguments = parser.parse_args()
+    if arguments.command == "publish":
+        return publish(arguments.study)
+    partial = arguments.executed.with_suffix(".partial.ipynb")
+    try:
+        run(arguments.notebook, arguments.executed, arguments.parameters)
+    except papermill.PapermillExecutionError as error:
+        sys.exit(f"{error}\n{arguments.notebook.name} failed; read how far it came in {partial}")
+    except Exception as error:
+        sys.exit(f"{arguments.notebook.name}: {type(error).__name__}: {error}")
+
+
+if __name__ == "__main__":
+    main()
