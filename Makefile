@@ -27,7 +27,7 @@ help:
 	@echo "make study SET='seed=1 limit=500'   the same with other parameters; only what depends on them runs"
 	@echo "make test                       run the tests, a small demo study among them"
 	@echo "make lab                        open JupyterLab on the notebooks"
-	@echo "make publish                    copy the demo study's notebooks, figures and model to their committed places"
+	@echo "make publish                    run the demo study, copy its notebooks, figures and model to their committed places"
 	@echo "make lock                       resolve requirements.lock anew"
 
 install: $(INSTALLED)
@@ -44,12 +44,12 @@ install: $(INSTALLED)
 # One run a study at a time. The lock goes with the process that holds it; Snakemake's own would stay
 # behind when it is killed.
 study: $(INSTALLED)
-	@mkdir -p data/$(STUDY)
+	@mkdir -p .snakemake
 	@echo "== Running the study '$(STUDY)' (parameters: notebooks/studies/$(STUDY).yaml$(if $(strip $(SOURCE)$(MODEL)$(SET)$(ORDER_BY)), and the command line))"
-	@PATH="$(abspath $(BIN)):$$PATH" flock --nonblock --conflict-exit-code 75 data/$(STUDY)/.running \
-		snakemake --cores $(CORES) --nolock --rerun-incomplete --keep-going --quiet rules host progress --config $(CONFIG) \
+	@PATH="$(abspath $(BIN)):$$PATH" flock --nonblock --conflict-exit-code 75 .snakemake/$(STUDY).running \
+		snakemake --cores $(CORES) --nolock --rerun-incomplete --keep-going --quiet all --config $(CONFIG) \
 		|| { status=$$?; [ $$status -ne 75 ] || echo "The study '$(STUDY)' is already running: wait for it, or end it." >&2; exit $$status; }
-	@echo "== Done. Executed notebooks, tables and models: data/$(STUDY)/ ; figures: figures/$(STUDY)/"
+	@echo "== Done. Executed notebooks, figures, tables and models are in data/$(STUDY)/"
 
 test: $(INSTALLED)
 	@echo "== Running the tests (about 10 minutes on 2 cores; the demo study runs small among them)"

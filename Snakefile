@@ -16,7 +16,7 @@ from run import study_parameters
 
 if not (STUDY := Path(f"notebooks/studies/{config.get('study', 'demo')}.yaml")).exists():
     known = ", ".join(sorted(path.stem for path in STUDY.parent.glob("*.yaml")))
-    raise WorkflowError(f"there is no study '{STUDY.stem}'; those in {STUDY.parent}/ are {known}")
+    sys.exit(f"there is no study '{STUDY.stem}'; those in {STUDY.parent}/ are {known}")
 study = yaml.safe_load(STUDY.read_text())
 
 
@@ -33,10 +33,10 @@ for name in ("source", "model"):  # on the command line paths start here, in not
 try:
     PARAMETERS = study_parameters(study, given)
 except ValueError as error:
-    raise WorkflowError(str(error))
+    sys.exit(str(error))
 
 shared = study["parameters"] | given
-DATA = os.path.normpath(f"notebooks/{shared.get('data_dir', '../data')}/{shared['study']}")
+DATA = os.path.normpath(os.path.join("notebooks", shared.get("data_dir", "../data"), shared["study"]))
 PACKAGE = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(Path("dtreward").glob("*.py")))).hexdigest()
 SOURCE = [str(path)] if (path := local(shared.get("source"))) and path.is_file() else []
 MODEL = [str(path / "model.safetensors")] if (path := local(shared.get("model"))) else []
@@ -106,7 +106,7 @@ rule fit_preference_tree:
     output:
         executed=f"{DATA}/04_fit_preference_tree.ipynb",
         tree=f"{DATA}/tree.json",
-        checkpoint=[f"{DATA}/checkpoint/decision_tree.json"] if WITH_MODEL else [],
+        checkpoint=[directory(f"{DATA}/checkpoint")] if WITH_MODEL else [],
     params:
         json=parameters("04_fit_preference_tree"),
         package=PACKAGE,
@@ -117,7 +117,7 @@ rule fit_preference_tree:
 rule compare_two_responses:
     input:
         notebook="notebooks/00_compare_two_responses.ipynb",
-        checkpoint=f"{DATA}/checkpoint/decision_tree.json" if WITH_MODEL else [],
+        checkpoint=f"{DATA}/checkpoint" if WITH_MODEL else [],
     output:
         executed=f"{DATA}/00_compare_two_responses.ipynb",
     params:

@@ -1,0 +1,251 @@
+"""A checkpoint folder: what is in it, read with nothing executed, and how the study writes one."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Literal
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import torch
+import yaml
+from huggingface_hub import metadata_load, snapshot_download
+from jaxtyping import Float
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from dtreward import draw
+from dtreward.record import write_json
+from dtreward.tree import PreferenceTree
+
+FAMILIES = {"llama": "Llama", "gemma2": "Gemma2"}
+TREE = "decision_tree.json"
+WEIGHTS = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+MODELING = Path(__file__).with_name("modeling_decision_tree_reward_model.py")
+LEADERBOARD = Path(__file__).parents[1] / "data" / "published" / "leaderboard.csv"
+CARD = Path(__file__).with_name("model_card.md")
+COPIED = ("*token*.json", "tokenizer.model", "*.jinja", "LICENSE*", "NOTICE*")
+FETCHED = ("*.json", "*.safetensors", "*.jinja", "*.md", "*.model", "*.txt", "LICENSE", "NOTICE")
+LICENCE = ("license", "license_name", "license_link")
+# Where some versions of transformers note files of the machine that saved the folder.
+PATHS = ("_name_or_path", "name_or_path", "special_tokens_map_file", "num_labels")
+
+
+def find_folder(name: str | Path, revision: str | None = None) -> tuple[Path, str]:
+    """Find a model's folder, and its commit ("" where it is not from the hub)."""
+    if Path(name).is_dir():
+        if revision is not None:
+            raise ValueError(f"{name} is a folder: it has no revision {revision!r}; leave it out")
+        return Path(name), ""
+    if str(name).count("/") != 1 or str(name)[0] in "./~":
+        raise FileNotFoundError(f"no folder {name}; give a folder, or a hub id: owner/name")
+    files = {"allow_patterns": [*FETCHED, "decision_tree.pkl"], "ignore_patterns": ["*/*"]}
+    found = Path(snapshot_download(str(name), revision=revision, **files))
+    return found, found.name
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """Read config.json, and refuse what would load otherwise than it says."""
+    if (folder / "adapter_config.json").exists():
+        raise ValueError(f"{folder} is an adapter; merge it into its model and save that")
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    if (came := config.get("model_type")) not in FAMILIES:
+        raise ValueError(f"model_type must be one of {', '.join(FAMILIES)}, {folder} has {came!r}")
+    if "quantization_config" in config:
+        raise ValueError(f"{folder} is quantized; load the checkpoint that it was made from")
+    return config
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """List a checkpoint's safetensors files; there is no other kind."""
+    if (folder / WEIGHTS).exists():
+        return [folder / WEIGHTS]
+    if (folder / INDEX).exists():
+        index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+        return [folder / name for name in sorted(set(index["weight_map"].values()))]
+    raise ValueError(
+        f"{folder} has no {WEIGHTS} (nor an index of shards); .bin files are pickles and are not "
+        "read: where you trust them, load them with transformers and save_pretrained() them"
+    )
+
+
+def read_head(files: Sequence[Path], hidden: int) -> tuple[np.ndarray, np.ndarray]:
+    """Read the head's weight (attributes, hidden) and bias (zeros where it has none), in float32."""
+    head = {}
+    for path in files:
+        with safe_open(path, "pt") as file:
+            names = [name for name in list(file.keys()) if name.startswith("score.")]
+            head |= {name: file.get_tensor(name).float().numpy() for name in names}
+    shapes = {name: tensor.shape for name, tensor in head.items()}
+    rows = shapes.get("score.weight", (0,))[0]
+    legal = {"score.weight": (rows, hidden), "score.bias": (rows,)}
+    if not rows or any(legal.get(name) != shape for name, shape in shapes.items()):
+        wanted = f"score.weight (attributes, {hidden}), and perhaps score.bias (attributes,)"
+        raise ValueError(f"expected a head {wanted}; found {shapes or 'no score tensor'}")
+    return head["score.weight"], head.get("score.bias", np.zeros(rows, np.float32))
+
+
+def read_attributes(config: Mapping, rows: int, given: Sequence[str] = ()) -> tuple[str, ...]:
+    """Name the head's rows: as the configuration does, else as given; a single row is "score"."""
+    labels = sorted(config.get("id2label", {}).items(), key=lambda label: int(label[0]))
+    names = tuple(name for _, name in labels if not name.startswith("LABEL_"))
+    if names and given and names != tuple(given):
+        raise ValueError(f"checkpoint names its attributes {names}; leave out {tuple(given)}")
+    names = names or tuple(given) or ("score",) * (rows == 1)
+    if len(names) != rows or len(set(names)) != rows:
+        came = f"head has {rows} rows, their names are {names or 'not in the checkpoint'}"
+        raise ValueError(f"{came}; pass {rows} distinct attributes= to load()")
+    return names
+
+
+def read_tree(folder: Path, attributes: Sequence[str]) -> PreferenceTree | None:
+    """Read the tree: JSON, else a pickle by its raw arrays, else None."""
+    if (folder / TREE).exists():
+        return PreferenceTree.load(folder / TREE)
+    pickled = (folder / TREE).with_suffix(".pkl")
+    return PreferenceTree.from_pickle(pickled, attributes=attributes) if pickled.exists() else None
+
+
+def export_checkpoint(
+    folder: str | Path,
+    *,
+    backbone_folder: str | Path,
+    weight: Float[np.ndarray, "attributes hidden"],
+    bias: Float[np.ndarray, " attributes"],
+    attributes: Sequence[str],
+    tree: PreferenceTree,
+    card: Mapping[str, Any],
+    bos: Literal["one", "none"] = "one",
+) -> Path:
+    """Write a decision-tree checkpoint that `load` reads, and plain transformers too.
+
+    It appears whole, built beside its place; only another such checkpoint is replaced, with all
+    that is in it. The backbone's tensors are kept as they are; shards without a change are linked.
+
+    Args:
+        backbone_folder: any checkpoint of the backbone; a head or `lm_head` of it is left out.
+        weight, bias: the head: rewards are weight @ features + bias.
+        card: `name`, `base_model`; perhaps `datasets`, `description`, `demo` (True: of the demo
+            world), `results` (rows of a table, each a mapping), and `license`, `license_name`,
+            `license_link`: by default those in the front matter of the backbone's README.md.
+        bos: the rule by which the features were made; recorded as `bos_rule`.
+
+    Raises:
+        ValueError: for parts that do not belong together, other keys of `card`, or no licence.
+        FileExistsError: if `folder` holds anything but such a checkpoint.
+    """
+    folder, backbone, attributes = Path(folder), Path(backbone_folder), tuple(attributes)
+    config = read_config(backbone)
+    shape = (len(attributes), config["hidden_size"])
+    if weight.shape != shape or bias.shape != shape[:1] or tree.attributes != attributes:
+        came = f"{weight.shape}, {bias.shape} and a tree over {tree.attributes}"
+        wanted = f"weight {shape}, bias {shape[:1]} and a tree over {attributes}"
+        raise ValueError(f"expected {wanted}; came {came}")
+    if folder.exists() and not (folder / TREE).exists() and any(folder.iterdir()):
+        raise FileExistsError(f"{folder} is no decision-tree checkpoint; choose another folder")
+    card = _complete(card, backbone)
+    name = f"{FAMILIES[config['model_type']]}ForDecisionTreeRewardModel"
+    config |= {"architectures": [name], "bos_rule": bos}
+    config |= {"auto_map": {"AutoModelForSequenceClassification": f"{MODELING.stem}.{name}"}}
+    config |= {"id2label": {str(place): each for place, each in enumerate(attributes)}}
+    config |= {"label2id": {each: place for place, each in enumerate(attributes)}}
+    partial, aside = (folder.with_name(f".{folder.name}.{what}") for what in ("partial", "aside"))
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        head = {"score.weight": torch.tensor(weight), "score.bias": torch.tensor(bias)}
+        _write_weights(partial, backbone, {name: each.float() for name, each in head.items()})
+        for path in {path for pattern in COPIED for path in backbone.glob(pattern)} | {MODELING}:
+            shutil.copyfile(path, partial / path.name)
+        write_json(partial / "config.json", config)
+        for path in partial.glob("*config.json"):
+            settings = json.loads(path.read_text(encoding="utf-8"))
+            write_json(path, {key: value for key, value in settings.items() if key not in PATHS})
+        tree.save(partial / TREE)
+        _write_card(partial, card, tree)
+        shutil.rmtree(aside, ignore_errors=True)
+        if folder.exists():
+            os.rename(folder, aside)
+        os.rename(partial, folder)
+        shutil.rmtree(aside, ignore_errors=True)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return folder
+
+
+def _write_weights(partial: Path, backbone: Path, head: dict[str, torch.Tensor]) -> None:
+    files, where = weight_files(backbone), {}
+    for path in files:
+        target = partial / (path.name if len(files) > 1 else WEIGHTS)
+        with safe_open(path, "pt") as file:
+            stored = list(file.keys())
+            kept = [name for name in stored if not name.startswith(("score.", "lm_head."))]
+            # A backbone saved without its task has no "model." before its tensors' names.
+            names = {f"model.{name.removeprefix('model.')}": name for name in kept}
+            tensors = head if path == files[-1] else {}
+            if not tensors and list(names) == stored:
+                with suppress(OSError):  # another file system: copied below
+                    os.link(path.resolve(), target)
+            if not target.exists():
+                tensors = tensors | {new: file.get_tensor(old) for new, old in names.items()}
+                save_file(tensors, target, {"format": "pt"})
+        where |= dict.fromkeys([*names, *tensors], target.name)
+    if len(files) > 1:
+        write_json(partial / INDEX, {"metadata": {}, "weight_map": where})
+
+
+def _complete(card: Mapping[str, Any], backbone: Path) -> dict[str, Any]:
+    """Check the card, give it the backbone's licence, and name a folder without its path."""
+    legal = {*LICENCE, "name", "base_model", "datasets", "description", "demo", "results"}
+    if (absent := {"name", "base_model"} - set(card)) or set(card) - legal:
+        raise ValueError(f"card lacks {sorted(absent)}, or has other keys than {sorted(legal)}")
+    readme, base = backbone / "README.md", Path(card["base_model"])
+    if "license" not in card:
+        found = (metadata_load(readme) if readme.exists() else {}) or {}
+        card = dict(card) | {key: found[key] for key in LICENCE if key in found}
+    if "license" not in card:
+        raise ValueError(f"neither card nor the front matter of {readme} has a license; give one")
+    return dict(card) | ({"base_model": base.resolve().name} if base.is_dir() else {})
+
+
+def _write_card(folder: Path, card: Mapping[str, Any], tree: PreferenceTree) -> None:
+    figure, ax = plt.subplots(figsize=(6.75, 1.6))
+    draw.draw_architecture(
+        ax, backbone=card["base_model"].split("/")[-1], attributes=tree.attributes
+    )
+    drawn = draw.draw_tree(tree, effective=True, title=card["name"])
+    figures = {"architecture": figure, "tree": drawn.figure}
+    for name, figure in figures.items():
+        draw.save_figure(figure, folder / name)[0].unlink()  # the PDF
+        plt.close(figure)
+    metadata = {key: card[key] for key in (*LICENCE, "base_model", "datasets") if key in card}
+    metadata |= {"library_name": "transformers", "pipeline_tag": "text-classification"}
+    terms = card["license"] if card["license"] != "other" else card.get("license_name", "other")
+    template = CARD.read_text(encoding="utf-8")
+    if not card.get("demo"):
+        template = re.sub(r"> \*\*Demo world.*\n\n", "", template)
+    text = template.format(
+        metadata=yaml.safe_dump(metadata, sort_keys=False, allow_unicode=True),
+        name=card["name"],
+        description=f"{card['description']}\n\n" if card.get("description") else "",
+        base_model=card["base_model"],
+        license=f"[{terms}]({card['license_link']})" if "license_link" in card else terms,
+        attributes=", ".join(tree.attributes),
+        rule="\n".join(f"- {sentence}" for sentence in tree.effective_rule().rule_sentences()),
+        results=_markdown(pd.DataFrame(card.get("results", []))) or "Not given.",
+        leaderboard=_markdown(pd.read_csv(LEADERBOARD, dtype=str)),
+    )
+    (folder / "README.md").write_text(text, encoding="utf-8")
+
+
+def _markdown(frame: pd.DataFrame) -> str:
+    rows = [frame.columns, ["---"] * len(frame.columns), *frame.itertuples(index=False)]
+    return "" if frame.empty else "\n".join(f"| {' | '.join(map(str, row))} |" for row in rows)

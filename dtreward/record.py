@@ -1,0 +1,143 @@
+"""What made a result: hashes, versions, parameters, and files that are whole or absent."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, is_dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("dtreward", "numpy", "pandas", "scikit-learn", "torch", "transformers")
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One sentence of a notebook's last cell, and whether the numbers bear it out.
+
+    Example:
+        >>> print(Claim("The tree beats its floor: 0.90 [0.88, 0.92] against 0.51.", True))
+        held: The tree beats its floor: 0.90 [0.88, 0.92] against 0.51.
+    """
+
+    sentence: str
+    held: bool
+
+    def __str__(self) -> str:
+        return f"{'held' if self.held else 'did not hold'}: {self.sentence}"
+
+
+def write_atomically(path: str | Path, write: Callable[[Path], Any]) -> Path:
+    """Let `write` make a temporary file beside `path`, then rename it: whole or absent.
+
+    The temporary name keeps the suffix, which libraries use to choose a format.
+
+    Example:
+        >>> from tempfile import mkdtemp
+        >>> folder = Path(mkdtemp())
+        >>> write_atomically(folder / "a.txt", lambda path: path.write_text("whole")).read_text()
+        'whole'
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    try:
+        write(temporary)
+        with open(temporary, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def write_json(path: str | Path, value: Any) -> Path:
+    """Write `value` as indented JSON, atomically; dataclasses become objects, numpy scalars numbers.
+
+    Raises:
+        ValueError: if `value` holds nan or infinity, which JSON does not have.
+
+    Example:
+        >>> from tempfile import mkdtemp
+        >>> write_json(Path(mkdtemp()) / "a.json", {"n": 3}).read_text()
+        '{\\n  "n": 3\\n}\\n'
+    """
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False, default=_plain) + "\n"
+    return write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def digest(*parts: str | bytes) -> str:
+    """Hash strings or bytes to 64 hex digits; where one part ends matters.
+
+    Example:
+        >>> digest("ab", "c") == digest("a", "bc")
+        False
+    """
+    state = hashlib.sha256()
+    for part in parts:
+        data = part.encode() if isinstance(part, str) else part
+        state.update(len(data).to_bytes(8, "big") + data)
+    return state.hexdigest()
+
+
+def file_digest(path: str | Path) -> str:
+    """Hash a file's bytes (SHA-256, as `sha256sum` prints it)."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def provenance(parameters: Mapping[str, Any], inputs: Sequence[str | Path] = ()) -> dict[str, Any]:
+    """Gather what made a result: parameters, hashes of its input files, versions, machine type.
+
+    Example:
+        >>> provenance({"seed": 0})["parameters"]
+        {'seed': 0}
+    """
+    installed = {name: version for name in PACKAGES if (version := _version(name))}
+    return {
+        "parameters": dict(parameters),
+        "inputs": {Path(path).name: file_digest(path) for path in inputs},
+        "versions": {"python": platform.python_version()} | installed,
+        "machine": platform.machine(),
+    }
+
+
+def write_result(
+    path: str | Path,
+    *,
+    numbers: Mapping[str, Any],
+    claims: Sequence[Claim] = (),
+    parameters: Mapping[str, Any],
+    inputs: Sequence[str | Path] = (),
+) -> Path:
+    """Record a notebook's numbers and claims with what made them, as JSON.
+
+    Args:
+        numbers: what was measured; intervals may be dataclasses.
+        claims: what the notebook says it found, in its own sentences.
+        parameters: the notebook's parameters.
+        inputs: files that it read; their hashes are recorded.
+    """
+    found = {"numbers": dict(numbers), "claims": list(claims)}
+    return write_json(path, found | {"provenance": provenance(parameters, inputs)})
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    raise TypeError(
+        f"expected plain values, dataclasses or numpy values, got {type(value)}: {value!r}"
+    )

@@ -1,0 +1,197 @@
+"""Intervals and tests that know that pairs of one prompt belong together."""
+
+from collections.abc import Callable, Collection, Hashable
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float, Shaped
+from scipy.stats import binomtest, rankdata
+
+Rows = Shaped[np.ndarray, "rows"] | pd.Series
+Prompts = Collection[Hashable]  # of each row; none missing, at least two different
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate with its interval; printed as 0.912 [0.901, 0.923]."""
+
+    estimate: float
+    low: float
+    high: float
+    as_dict = asdict
+
+    def __str__(self) -> str:
+        return f"{self.estimate:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
+
+@dataclass(frozen=True)
+class PairedTest:
+    """Accuracy of a minus accuracy of b on the same pairs, with a two-sided p-value."""
+
+    difference: Interval
+    p_value: float
+    method: str
+
+
+def bootstrap(
+    values: Float[np.ndarray, "rows moments"],
+    prompts: Prompts,
+    statistic: Callable[[np.ndarray], np.ndarray],
+    *,
+    resamples: int = 2000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> Interval:
+    """Give the percentile bootstrap interval of a statistic of means, drawing whole prompts.
+
+    `statistic` maps the means of columns, (..., moments), to (...). Copies of a row add no
+    certainty. Resamples in which the statistic is nan are left out.
+    Source: Efron and Tibshirani (1993), An Introduction to the Bootstrap, chapter 13.
+
+    >>> print(bootstrap(np.array([[0.0], [1.0]]), ["a", "b"], lambda means: means[..., 0]))
+    0.500 [0.000, 1.000]
+    """
+    draws = statistic(_resampled_means(values, prompts, resamples, seed))
+    low, high = np.nanquantile(draws, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(float(statistic(values.mean(axis=0))), float(low), float(high))
+
+
+def mean_interval(values: Rows, prompts: Prompts, **options) -> Interval:
+    """Average over rows (an accuracy, of 0 and 1); here and below options are `bootstrap`'s."""
+    return bootstrap(_checked(values, "values")[:, None], prompts, lambda m: m[..., 0], **options)
+
+
+def pearson_interval(x: Rows, y: Rows, prompts: Prompts, **options) -> Interval:
+    """Give Pearson's correlation over rows; constant x or y is an error that says which."""
+    x, y = _standardised(x, "x"), _standardised(y, "y")
+    moments = np.stack([x, x * x, y, y * y, x * y], axis=1)
+
+    def correlation(m):
+        spread = np.sqrt(_variance(m) * _variance(m[..., 2:]))
+        return (m[..., 4] - m[..., 0] * m[..., 2]) / spread
+
+    return bootstrap(moments, prompts, correlation, **options)
+
+
+def spearman_interval(x: Rows, y: Rows, prompts: Prompts, **options) -> Interval:
+    """Give Pearson's correlation of ranks, taken once over all rows (not in each resample)."""
+    ranks = rankdata(_checked(x, "x")), rankdata(_checked(y, "y"))
+    return pearson_interval(*ranks, prompts, **options)
+
+
+def r2_interval(truth: Rows, predicted: Rows, prompts: Prompts, **options) -> Interval:
+    """Give the coefficient of determination; negative where the mean of truth predicts better."""
+    t, truth = _standardised(truth, "truth"), np.asarray(truth, float)
+    error = (truth - _checked(predicted, "predicted")) / truth.std()
+    moments = np.stack([t, t**2, error**2], axis=1)
+    return bootstrap(moments, prompts, lambda m: 1 - m[..., 2] / _variance(m), **options)
+
+
+def floor(train_preference: Rows, test_preference: Shaped[np.ndarray, "test"] | pd.Series) -> float:
+    """Give the accuracy on test of the constant answer that is best on train; a tie answers 0."""
+    constant = _checked(train_preference, "preference").mean() > 0.5
+    return float((_checked(test_preference, "preference") == constant).mean())
+
+
+def log_loss_terms(probability: Rows, preference: Rows) -> Float[np.ndarray, "rows"]:
+    """Give each pair's log loss in nats; probability (of response 2) is clipped at 1e-12."""
+    p = np.clip(_checked(probability, "probability"), 1e-12, 1 - 1e-12)
+    return -np.log(np.where(_checked(preference, "preference") == 1, p, 1 - p))
+
+
+def brier_terms(probability: Rows, preference: Rows) -> Float[np.ndarray, "rows"]:
+    """Give each pair's squared error of the probability of response 2, from 0 to 1."""
+    return (_checked(probability, "probability") - _checked(preference, "preference")) ** 2
+
+
+def calibration_table(probability: Rows, preference: Rows, bins: int = 10) -> pd.DataFrame:
+    """Set the mean probability of response 2 beside the share that prefers it, bin by bin.
+
+    Bins are of equal width, [low, high), the last with 1.0; empty ones are left out. The 95 %
+    Wilson interval of the share, share_low to share_high, takes pairs as independent.
+    """
+    p, won = _checked(probability, "probability"), _checked(preference, "preference")
+    edges = np.arange(bins + 1) / bins
+    bin_of = np.searchsorted(edges[1:-1], p, side="right")
+    rows = []
+    for at in np.unique(bin_of):
+        here = bin_of == at
+        n, share = int(here.sum()), won[here].mean()
+        row = {"low": edges[at], "high": edges[at + 1], "n": n, "probability": p[here].mean()}
+        wilson = binomtest(round(n * share), n).proportion_ci(method="wilson")
+        rows.append(row | {"share": share, "share_low": wilson.low, "share_high": wilson.high})
+    return pd.DataFrame(rows)
+
+
+def expected_calibration_error(probability: Rows, preference: Rows, bins: int = 10) -> float:
+    """Average |probability - share| over `calibration_table`, by n (Guo et al. 2017, eq. 3)."""
+    table = calibration_table(probability, preference, bins)
+    return float(np.average((table["probability"] - table["share"]).abs(), weights=table["n"]))
+
+
+def paired_test(
+    correct_a: Rows, correct_b: Rows, prompts: Prompts, *, resamples: int = 2000, seed: int = 0
+) -> PairedTest:
+    """Test whether a and b are equally accurate; the difference is a minus b.
+
+    Exact McNemar where each prompt has one pair and entries are 0 or 1. Else the bootstrap by
+    prompt: twice the smaller share of resamples at or beyond 0, the data counted as one of them.
+
+    >>> paired_test(np.array([1, 1, 1, 0]), np.array([0, 1, 0, 0]), list("pqrs")).p_value
+    0.5
+    """
+    gain = _checked(correct_a, "correct_a") - _checked(correct_b, "correct_b")
+    difference = mean_interval(gain, prompts, resamples=resamples, seed=seed)
+    if pd.Series(prompts).is_unique and np.isin([correct_a, correct_b], [0, 1]).all():
+        discordant = max(1, int((gain != 0).sum()))  # none gives p = 1
+        p = float(binomtest(int((gain > 0).sum()), discordant).pvalue)
+        return PairedTest(difference, p, "exact McNemar")
+    draws = _resampled_means(gain[:, None], prompts, resamples, seed)
+    p = 2 * (1 + min((draws <= 0).sum(), (draws >= 0).sum())) / (1 + resamples)
+    return PairedTest(difference, min(1.0, float(p)), "paired bootstrap by prompt")
+
+
+def holm(p_values: Collection[float]) -> Float[np.ndarray, "tests"]:
+    """Adjust p-values for their number (Holm 1979), in the order given."""
+    p = _checked(p_values, "probability")
+    order = np.argsort(p)
+    p[order] = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)).clip(max=1)
+    return p
+
+
+def _resampled_means(values, prompts, resamples, seed):
+    codes, names = pd.factorize(pd.Series(prompts))
+    if len(codes) != len(values) or (codes < 0).any() or len(names) < 2:
+        came = f"{len(codes)}, {(codes < 0).sum()} missing, {len(names)} different"
+        raise ValueError(f"expected a prompt for each of {len(values)} rows, 2 or more; got {came}")
+    columns = np.column_stack([_checked(values, "values"), np.ones(len(values))])
+    sums = np.stack([np.bincount(codes, column) for column in columns.T], axis=1)
+    n, generator = len(names), np.random.default_rng(seed)
+    drawn = (generator.integers(n, size=n) for _ in range(resamples))
+    totals = np.stack([np.bincount(draw, minlength=n) @ sums for draw in drawn])
+    return totals[:, :-1] / totals[:, -1:]
+
+
+def _checked(values, name):
+    array = np.array(values, float)
+    legal, words = np.isfinite(array), "finite numbers; drop the other rows"
+    if name == "probability":
+        legal, words = (array >= 0) & (array <= 1), "numbers from 0 to 1"
+    if name == "preference":
+        legal, words = np.isin(array, [0, 1]), "0 or 1; drop ties"
+    if not (legal.size and legal.all()):
+        raise ValueError(f"{name}: got {array[~legal]}, expected {words}")
+    return array
+
+
+def _standardised(values, name):
+    array = _checked(values, name)
+    if not np.ptp(array):
+        raise ValueError(f"{name} is constant ({array[0]}), nothing correlates with it; drop it")
+    return (array - array.mean()) / array.std()
+
+
+def _variance(means):
+    variance = means[..., 1] - means[..., 0] ** 2
+    return np.where(variance > 1e-12, variance, np.nan)  # less is rounding: inputs have variance 1
