@@ -1,0 +1,309 @@
+"""Laws of turns and token ids: one BOS or none, and a response that is never cut."""
+
+import dataclasses
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tokenizers import Regex, Tokenizer, decoders, pre_tokenizers
+from tokenizers.models import BPE
+from tokenizers.processors import TemplateProcessing
+from transformers import PreTrainedTokenizerFast
+
+from dtreward.conversation import ChatTokenizer, messages
+
+LLAMA = (
+    "{% for message in messages %}{{ '<|start_header_id|>' + message['role'] + '<|end_header_id|>"
+    "\n\n' + message['content'] | trim + '<|eot_id|>' }}{% endfor %}"
+)
+GEMMA = (
+    "{{ bos_token }}{% for message in messages %}"
+    "{% if (message['role'] == 'user') != (loop.index0 % 2 == 0) %}"
+    "{{ raise_exception('Conversation roles must alternate') }}{% endif %}"
+    "{% set role = 'model' if message['role'] == 'assistant' else message['role'] %}"
+    "{{ '<start_of_turn>' + role + '\n' + message['content'] | trim + '<end_of_turn>\n' }}"
+    "{% endfor %}"
+)
+LLAMA_CONTROL = ["<|begin_of_text|>", "<|eot_id|>", "<|start_header_id|>", "<|end_header_id|>"]
+GEMMA_CONTROL = ["<bos>", "<eos>", "<start_of_turn>", "<end_of_turn>"]
+WORDS = ["user", "assistant", "model", "two", "and", "is", "four", "system"]
+
+
+def build(template, control, bos):
+    """Every byte is a token, so nothing is unknown; a few words have tokens of their own."""
+    vocabulary = {token: i for i, token in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
+    merges = []
+    for word in WORDS:
+        for end in range(2, len(word) + 1):
+            if word[:end] not in vocabulary:
+                vocabulary[word[:end]] = len(vocabulary)
+                merges.append((word[: end - 1], word[end - 1]))
+    tokenizer = Tokenizer(BPE(vocabulary, merges))
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(r"\w+|\n+|."), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.add_special_tokens(control)
+    if bos:
+        # As Llama 3: a plain call adds BOS by itself, which `token_ids` must not double.
+        tokenizer.post_processor = TemplateProcessing(
+            single=f"{bos} $A", special_tokens=[(bos, tokenizer.token_to_id(bos))]
+        )
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token=bos)
+    fast.chat_template = template
+    return fast
+
+
+@pytest.fixture(scope="module")
+def llama():
+    return build(LLAMA, LLAMA_CONTROL, "<|begin_of_text|>")
+
+
+@pytest.fixture(scope="module")
+def gemma():
+    return build(GEMMA, GEMMA_CONTROL, "<bos>")
+
+
+LLAMA_IDS = (
+    *(284, 286, 258, 287, 198, 198, 272, 220, 274, 220, 272, 285),
+    *(286, 266, 287, 198, 198, 275, 220, 278, 285),
+)
+GEMMA_IDS = (
+    *(284, 286, 258, 198, 272, 220, 274, 220, 272, 287, 198),
+    *(286, 270, 198, 275, 220, 278, 287, 198),
+)
+
+
+def spelled(tokenizer, ids):
+    """Tokens as text, with a newline written as Ċ and a space as Ġ (byte-level BPE)."""
+    return tokenizer.convert_ids_to_tokens(list(ids))
+
+
+def test_llama_3_conversation_has_its_golden_ids(llama):
+    tokenized = ChatTokenizer(llama).token_ids("two and two\n", "is four")
+    assert spelled(llama, tokenized.ids) == [
+        *("<|begin_of_text|>", "<|start_header_id|>", "user", "<|end_header_id|>", "Ċ", "Ċ"),
+        *("two", "Ġ", "and", "Ġ", "two", "<|eot_id|>"),
+        *("<|start_header_id|>", "assistant", "<|end_header_id|>", "Ċ", "Ċ"),
+        *("is", "Ġ", "four", "<|eot_id|>"),
+    ]
+    assert tokenized.ids == LLAMA_IDS
+    assert tokenized.cut == 0
+
+
+def test_gemma_2_conversation_has_its_golden_ids(gemma):
+    tokenized = ChatTokenizer(gemma).token_ids("two and two", "is four\n\n")
+    assert spelled(gemma, tokenized.ids) == [
+        *("<bos>", "<start_of_turn>", "user", "Ċ"),
+        *("two", "Ġ", "and", "Ġ", "two", "<end_of_turn>", "Ċ"),
+        *("<start_of_turn>", "model", "Ċ", "is", "Ġ", "four", "<end_of_turn>", "Ċ"),
+    ]
+    assert tokenized.ids == GEMMA_IDS
+    assert tokenized.cut == 0
+
+
+@pytest.mark.parametrize("family", ["llama", "gemma"])
+def test_none_differs_from_one_by_the_leading_bos_alone(family, request):
+    tokenizer = request.getfixturevalue(family)
+    one = ChatTokenizer(tokenizer, bos="one").token_ids("two", "four").ids
+    none = ChatTokenizer(tokenizer, bos="none").token_ids("two", "four").ids
+    assert one == (tokenizer.bos_token_id, *none)
+    assert tokenizer.bos_token_id not in none
+
+
+def test_a_template_that_writes_bos_twice_still_gives_one(gemma):
+    doubled = build("{{ bos_token }}" + GEMMA, GEMMA_CONTROL, "<bos>")
+    expected = ChatTokenizer(gemma).token_ids("two", "four")
+    assert ChatTokenizer(doubled).token_ids("two", "four") == expected
+
+
+def test_only_trailing_newlines_are_dropped(llama):
+    plain = build(LLAMA.replace(" | trim", ""), LLAMA_CONTROL, "<|begin_of_text|>")
+    assert messages(" two \n\n", "\n four\t\n") == [
+        {"role": "user", "content": " two "},
+        {"role": "assistant", "content": "\n four\t"},
+    ]
+    tokens = spelled(plain, ChatTokenizer(plain).token_ids("two", "\n four\t\n").ids)
+    assert tokens[-5:] == ["Ċ", "Ġ", "four", "ĉ", "<|eot_id|>"]
+
+
+def test_turns_of_helpsteer2_become_messages():
+    prompt = "a\n\n<extra_id_1>Assistant\nb\nb\n<extra_id_1>User\n c\n"
+    assert messages(prompt, "d") == [
+        {"role": "user", "content": "a"},
+        {"role": "assistant", "content": "b\nb"},
+        {"role": "user", "content": " c"},
+        {"role": "assistant", "content": "d"},
+    ]
+
+
+text = st.text(st.characters(codec="utf-8"), min_size=1).filter(
+    lambda part: part.strip() and "<extra_id_1>" not in part
+)
+
+
+@given(st.lists(st.tuples(text, text), max_size=4), text, text)
+def test_every_conversation_survives_the_helpsteer2_form(earlier, last, response):
+    contents = [part for turn in earlier for part in turn] + [last]
+    prompt = contents[0]
+    for place, content in enumerate(contents[1:]):
+        prompt += f"\n<extra_id_1>{('Assistant', 'User')[place % 2]}\n{content}"
+    found = messages(prompt, response)
+    assert [turn["content"] for turn in found] == [c.rstrip("\n") for c in [*contents, response]]
+    assert [turn["role"] for turn in found] == ["user", "assistant"] * (len(contents) // 2 + 1)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "response", "said"),
+    [
+        ("two", "", "turn 2 must be Assistant with text"),
+        ("two", " \n", "turn 2 must be Assistant with text"),
+        ("two", 4, "turn 2 must be Assistant with text"),
+        ("two", float("nan"), "came 'Assistant' with nan"),
+        ("", "four", "turn 1 must be User with text"),
+        (None, "four", "turn 1 must be User with text"),
+        ("a\n<extra_id_1>System\nb", "c", "turn 2 must be Assistant with text, came 'System'"),
+        ("a\n<extra_id_1>User\nb", "c", "turn 2 must be Assistant with text, came 'User'"),
+        ("a\n<extra_id_1>Assistant\nb", "c", "turn 3 must be User with text, came 'Assistant'"),
+        ("a\n<extra_id_1>Assistant\n\n<extra_id_1>User\nb", "c", "came 'Assistant' with '"),
+        ("<extra_id_1>User\na", "c", "turn 1 must be User with text, came 'User' with ''"),
+        ("a <extra_id_1>", "c", "came ''"),
+        ("a", "\ud800", "surrogates not allowed"),
+    ],
+)
+def test_what_cannot_be_read_is_named(prompt, response, said):
+    with pytest.raises(ValueError, match=said):
+        messages(prompt, response)
+
+
+def test_a_conversation_needs_a_response(llama):
+    assert len(messages("two")) == 1
+    with pytest.raises(ValueError, match="turn 2 must be Assistant"):
+        ChatTokenizer(llama).token_ids("two", None)
+
+
+def test_too_long_is_an_error_unless_a_cut_is_chosen(llama):
+    whole = ChatTokenizer(llama).token_ids("two and two", "is four").ids
+    assert ChatTokenizer(llama, max_length=len(whole)).token_ids("two and two", "is four").cut == 0
+    with pytest.raises(ValueError, match=r"2 tokens longer than max_length=19; raise it or set"):
+        ChatTokenizer(llama, max_length=len(whole) - 2).token_ids("two and two", "is four")
+
+
+@pytest.mark.parametrize("bos", ["one", "none"])
+@pytest.mark.parametrize("family", ["llama", "gemma"])
+def test_a_cut_takes_the_start_of_the_prompt_and_nothing_else(family, bos, request):
+    tokenizer = request.getfixturevalue(family)
+    whole = ChatTokenizer(tokenizer, bos=bos).token_ids("two and two", "is four").ids
+    prompt_start = spelled(tokenizer, whole).index("two")
+    for cut in range(1, 6):
+        short = ChatTokenizer(
+            tokenizer, bos=bos, max_length=len(whole) - cut, too_long="cut_prompt_start"
+        ).token_ids("two and two", "is four")
+        assert short.ids == whole[:prompt_start] + whole[prompt_start + cut :]
+        assert short.cut == cut
+    with pytest.raises(ValueError, match="its prompt has 5; the response is never cut"):
+        ChatTokenizer(
+            tokenizer, bos=bos, max_length=len(whole) - 6, too_long="cut_prompt_start"
+        ).token_ids("two and two", "is four")
+
+
+@pytest.mark.parametrize("family", ["llama", "gemma"])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(parts=st.lists(text, min_size=2, max_size=4), excess=st.integers(1, 40))
+def test_no_cut_reaches_the_response_or_the_header(family, parts, excess, request):
+    if len(parts) == 3:
+        parts = parts[:2]
+    tokenizer = request.getfixturevalue(family)
+    *turns, response = parts
+    prompt = turns[0]
+    for place, content in enumerate(turns[1:]):
+        prompt += f"\n<extra_id_1>{('Assistant', 'User')[place % 2]}\n{content}"
+    whole = ChatTokenizer(tokenizer).token_ids(prompt, response).ids
+    chat = ChatTokenizer(tokenizer, max_length=len(whole) - excess, too_long="cut_prompt_start")
+    # What stays is what an empty prompt would leave: header, end of turn, response.
+    header = 6 if family == "llama" else 4
+    tail = len(ChatTokenizer(tokenizer).token_ids("a", response).ids) - header - 1
+    if len(whole) - header - tail < excess:
+        with pytest.raises(ValueError, match="the response is never cut"):
+            chat.token_ids(prompt, response)
+        return
+    short = chat.token_ids(prompt, response)
+    assert (short.cut, len(short.ids)) == (excess, len(whole) - excess)
+    assert short.ids == whole[:header] + whole[header + excess :]
+    assert short.ids[-tail:] == whole[-tail:]
+
+
+@pytest.mark.parametrize("response", ["user", "assistant", "eot_id", "two", "\ue000 two \ue000"])
+def test_a_response_found_elsewhere_in_the_text_is_not_mistaken(llama, response):
+    whole = ChatTokenizer(llama).token_ids("two and two", response).ids
+    chat = ChatTokenizer(llama, max_length=len(whole) - 5, too_long="cut_prompt_start")
+    assert chat.token_ids("two and two", response).ids == whole[:6] + whole[11:]
+
+
+def test_a_template_that_hides_the_prompt_cannot_be_cut():
+    template = "{% for m in messages %}{{ '%05d' % (m['content'] | length) }}{{ m['content'] }}{% endfor %}"
+    chat = ChatTokenizer(
+        build(template, LLAMA_CONTROL, None), bos="none", max_length=5, too_long="cut_prompt_start"
+    )
+    with pytest.raises(ValueError, match="hides where the prompt is"):
+        chat.token_ids("two and two", "four")
+
+
+def test_identity_changes_with_all_that_changes_token_ids(llama, gemma):
+    chat = ChatTokenizer(llama)
+    changed = [
+        ChatTokenizer(gemma),
+        ChatTokenizer(build(GEMMA, LLAMA_CONTROL, "<|begin_of_text|>")),
+        ChatTokenizer(build(LLAMA, [*LLAMA_CONTROL, "<more>"], "<|begin_of_text|>")),
+        ChatTokenizer(build(LLAMA, LLAMA_CONTROL, "<|eot_id|>")),
+        dataclasses.replace(chat, bos="none"),
+        dataclasses.replace(chat, max_length=5),
+        dataclasses.replace(chat, too_long="cut_prompt_start"),
+    ]
+    identities = [tuple(one.identity.items()) for one in [chat, *changed]]
+    assert len(set(identities)) == len(identities)
+    assert set(chat.identity) == {"tokenizer", "chat_template", "bos", "max_length", "too_long"}
+
+
+def test_identity_survives_use_and_rebuilding(llama, tmp_path):
+    before = ChatTokenizer(llama).identity
+    llama.backend_tokenizer.enable_padding(length=9)
+    llama.backend_tokenizer.enable_truncation(3)
+    assert ChatTokenizer(llama).identity == before
+    rebuilt = build(LLAMA, LLAMA_CONTROL, "<|begin_of_text|>")
+    assert ChatTokenizer(rebuilt).identity == before
+    rebuilt.save_pretrained(tmp_path)
+    loaded = PreTrainedTokenizerFast.from_pretrained(tmp_path)
+    assert ChatTokenizer(loaded).identity == before
+
+
+def test_truncation_left_on_in_a_tokenizer_file_cuts_nothing(llama):
+    expected = ChatTokenizer(llama).token_ids("two and two", "is four")
+    short = build(LLAMA, LLAMA_CONTROL, "<|begin_of_text|>")
+    short.backend_tokenizer.enable_truncation(3)
+    assert ChatTokenizer(short).token_ids("two and two", "is four") == expected
+
+
+def test_illegal_options_are_named(llama):
+    for options, said in [
+        ({"bos": "two"}, "bos must be one of"),
+        ({"too_long": "cut"}, "too_long must be one of"),
+    ]:
+        with pytest.raises(ValueError, match=said):
+            ChatTokenizer(llama, **options)
+    no_bos = build(LLAMA, LLAMA_CONTROL, None)
+    with pytest.raises(ValueError, match="tokenizer has no BOS token"):
+        ChatTokenizer(no_bos)
+    assert ChatTokenizer(no_bos, bos="none").token_ids("two", "four").cut == 0
+    with pytest.raises(ValueError, match="no chat template"):
+        ChatTokenizer(build(None, LLAMA_CONTROL, "<|begin_of_text|>"))
+
+
+def test_a_template_with_a_date_gives_the_same_ids_every_day():
+    dated = "{{ date_string if date_string is defined else strftime_now('%d %b %Y %f') }}" + LLAMA
+    tokenizer = build(dated, LLAMA_CONTROL, "<|begin_of_text|>")
+    ids = ChatTokenizer(tokenizer).token_ids("two", "four").ids
+    assert "26 Jul 2024" in tokenizer.decode(ids)

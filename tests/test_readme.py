@@ -1,0 +1,76 @@
+"""What the README says is what happens: its commands exist, its printed results come out."""
+
+import contextlib
+import io
+import re
+import subprocess
+
+import nbformat
+import pytest
+
+
+@pytest.fixture(scope="module")
+def readme(root):
+    return (root / "README.md").read_text()
+
+
+def test_the_quickstart_prints_what_the_readme_shows(root, readme, monkeypatch):
+    code, shown = re.search(r"```python\n(.*?)```\n\n```text\n(.*?)```", readme, re.DOTALL).groups()
+    monkeypatch.chdir(root)
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        exec(compile(code, "README.md", "exec"), {})  # noqa: S102 (our own README)
+    same = [re.sub(r"-?\d+\.\d+", _rounded, text) for text in (printed.getvalue(), shown)]
+    assert same[0].split() == same[1].split()
+
+
+def _rounded(number):
+    """One digit less than printed, so that another machine's last digit may differ."""
+    return f"{float(number[0]):.1f}".replace("-0.0", "0.0")
+
+
+def test_every_link_and_picture_of_the_readmes_exists(root):
+    for page in [
+        root / "README.md",
+        *root.glob("*/README.md"),
+        root / "data" / "demo" / "README.md",
+    ]:
+        for target in re.findall(r"\]\((?!https?://|#)([^)#]+)\)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page}: {target}"
+
+
+def test_every_make_target_of_the_readmes_exists(root):
+    known = set(re.findall(r"(?m)^([a-z]+):", (root / "Makefile").read_text()))
+    for page in [root / "README.md", *root.glob("*/README.md")]:
+        used = set(re.findall(r"(?m)(?:`|^|&& )make ([a-z]+)\b", page.read_text()))
+        assert used <= known, page
+
+
+def test_claims_that_did_not_hold_are_told_as_the_notebooks_recorded_them(root, readme):
+    executed = sorted((root / "notebooks" / "executed" / "demo").glob("*.ipynb"))
+    printed = "\n".join(
+        "".join(output.text)
+        for path in executed
+        for cell in nbformat.read(path, as_version=4).cells
+        for output in cell.get("outputs", [])
+        if output.output_type == "stream"
+    )
+    failed = set(re.findall(r"(?m)^did not hold: (.*)$", printed))
+    told = readme.split("## What did not hold")[1].split("\n## ")[0]
+    assert set(re.findall(r"(?m)^- (.*)$", told)) == failed
+
+
+def test_executed_copies_are_of_the_notebooks_as_they_are(root):
+    """Nobody edits an executed copy, and a changed notebook is published again."""
+    for path in sorted((root / "notebooks").glob("[0-9][0-9]_*.ipynb")):
+        copy = nbformat.read(root / "notebooks" / "executed" / "demo" / path.name, as_version=4)
+        ran = [
+            cell.source
+            for cell in copy.cells
+            if "injected-parameters" not in cell.metadata.get("tags", [])
+        ]
+        assert ran == [cell.source for cell in nbformat.read(path, as_version=4).cells], path.name
+
+
+def test_make_says_what_it_can_do(root):
+    done = subprocess.run(["make"], check=False, cwd=root, capture_output=True, text=True)
+    assert done.returncode == 0 and "make study" in done.stdout and "make test" in done.stdout
