@@ -16,6 +16,7 @@ import os
 import shutil
 import sys
 from pathlib import Path
+from time import perf_counter
 
 import nbformat
 import papermill
@@ -107,15 +108,15 @@ def clean(path):
 
 
 def publish(study, root=HERE.parent):
-    """Copy a study's executed notebooks, figures and model to their committed places."""
+    """Copy a study's executed notebooks and figures, and the demo's model, to their committed places."""
     made = root / "data" / study
-    targets = [(path, HERE / "executed" / study / path.name) for path in executed_notebooks(made)]
-    targets += [(path, root / "data" / "demo" / path.name) for path in (made / "checkpoint").iterdir()]
-    copied = [target for source, target in targets if _copy(source, target)]
-    print(f"{len(copied)} of {len(targets)} files were new or changed")
-    for target in copied:
-        print(" ", target.relative_to(root))
-    print(f"figures stand in figures/{study}/ already; `git add` what you want to keep")
+    copies = {path: HERE / "executed" / study / path.name for path in executed_notebooks(made)}
+    copies |= {path: root / "figures" / study / path.name for path in (made / "figures").iterdir()}
+    if study == "demo":
+        copies |= {path: made / path.name for path in (made / "checkpoint").glob("[!.]*")}
+    changed = [target for source, target in copies.items() if _copy(source, target)]
+    print(f"{len(changed)} of {len(copies)} files were new or changed")
+    print(*(f"  {target.relative_to(root)}" for target in changed), sep="\n")
 
 
 def executed_notebooks(folder):
@@ -144,11 +145,14 @@ def main():
     if arguments.command == "publish":
         return publish(arguments.study)
     partial = arguments.executed.with_suffix(".partial.ipynb")
+    started, name = perf_counter(), arguments.notebook.stem
+    print(f"   {name} runs", flush=True)
     try:
         run(arguments.notebook, arguments.executed, arguments.parameters)
+        print(f"   {name} is done after {perf_counter() - started:.0f} s", flush=True)
     except papermill.PapermillExecutionError as error:
         sys.exit(f"{error}\n{arguments.notebook.name} failed; read how far it came in {partial}")
-    except Exception as error:
+    except (OSError, RuntimeError, ValueError) as error:
         sys.exit(f"{arguments.notebook.name}: {type(error).__name__}: {error}")
 
 
