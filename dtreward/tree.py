@@ -91,7 +91,7 @@ class PreferenceTree:
         min_leaf: int = 1,  # fewest pairs in a leaf
         criterion: Literal["log_loss", "gini"] = "log_loss",
         pruning: float = 0.0,  # cost-complexity pruning, scikit-learn's ccp_alpha
-        orders: Literal["as_given", "both"] = "as_given",  # both: each pair once more, swapped
+        orders: str = "as_given",  # or "both": each pair once more, swapped
         seed: int = 0,
     ) -> PreferenceTree:
         """Fit a tree to preferences, 0 (response 1) or 1 (response 2), with scikit-learn.
