@@ -56,6 +56,10 @@ def read_config(folder: Path) -> dict[str, Any]:
     """Read config.json, and refuse what would load otherwise than it says."""
     if (folder / "adapter_config.json").exists():
         raise ValueError(f"{folder} is an adapter; merge it into its model and save that")
+    if not (folder / "config.json").exists():
+        raise ValueError(
+            f"{folder} has no config.json: expected a checkpoint as transformers saves it"
+        )
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     if (came := config.get("model_type")) not in FAMILIES:
         raise ValueError(f"model_type must be one of {', '.join(FAMILIES)}, {folder} has {came!r}")
@@ -77,8 +81,8 @@ def weight_files(folder: Path) -> list[Path]:
     )
 
 
-def read_head(files: Sequence[Path], hidden: int) -> tuple[np.ndarray, np.ndarray]:
-    """Read the head's weight (attributes, hidden) and bias (zeros where it has none), in float32."""
+def read_head(files: Sequence[Path], hidden: int) -> tuple[np.ndarray, np.ndarray | None]:
+    """Read the head's weight (attributes, hidden) and bias (None where it has none), in float32."""
     head = {}
     for path in files:
         with safe_open(path, "pt") as file:
@@ -90,7 +94,7 @@ def read_head(files: Sequence[Path], hidden: int) -> tuple[np.ndarray, np.ndarra
     if not rows or any(legal.get(name) != shape for name, shape in shapes.items()):
         wanted = f"score.weight (attributes, {hidden}), and perhaps score.bias (attributes,)"
         raise ValueError(f"expected a head {wanted}; found {shapes or 'no score tensor'}")
-    return head["score.weight"], head.get("score.bias", np.zeros(rows, np.float32))
+    return head["score.weight"], head.get("score.bias")
 
 
 def read_attributes(config: Mapping, rows: int, given: Sequence[str] = ()) -> tuple[str, ...]:
@@ -197,6 +201,7 @@ def _write_weights(partial: Path, backbone: Path, head: dict[str, torch.Tensor])
             if not target.exists():
                 tensors = tensors | {new: file.get_tensor(old) for new, old in names.items()}
                 save_file(tensors, target, {"format": "pt"})
+                target.chmod(0o644)  # safetensors writes for the owner alone
         where |= dict.fromkeys([*names, *tensors], target.name)
     if len(files) > 1:
         write_json(partial / INDEX, {"metadata": {}, "weight_map": where})

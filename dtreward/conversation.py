@@ -71,6 +71,8 @@ class ChatTokenizer:
         for name, legal in OPTIONS.items():
             if getattr(self, name) not in legal:
                 raise ValueError(f"{name} must be one of {legal}, came {getattr(self, name)!r}")
+        if self.max_length < 1:
+            raise ValueError(f"max_length must be 1 token or more, came {self.max_length}")
         if not self.tokenizer.chat_template:
             raise ValueError("tokenizer has no chat template; set tokenizer.chat_template")
         if self.bos == "one" and self.tokenizer.bos_token_id is None:

@@ -87,14 +87,16 @@ def draw_tree(
         style |= {"linestyle": (0, (3, 2)), "ink": "0.25"} if dashed[node] else {}
         extent, fill = (widths[node], LINE * len(text) + 2 * PAD), FILL(tree.value[node, 1])
         _box(ax, (x[node], top[node]), extent, text, facecolor=fill, **style)
-    left, low, steps = width / 2 + 0.18, 1.5 * LINE, np.arange(11) / 10  # the colour bar: 1.1 in
+    notes = ["dashed: same preference on both sides"] if dashed.any() else []
+    notes += ["share of pairs; % for response 1 / 2"]
+    for row, note in enumerate(notes):
+        write(width / 2, (row + 0.35) * LINE, note, ha="center")
+    low, left, steps = (len(notes) + 0.5) * LINE, width / 2 + 0.18, np.arange(11) / 10
     write(left, low + 0.01, "probability of response 2:  0 ", ha="right")
-    write(left + 1.1, low + 0.01, " 1")
+    write(left + 1.1, low + 0.01, " 1")  # the colour bar is 1.1 in wide
     bar = {"height": 0.11, "align": "edge", "clip_on": False}
     ax.barh(low, 0.1, left=left + steps, color=FILL(steps), **bar)
     ax.barh(low, 1.1, left=left, fill=False, edgecolor="0.6", lw=0.5, **bar)
-    note = "; dashed: same preference on both sides" if dashed.any() else ""
-    write(width / 2, 0.35 * LINE, f"share of pairs; % for response 1 / 2{note}", ha="center")
     write(width / 2, height - LINE, title, ha="center", weight="bold")
     return ax
 
@@ -180,7 +182,8 @@ def _plan(tree):
         row[[tree.left[node], tree.right[node]]] = row[node] + 1
     widths = np.where(tree.feature >= 0, wide, leaf)
     left, right = (x - widths / 2).min(), (x + widths / 2).max()
-    width, height = max(3.3, right - left + 2 * GAP), (row.max() + 1) * (SPLIT + DROP) + 1.6 * LINE
+    foot = (2.6 if tree.idle_splits().any() else 1.6) * LINE  # room for the notes
+    width, height = max(3.3, right - left + 2 * GAP), (row.max() + 1) * (SPLIT + DROP) + foot
     top = height - GAP - row * (SPLIT + DROP)
     return lines, x + (width - left - right) / 2, top, widths, (width, height)
 

@@ -159,6 +159,10 @@ class RewardModel:
             trees = 'PreferenceTree.load(path) or PreferenceTree.published("Human")'
             came = f"model has {len(self.attributes)} attributes and no tree to decide by"
             raise ValueError(f"{came}; pass tree= to load(), such as {trees}")
+        if isinstance(prompts, str) or len({*map(len, (prompts, responses1, responses2))}) != 1:
+            raise ValueError(
+                "expected three lists of texts, of one length; for one pair: compare()"
+            )
         triples = zip(prompts, responses1, responses2, strict=True)
         conversations = [(prompt, each) for prompt, *both in triples for each in both]
         pairs = self.rewards(conversations).reshape(-1, 2, len(self.attributes))
@@ -200,7 +204,10 @@ def load(
     config, files = checkpoint.read_config(folder), checkpoint.weight_files(folder)
     weight, bias = checkpoint.read_head(files, config["hidden_size"])
     attributes = checkpoint.read_attributes(config, len(weight), attributes or ())
-    tree = tree or checkpoint.read_tree(folder, attributes)
+    if tree is None and (tree := checkpoint.read_tree(folder, attributes)) and bias is None:
+        advice = "fetch it again; if it never had one, pass its tree as tree="
+        raise ValueError(f"{folder} has a tree, but its head lacks score.bias: {advice}")
+    bias = np.zeros(len(weight), np.float32) if bias is None else bias
     if tree is not None and tree.attributes != attributes:
         raise ValueError(f"tree is over {tree.attributes}, the model's attributes are {attributes}")
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))

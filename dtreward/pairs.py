@@ -146,6 +146,8 @@ def _read(path: Path) -> pd.DataFrame:
     if not path.is_file() or kind not in (".parquet", ".csv", ".jsonl"):
         legal = f'"demo", "{HELPSTEER2}", a folder of its layout, a .parquet, .csv or .jsonl file'
         raise ValueError(f"expected {legal}; {path} is {'another' if path.exists() else 'absent'}")
+    if not path.stat().st_size:
+        raise ValueError(f"{path} is empty: expected rows with {', '.join(TEXTS)}")
     if kind == ".parquet":
         return pd.read_parquet(path).reset_index(drop=True)
     if kind == ".csv":  # texts are read as they stand: "NA" and "4" are responses
@@ -230,12 +232,15 @@ def _attributes(table: pd.DataFrame, asked: tuple[str, ...], order_by: str) -> t
     numeric = set(table.select_dtypes("number")) - {"response_1", f"{order_by}_1"}
     both = [name for name in table if {name, f"{name[:-1]}2"} <= numeric and name[-2:] == "_1"]
     found = tuple(name.removesuffix("_1") for name in both)
-    for name in set(table.columns) - numeric - {*TEXTS, f"{order_by}_1", f"{order_by}_2"}:
-        values = pd.to_numeric(table[name], errors="coerce") if name[-2:] in ("_1", "_2") else None
-        if values is not None and values.notna().mean() > 0.5:
+    asked_for = {f"{name}_{side}" for name in asked for side in (1, 2)}
+    rated = asked_for or {name for name in table if name[-2:] in ("_1", "_2")} - {*TEXTS}
+    for name in sorted((rated & set(table)) - numeric - {f"{order_by}_1", f"{order_by}_2"}):
+        values = pd.to_numeric(table[name], errors="coerce")
+        if values.notna().mean() > 0.5:
             bad = table.loc[values.isna() & table[name].notna(), name]
             told = f"such as {bad.iloc[0]!r}" if len(bad) else "stored as text"
-            raise ValueError(f"column {name} is mostly numbers, but not all ({told}); mend it")
+            advice = "mend it, or name the attributes to use"
+            raise ValueError(f"column {name} is mostly numbers, but not all ({told}); {advice}")
     if not set(asked) <= set(found):
         raise ValueError(f"attributes {asked} asked for, found {found} with two numeric columns")
     return asked or found

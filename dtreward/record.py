@@ -47,6 +47,7 @@ def write_atomically(path: str | Path, write: Callable[[Path], Any]) -> Path:
     temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
         write(temporary)
+        temporary.chmod(0o644)  # safetensors, for one, writes for the owner alone
         with open(temporary, "rb") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Shaped
 from scipy.stats import binomtest, rankdata
+from statsmodels.stats.proportion import proportion_confint
 
 Rows = Shaped[np.ndarray, "rows"] | pd.Series
 Prompts = Collection[Hashable]  # of each row; none missing, at least two different
@@ -105,28 +106,44 @@ def brier_terms(probability: Rows, preference: Rows) -> Float[np.ndarray, "rows"
     return (_checked(probability, "probability") - _checked(preference, "preference")) ** 2
 
 
-def calibration_table(probability: Rows, preference: Rows, bins: int = 10) -> pd.DataFrame:
+def share_interval(won: Rows, prompts: Prompts) -> Interval:
+    """Give a share of pairs with its 95 % Wilson interval, one trial a prompt.
+
+    Pairs of one prompt are not independent. Counted as a single trial they give an interval that
+    is right where a prompt has one pair, and wide rather than narrow where it has more.
+
+    >>> print(share_interval(np.array([1.0, 1.0, 0.0, 1.0]), [1, 2, 3, 4]))
+    0.750 [0.301, 0.954]
+    """
+    share, trials = float(_checked(won, "preference").mean()), len(set(prompts))
+    low, high = proportion_confint(share * trials, trials, method="wilson")
+    return Interval(share, float(min(low, share)), float(max(high, share)))
+
+
+def calibration_table(
+    probability: Rows, preference: Rows, prompts: Prompts, bins: int = 10
+) -> pd.DataFrame:
     """Set the mean probability of response 2 beside the share that prefers it, bin by bin.
 
-    Bins are of equal width, [low, high), the last with 1.0; empty ones are left out. The 95 %
-    Wilson interval of the share, share_low to share_high, takes pairs as independent.
+    Bins are of equal width, [low, high), the last with 1.0; empty ones are left out. share_low and
+    share_high are the `share_interval` of the share.
     """
     p, won = _checked(probability, "probability"), _checked(preference, "preference")
-    edges = np.arange(bins + 1) / bins
+    prompt_of, edges = np.asarray(prompts), np.arange(bins + 1) / bins
     bin_of = np.searchsorted(edges[1:-1], p, side="right")
     rows = []
     for at in np.unique(bin_of):
         here = bin_of == at
-        n, share = int(here.sum()), won[here].mean()
-        row = {"low": edges[at], "high": edges[at + 1], "n": n, "probability": p[here].mean()}
-        wilson = binomtest(round(n * share), n).proportion_ci(method="wilson")
-        rows.append(row | {"share": share, "share_low": wilson.low, "share_high": wilson.high})
+        found = share_interval(won[here], prompt_of[here])
+        row = {"low": edges[at], "high": edges[at + 1], "n": int(here.sum())}
+        row |= {"probability": p[here].mean(), "share": found.estimate}
+        rows.append(row | {"share_low": found.low, "share_high": found.high})
     return pd.DataFrame(rows)
 
 
 def expected_calibration_error(probability: Rows, preference: Rows, bins: int = 10) -> float:
     """Average |probability - share| over `calibration_table`, by n (Guo et al. 2017, eq. 3)."""
-    table = calibration_table(probability, preference, bins)
+    table = calibration_table(probability, preference, np.arange(len(probability)), bins)
     return float(np.average((table["probability"] - table["share"]).abs(), weights=table["n"]))
 
 
@@ -163,8 +180,9 @@ def holm(p_values: Collection[float]) -> Float[np.ndarray, "tests"]:
 def _resampled_means(values, prompts, resamples, seed):
     codes, names = pd.factorize(pd.Series(prompts))
     if len(codes) != len(values) or (codes < 0).any() or len(names) < 2:
-        came = f"{len(codes)}, {(codes < 0).sum()} missing, {len(names)} different"
-        raise ValueError(f"expected a prompt for each of {len(values)} rows, 2 or more; got {came}")
+        came = f"{len(codes)} ({(codes < 0).sum()} missing), {len(names)} different"
+        wanted = f"a prompt for each of {len(values)} rows, and 2 or more different ones"
+        raise ValueError(f"an interval needs {wanted}; got {came}: give it more prompts")
     columns = np.column_stack([_checked(values, "values"), np.ones(len(values))])
     sums = np.stack([np.bincount(codes, column) for column in columns.T], axis=1)
     n, generator = len(names), np.random.default_rng(seed)

@@ -102,7 +102,8 @@ class PreferenceTree:
         """
         from sklearn.tree import DecisionTreeClassifier
 
-        differences, found = _matrix(differences, attributes), set(preference.tolist())
+        differences, preference = _matrix(differences, attributes), np.asarray(preference)
+        found = set(preference.tolist())
         if preference.shape != differences.shape[:1] or found != {0, 1}:
             wanted = f"one preference for each of {len(differences)} pairs, 0 and 1 among them"
             came = f"{preference.shape} with {sorted(found, key=str)[:5]}"

@@ -73,11 +73,15 @@ def run(notebook, executed, parameters):
 def _alone(executed):
     """Hold a lock beside `executed`, so that the leftover of a killed study can't write into a new one."""
     lock = executed.with_name(f".{executed.stem}.running")
-    with lock.open("w") as file:
+    with lock.open("a+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise RuntimeError(f"another run of it holds {lock}: wait for it, or end it") from None
+            process = lock.read_text().strip() or "unknown"
+            raise RuntimeError(f"process {process} runs it already: wait for it, or end it") from None
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
         yield
 
 
@@ -151,7 +155,8 @@ def main():
         run(arguments.notebook, arguments.executed, arguments.parameters)
         print(f"   {name} is done after {perf_counter() - started:.0f} s", flush=True)
     except papermill.PapermillExecutionError as error:
-        sys.exit(f"{error}\n{arguments.notebook.name} failed; read how far it came in {partial}")
+        later = "notebooks behind it have not run: executed copies of them are of an earlier run"
+        sys.exit(f"{error}\n{arguments.notebook.name} failed; read how far it came in {partial}; {later}")
     except (OSError, RuntimeError, ValueError) as error:
         sys.exit(f"{arguments.notebook.name}: {type(error).__name__}: {error}")
 

@@ -102,3 +102,8 @@ def test_its_card_says_what_it_is(root):
     ):
         assert (root / FOLDER / name).exists()
     assert not list((root / FOLDER).glob("*.pkl"))
+
+
+def test_the_modelling_file_that_it_carries_is_the_package_s(root):
+    name = "modeling_decision_tree_reward_model.py"
+    assert (root / FOLDER / name).read_bytes() == (root / "dtreward" / name).read_bytes()

@@ -254,7 +254,7 @@ def test_other_architectures_adapters_and_quantized_weights_are_refused(copy):
 def test_sdpa_is_refused_for_gemma_and_taken_for_llama(replicas):
     with pytest.raises(ValueError, match=r"gemma2 must be one of \['eager', 'flash_attention_2'\]"):
         load(replicas / "gemma2-tree", attention="sdpa")
-    one, other = load(replicas / "llama-tree"), load(replicas / "llama-tree", attention="sdpa")
+    one, other = (load(replicas / "llama-tree", attention=name) for name in ("eager", "sdpa"))
     # The same sums in another order, in float32: a relative rounding of 2**-24 a step.
     both = [model.features([(PROMPT, FIRST)]) for model in (one, other)]
     np.testing.assert_allclose(*both, rtol=0, atol=1e-5 * np.abs(both[0]).max())
@@ -397,7 +397,7 @@ def test_many_at_once_are_compared_to_the_bit_as_one_by_one(replicas, architectu
     together = model.compare_many(prompts, firsts, seconds)
     assert [dict(each) for each in together] == [dict(each) for each in alone]
     assert model.compare_many([], [], []) == []
-    with pytest.raises(ValueError, match="zip"):
+    with pytest.raises(ValueError, match="of one length"):
         model.compare_many(prompts, firsts, seconds[:-1])
 
 
@@ -447,3 +447,23 @@ def test_too_long_conversations_are_refused_or_cut_as_asked_for(replicas):
     model = load(replicas / "llama-tree", max_length=60, too_long="cut_prompt_start")
     assert len(model.backbone.chat.token_ids(PROMPT, FIRST).ids) == 60
     assert model.backbone.chat.identity["too_long"] == "cut_prompt_start"
+
+
+def test_a_tree_whose_head_lost_its_bias_is_an_error(copy):
+    tensors = read_tensors(copy)
+    del tensors["score.bias"]
+    write_tensors(copy, tensors)
+    with pytest.raises(ValueError, match=r"its head lacks score\.bias"):
+        load(copy)
+
+
+def test_texts_where_lists_are_wanted_are_refused(replicas):
+    model = load(replicas / "llama-tree")
+    for wrong in [("pq", "ab", "cd"), ([PROMPT], [FIRST], [])]:
+        with pytest.raises(ValueError, match="three lists of texts, of one length"):
+            model.compare_many(*wrong)
+
+
+def test_a_folder_that_is_no_checkpoint_says_so(tmp_path):
+    with pytest.raises(ValueError, match=r"no config\.json"):
+        load(tmp_path)

@@ -527,3 +527,9 @@ def test_a_rating_that_is_mostly_numbers_is_named_instead_of_left_out(tmp_path):
     table.to_csv(tmp_path / "table.csv", index=False)
     with pytest.raises(ValueError, match=r"column clarity_1 is mostly numbers.*'n/a"):
         load_pairs(tmp_path / "table.csv")
+
+
+def test_an_empty_file_says_so(tmp_path):
+    (tmp_path / "table.csv").touch()
+    with pytest.raises(ValueError, match=r"table\.csv is empty"):
+        load_pairs(tmp_path / "table.csv")

@@ -132,7 +132,7 @@ def test_bad_input_is_named():
     values = np.arange(3.0)
     with pytest.raises(ValueError, match="1 missing"):
         stats.mean_interval(values, ["a", None, "b"])
-    with pytest.raises(ValueError, match="each of 3 rows, 2 or more; got 2"):
+    with pytest.raises(ValueError, match="each of 3 rows, and 2 or more different ones; got 2"):
         stats.mean_interval(values, ["a", "b"])
     with pytest.raises(ValueError, match="1 different"):
         stats.mean_interval(values, ["a", "a", "a"])
@@ -168,7 +168,7 @@ def test_a_calibrated_forecaster_lies_in_its_intervals_at_their_rate():
     for _ in range(60):
         p = generator.random(1000)
         y = (generator.random(1000) < p).astype(int)
-        table = stats.calibration_table(p, y)
+        table = stats.calibration_table(p, y, np.arange(len(p)))
         inside += list(table["probability"].between(table["share_low"], table["share_high"]))
         errors.append(stats.expected_calibration_error(p, y))
     # 600 bins: four binomial sds, and 1 point for Wilson's oscillation at about 100 pairs a bin.
@@ -181,7 +181,7 @@ def test_an_overconfident_forecaster_falls_outside_its_intervals():
     generator = np.random.default_rng(0)
     p = generator.random(5000)
     y = (generator.random(5000) < 0.25 + p / 2).astype(int)
-    table = stats.calibration_table(p, y)
+    table = stats.calibration_table(p, y, np.arange(len(p)))
     assert not table["probability"].between(table["share_low"], table["share_high"])[[0, 9]].any()
     assert stats.expected_calibration_error(p, y) == pytest.approx(0.125, abs=0.03)
 
@@ -193,7 +193,7 @@ def test_an_overconfident_forecaster_falls_outside_its_intervals():
 )
 def test_every_pair_is_in_the_one_bin_that_holds_its_probability(p, bins):
     p = np.array(p)
-    table = stats.calibration_table(p, np.zeros(len(p), dtype=int), bins=bins)
+    table = stats.calibration_table(p, np.zeros(len(p), dtype=int), np.arange(len(p)), bins=bins)
     for row in table.itertuples():
         held = (p >= row.low) & ((p < row.high) | (row.high == 1.0))
         assert held.sum() == row.n > 0
@@ -274,3 +274,10 @@ def test_holm_refuses_what_is_no_probability():
 def test_holm_of_one_is_itself_and_of_three_is_as_by_hand():
     assert stats.holm([0.04]).tolist() == [0.04]
     assert stats.holm([0.01, 0.5, 0.03]) == pytest.approx([0.03, 0.5, 0.06])
+
+
+def test_copies_of_a_prompt_do_not_narrow_a_share():
+    won, prompts = np.array([1.0, 0.0, 1.0, 1.0]), np.arange(4)
+    once = stats.share_interval(won, prompts)
+    assert stats.share_interval(np.tile(won, 9), np.tile(prompts, 9)) == once
+    assert stats.share_interval(np.tile(won, 9), np.arange(36)).low > once.low  # positive control

@@ -1,5 +1,6 @@
 """The study runs: through make's own Snakefile and papermill, small, in a folder of its own."""
 
+import fcntl
 import json
 import os
 import shutil
@@ -205,6 +206,26 @@ def test_a_terminated_run_leaves_no_output_and_can_be_run_again(workshop, tmp_pa
     assert started.wait() != 0 and not target.exists()
     assert subprocess.run(command, check=False, cwd=workshop, capture_output=True).returncode == 0
     assert target.exists()
+
+
+def test_two_runs_of_one_notebook_at_once_are_refused_by_the_process_that_holds_it(
+    workshop, tmp_path
+):
+    target, lock = tmp_path / "01_load_pairs.ipynb", tmp_path / ".01_load_pairs.running"
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.write("4711")
+        file.flush()
+        command = [
+            sys.executable,
+            "notebooks/run.py",
+            "run",
+            "notebooks/01_load_pairs.ipynb",
+            str(target),
+            "{}",
+        ]
+        done = subprocess.run(command, check=False, cwd=workshop, capture_output=True, text=True)
+    assert done.returncode != 0 and "process 4711 runs it already" in done.stderr
 
 
 @pytest.fixture(scope="module")
