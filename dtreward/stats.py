@@ -1,11 +1,11 @@
 """Intervals and tests that know that pairs of one prompt belong together."""
 
-from collections.abc import Callable, Collection, Hashable
+from collections.abc import Callable, Collection, Hashable, Iterator
 from dataclasses import asdict, dataclass
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float, Shaped
+from jaxtyping import Float, Int, Shaped
 from scipy.stats import binomtest, rankdata
 from statsmodels.stats.proportion import proportion_confint
 
@@ -61,6 +61,35 @@ def bootstrap(
 def mean_interval(values: Rows, prompts: Prompts, **options) -> Interval:
     """Average over rows (an accuracy, of 0 and 1); here and below options are `bootstrap`'s."""
     return bootstrap(_checked(values, "values")[:, None], prompts, lambda m: m[..., 0], **options)
+
+
+def mean_intervals(
+    values: Float[np.ndarray, "rows columns"],
+    prompts: Prompts,
+    *,
+    resamples: int = 2000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> list[Interval]:
+    """Give the `mean_interval` of each column, over the same resamples and much faster."""
+    draws = _resampled_means(values, prompts, resamples, seed)
+    bounds = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    columns = np.vstack([values.mean(axis=0), bounds]).T.tolist()
+    return [Interval(*column) for column in columns]
+
+
+def resampled_rows(
+    prompts: Prompts, resamples: int, *, seed: int = 0
+) -> Iterator[Int[np.ndarray, " drawn"]]:
+    """Draw whole prompts with replacement, and yield the row numbers of each resample.
+
+    >>> [rows.tolist() for rows in resampled_rows(["a", "b", "a"], 2)]
+    [[1, 1], [1, 0, 2]]
+    """
+    codes, names = _prompt_codes(prompts, len(prompts))
+    rows, generator = pd.Series(codes).groupby(codes).indices, np.random.default_rng(seed)
+    for _ in range(resamples):
+        yield np.concatenate([rows[code] for code in generator.integers(names, size=names)])
 
 
 def pearson_interval(x: Rows, y: Rows, prompts: Prompts, **options) -> Interval:
@@ -177,15 +206,20 @@ def holm(p_values: Collection[float]) -> Float[np.ndarray, "tests"]:
     return p
 
 
-def _resampled_means(values, prompts, resamples, seed):
+def _prompt_codes(prompts, rows):
     codes, names = pd.factorize(pd.Series(prompts))
-    if len(codes) != len(values) or (codes < 0).any() or len(names) < 2:
+    if len(codes) != rows or (codes < 0).any() or len(names) < 2:
         came = f"{len(codes)} ({(codes < 0).sum()} missing), {len(names)} different"
-        wanted = f"a prompt for each of {len(values)} rows, and 2 or more different ones"
+        wanted = f"a prompt for each of {rows} rows, and 2 or more different ones"
         raise ValueError(f"an interval needs {wanted}; got {came}: give it more prompts")
+    return codes, len(names)
+
+
+def _resampled_means(values, prompts, resamples, seed):
+    codes, n = _prompt_codes(prompts, len(values))
     columns = np.column_stack([_checked(values, "values"), np.ones(len(values))])
     sums = np.stack([np.bincount(codes, column) for column in columns.T], axis=1)
-    n, generator = len(names), np.random.default_rng(seed)
+    generator = np.random.default_rng(seed)
     drawn = (generator.integers(n, size=n) for _ in range(resamples))
     totals = np.stack([np.bincount(draw, minlength=n) @ sums for draw in drawn])
     return totals[:, :-1] / totals[:, -1:]

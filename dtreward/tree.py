@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Real, Shaped
+from scipy.stats import entropy
 
 from dtreward.record import write_json
 from dtreward.tree_pickle import MAX_BYTES, read_nodes
@@ -160,6 +161,32 @@ class PreferenceTree:
     def n_leaves(self) -> int:
         """Number of leaves."""
         return int((self.feature < 0).sum())
+
+    @property
+    def importances(self) -> Float[np.ndarray, " attributes"]:
+        """Share of the fall in log loss that each attribute's splits bring; zeros for a lone leaf.
+
+        On the fitted pairs, as scikit-learn's `feature_importances_` of a log-loss tree.
+        """
+        loss, gains = self.share * entropy(self.value, axis=1), np.zeros(len(self.attributes))
+        splits = np.flatnonzero(self.feature >= 0)
+        gain = loss[splits] - loss[self.left[splits]] - loss[self.right[splits]]
+        np.add.at(gains, self.feature[splits], gain)
+        return gains / (gains.sum() or 1.0)
+
+    @property
+    def expected_path_length(self) -> float:
+        """Number of splits that a fitted pair passes, on average."""
+        return float(self.share[self.feature >= 0].sum())
+
+    def distance(self, other: PreferenceTree, differences: Differences) -> float:
+        """Give the mean gap between two trees' probabilities of response 2 on the same pairs.
+
+        >>> high, low = (PreferenceTree.single_split("h", limit) for limit in (0.5, -0.5))
+        >>> high.distance(low, np.array([[-1.0], [0.0], [1.0], [2.0]]))
+        0.25
+        """
+        return float(np.abs(self.probability(differences) - other.probability(differences)).mean())
 
     def apply(self, differences: Differences) -> PairNumbers:
         """Give the number of the leaf that each pair reaches."""

@@ -281,3 +281,23 @@ def test_copies_of_a_prompt_do_not_narrow_a_share():
     once = stats.share_interval(won, prompts)
     assert stats.share_interval(np.tile(won, 9), np.tile(prompts, 9)) == once
     assert stats.share_interval(np.tile(won, 9), np.arange(36)).low > once.low  # positive control
+
+
+def test_intervals_of_many_columns_are_those_of_each():
+    generator = np.random.default_rng(5)
+    values, prompts = generator.random((80, 3)), np.repeat(np.arange(20), 4)
+    together = stats.mean_intervals(values, prompts, resamples=200, seed=3)
+    alone = [stats.mean_interval(column, prompts, resamples=200, seed=3) for column in values.T]
+    for one, other in zip(together, alone, strict=True):
+        assert list(one.as_dict().values()) == pytest.approx(list(other.as_dict().values()))
+
+
+def test_resampled_rows_are_whole_prompts_and_give_the_bootstrap_s_interval():
+    generator = np.random.default_rng(6)
+    values, prompts = clustered(generator)
+    rows = list(stats.resampled_rows(prompts, 2000, seed=2))
+    drawn, counts = np.unique(prompts[rows[0]], return_counts=True)
+    assert (counts % 5 == 0).all() and 1 < len(drawn) < 60 and counts.sum() == len(values)
+    low, high = np.quantile([values[each].mean() for each in rows], [0.025, 0.975])
+    interval = stats.mean_interval(values, prompts, seed=2)  # the same draws
+    assert (low, high) == pytest.approx((interval.low, interval.high))

@@ -802,3 +802,46 @@ def test_an_unknown_order_is_an_error():
         PreferenceTree.fit(
             np.array([[0.0], [1.0]]), np.array([0, 1]), attributes=("a",), orders="bth"
         )
+
+
+def test_importances_are_those_of_scikit_learn():
+    generator = np.random.default_rng(3)
+    differences = generator.integers(-4, 5, size=(400, 3)).astype(float)
+    noisy = differences @ [1.0, 0.5, 0.0] + generator.normal(size=400) > 0
+    ours = PreferenceTree.fit(differences, noisy.astype(int), attributes=NAMES)
+    theirs = DecisionTreeClassifier(criterion="log_loss", max_depth=3, random_state=0)
+    theirs.fit(differences, noisy)
+    assert len(np.flatnonzero(ours.importances)) > 1
+    np.testing.assert_allclose(ours.importances, theirs.feature_importances_, rtol=0, atol=1e-9)
+
+
+def test_the_published_human_tree_has_the_published_importances():
+    """The picture rounds fractions to 0.001 and shares to 0.1 %; the authors average bootstraps."""
+    tree = PreferenceTree.published("Human")
+    np.testing.assert_allclose(tree.importances[:2], [0.98, 0.017], rtol=0, atol=0.006)
+    assert tree.importances.sum() == pytest.approx(1)
+
+
+@given(trees())
+def test_a_lone_leaf_asks_nothing_and_every_path_is_as_long_as_the_depth_at_most(tree):
+    assert 0 <= tree.expected_path_length
+    if tree.n_leaves == 1:
+        assert tree.expected_path_length == 0 and not tree.importances.any()
+
+
+def test_the_expected_path_is_the_mean_path_of_the_fitted_pairs():
+    generator = np.random.default_rng(4)
+    differences = generator.normal(size=(300, 3))
+    preference = (differences[:, 0] + generator.normal(size=300) > 0).astype(int)
+    tree = PreferenceTree.fit(
+        differences, preference, attributes=NAMES, max_depth=None, min_leaf=20
+    )
+    lengths = [len(tree.path(row)) for row in differences]
+    assert tree.expected_path_length == pytest.approx(np.mean(lengths))
+
+
+@given(trees(), trees(), st.lists(st.tuples(grid, grid, grid), min_size=1, max_size=8))
+def test_the_distance_of_two_trees_is_symmetric_and_zero_to_itself(one, other, rows):
+    differences = np.array(rows, dtype=float)
+    assert one.distance(one, differences) == 0
+    assert one.distance(other, differences) == other.distance(one, differences) <= 1
