@@ -194,6 +194,7 @@ def _backbone(
     attention = _attention(options["attention"], kind, device)
     given = {"dtype": dtype, "attn_implementation": attention}
     given |= {"device_map": "auto" if options["device"] == "auto" else {"": device}}
+    given |= {"use_safetensors": files[0].suffix == ".safetensors"}
     transformer = _transformer(folder, LlamaForCausalLM if writes else BACKBONES[kind], given)
     weights = options["commit"] or digest(*map(file_digest, [folder / "config.json", *files]))
     identity = {"model": options["name"], "revision": options["commit"], "weights": weights}
@@ -237,9 +238,8 @@ def _transformer(
 ) -> PreTrainedModel:
     # Shapes that do not match are raised below, with all else that is wrong. A pickled shard is
     # only opened as tensors (weights_only), and only of a language model that writes.
-    safe = {"use_safetensors": (folder / checkpoint.WEIGHTS).exists() or None, "weights_only": True}
-    strict = {"ignore_mismatched_sizes": True, "output_loading_info": True}
-    transformer, found = kind.from_pretrained(folder, **options, **safe, **strict)
+    strict = {"ignore_mismatched_sizes": True, "output_loading_info": True, "weights_only": True}
+    transformer, found = kind.from_pretrained(folder, **options, **strict)
     if wrong := {problem: sorted(map(str, names)) for problem, names in found.items() if names}:
         raise ValueError(f"tensors of {folder} are not those of its config.json: {wrong}")
     return transformer
