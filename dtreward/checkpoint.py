@@ -22,10 +22,11 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from dtreward import draw
+from dtreward.heads import PREFIXES
 from dtreward.record import write_json
 from dtreward.tree import PreferenceTree
 
-FAMILIES = {"llama": "Llama", "gemma2": "Gemma2"}
+FAMILIES = {"llama": "Llama", "gemma": "Gemma", "gemma2": "Gemma2"}
 TREE = "decision_tree.json"
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -68,54 +69,46 @@ def read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def weight_files(folder: Path) -> list[Path]:
-    """List a checkpoint's safetensors files; there is no other kind."""
-    if (folder / WEIGHTS).exists():
-        return [folder / WEIGHTS]
-    if (folder / INDEX).exists():
-        index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
-        return [folder / name for name in sorted(set(index["weight_map"].values()))]
+def weight_files(folder: Path, *, pickled: bool = False) -> list[Path]:
+    """List a checkpoint's safetensors files; PyTorch's .bin files only where `pickled`."""
+    for single in (WEIGHTS, *["pytorch_model.bin"] * pickled):
+        index = folder / f"{single}.index.json"
+        if (folder / single).exists():
+            return [folder / single]
+        if index.exists():
+            shards = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+            return [folder / name for name in sorted(set(shards))]
     raise ValueError(
         f"{folder} has no {WEIGHTS} (nor an index of shards); .bin files are pickles and are not "
         "read: where you trust them, load them with transformers and save_pretrained() them"
     )
 
 
-def read_head(files: Sequence[Path], hidden: int) -> tuple[np.ndarray, np.ndarray | None]:
-    """Read the head's weight (attributes, hidden) and bias (None where it has none), in float32."""
+def read_head(
+    files: Sequence[Path], dtype: torch.dtype, *, next_token: bool = False
+) -> dict[str, torch.Tensor]:
+    """Read the tensors of a checkpoint's head; a language model's first row only if `next_token`."""
     head = {}
     for path in files:
         with safe_open(path, "pt") as file:
-            names = [name for name in list(file.keys()) if name.startswith("score.")]
-            head |= {name: file.get_tensor(name).float().numpy() for name in names}
-    shapes = {name: tensor.shape for name, tensor in head.items()}
-    rows = shapes.get("score.weight", (0,))[0]
-    legal = {"score.weight": (rows, hidden), "score.bias": (rows,)}
-    if not rows or any(legal.get(name) != shape for name, shape in shapes.items()):
-        wanted = f"score.weight (attributes, {hidden}), and perhaps score.bias (attributes,)"
-        raise ValueError(f"expected a head {wanted}; found {shapes or 'no score tensor'}")
-    return head["score.weight"], head.get("score.bias")
+            for name in file.keys():  # noqa: SIM118 (no mapping)
+                if name == "lm_head.weight":
+                    head |= {name: file.get_slice(name)[:1]} if next_token else {}
+                elif name.startswith(PREFIXES):
+                    head[name] = file.get_tensor(name)
+    return {name: tensor.to(dtype) for name, tensor in head.items()}
 
 
-def read_attributes(config: Mapping, rows: int, given: Sequence[str] = ()) -> tuple[str, ...]:
-    """Name the head's rows: as the configuration does, else as given; a single row is "score"."""
-    labels = sorted(config.get("id2label", {}).items(), key=lambda label: int(label[0]))
-    names = tuple(name for _, name in labels if not name.startswith("LABEL_"))
-    if names and given and names != tuple(given):
-        raise ValueError(f"checkpoint names its attributes {names}; leave out {tuple(given)}")
-    names = names or tuple(given) or ("score",) * (rows == 1)
-    if len(names) != rows or len(set(names)) != rows:
-        came = f"head has {rows} rows, their names are {names or 'not in the checkpoint'}"
-        raise ValueError(f"{came}; pass {rows} distinct attributes= to load()")
-    return names
-
-
-def read_tree(folder: Path, attributes: Sequence[str]) -> PreferenceTree | None:
-    """Read the tree: JSON, else a pickle by its raw arrays, else None."""
+def read_tree(
+    folder: Path, attributes: Sequence[str], published: str = ""
+) -> PreferenceTree | None:
+    """Read the tree: JSON, else a pickle by its raw arrays, else the published one of that name."""
     if (folder / TREE).exists():
         return PreferenceTree.load(folder / TREE)
     pickled = (folder / TREE).with_suffix(".pkl")
-    return PreferenceTree.from_pickle(pickled, attributes=attributes) if pickled.exists() else None
+    if pickled.exists():
+        return PreferenceTree.from_pickle(pickled, attributes=attributes)
+    return PreferenceTree.published(published) if published else None
 
 
 def export_checkpoint(
@@ -191,7 +184,7 @@ def _write_weights(partial: Path, backbone: Path, head: dict[str, torch.Tensor])
         target = partial / (path.name if len(files) > 1 else WEIGHTS)
         with safe_open(path, "pt") as file:
             stored = list(file.keys())
-            kept = [name for name in stored if not name.startswith(("score.", "lm_head."))]
+            kept = [name for name in stored if not name.startswith(PREFIXES)]
             # A backbone saved without its task has no "model." before its tensors' names.
             names = {f"model.{name.removeprefix('model.')}": name for name in kept}
             tensors = head if path == files[-1] else {}

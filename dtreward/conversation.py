@@ -92,6 +92,34 @@ class ChatTokenizer:
         first = self._cut_start(turns, text, offsets, excess) if excess else 0
         return Tokenized((*start, *ids[:first], *ids[first + excess :]), excess)
 
+    def prompt_end(self, ids: Sequence[int]) -> int:
+        """Find where the last prompt ends: the first token of the marker before the response.
+
+        The marker is what the template writes between a prompt and a response, end of turn included.
+        A ValueError where the conversation does not hold it as tokens.
+        """
+        turns = [{"role": role.lower(), "content": STAND_IN} for role in ROLES]
+        marker = self._render(turns).split(STAND_IN)[1]
+        wanted = self.tokenizer(marker, add_special_tokens=False)["input_ids"]
+        places = range(len(ids) - len(wanted), -1, -1)
+        for place in places:
+            if list(ids[place : place + len(wanted)]) == wanted:
+                return place
+        raise ValueError(
+            f"the gate reads the prompt's end, and its marker {marker!r} is not in the conversation; "
+            "use the tokenizer and chat template that the model was published with"
+        )
+
+    def request_ids(self, message: str) -> tuple[int, ...]:
+        """Tokenize one user's message and the header that asks for an answer, with one BOS."""
+        turns = [{"role": "user", "content": message}]
+        text = self._render(turns, add_generation_prompt=True)
+        ids = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        bos = self.tokenizer.bos_token_id
+        if len(ids) > self.max_length:
+            raise ValueError(f"request has {len(ids)} tokens, more than max_length; raise it")
+        return (*([bos] if ids[:1] != [bos] and bos is not None else []), *ids)
+
     @property
     def identity(self) -> dict[str, str]:
         """All that changes token ids: digests of tokenizer and template, and the options."""
@@ -104,9 +132,10 @@ class ChatTokenizer:
         options = {"bos": self.bos, "max_length": str(self.max_length), "too_long": self.too_long}
         return {name: digest(part) for name, part in parts.items()} | options
 
-    def _render(self, turns: list[dict[str, str]]) -> str:
+    def _render(self, turns: list[dict[str, str]], **options: bool) -> str:
         # Llama 3.1's own date; templates of later models would write today's into every header.
-        return self.tokenizer.apply_chat_template(turns, tokenize=False, date_string="26 Jul 2024")
+        options |= {"tokenize": False, "date_string": "26 Jul 2024"}
+        return self.tokenizer.apply_chat_template(turns, **options)
 
     def _cut_start(self, turns: list, text: str, offsets: list, excess: int) -> int:
         """Index of the first token within the prompt's text, if `excess` tokens lie there."""

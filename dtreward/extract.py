@@ -46,39 +46,54 @@ class Backbone:
         return self.transformer.config.hidden_size
 
     @property
+    def wide_dtype(self) -> torch.dtype:
+        """Number format of what is computed from hidden states: float32, or float64 as they are."""
+        return torch.promote_types(self.transformer.dtype, torch.float32)
+
+    @property
     def device(self) -> torch.device:
         """Where the transformer is, and token ids go."""
         return next(self.transformer.parameters()).device
 
 
-def last_hidden_states(
-    backbone: Backbone, token_ids: Sequence[tuple[int, ...]]
-) -> Float[np.ndarray, "responses hidden"]:
-    """Run the backbone over conversations and return each one's hidden state at its last token.
+def hidden_states(
+    backbone: Backbone,
+    token_ids: Sequence[tuple[int, ...]],
+    positions: Sequence[tuple[int, ...]],
+) -> Float[np.ndarray, "responses positions hidden"]:
+    """Run the backbone over conversations and return its hidden states at some of each one's tokens.
 
-    After the final norm, in float32, rows in the order given. The last token is the one at
-    `len(ids) - 1`, whatever its id; no conversation may be empty. Each is computed alone, so a row
-    does not depend on the others, to the bit; a CPU computes as many side by side as it has
-    threads, one thread each.
+    After the final norm, in float32 (float64 of a float64 backbone), rows in the order given. Each
+    conversation is computed alone, so a row does not depend on the others, to the bit; a CPU
+    computes as many side by side as it has threads, one thread each.
     """
 
     @torch.inference_mode()
-    def state(ids: tuple[int, ...]) -> np.ndarray:
+    def states(ids: tuple[int, ...], read: tuple[int, ...]) -> np.ndarray:
         input_ids = torch.tensor([ids], device=backbone.device)
         output = backbone.transformer(input_ids=input_ids, use_cache=False)
-        return output.last_hidden_state[0, len(ids) - 1].float().cpu().numpy()
+        return output.last_hidden_state[0, list(read)].to(wide).cpu().numpy()
 
+    wide = backbone.wide_dtype
     if backbone.device.type != "cpu":
-        states = list(map(state, token_ids))
+        found = list(map(states, token_ids, positions))
     else:
         threads = torch.get_num_threads()
         torch.set_num_threads(1)
         try:
             with ThreadPoolExecutor(threads) as pool:
-                states = list(pool.map(state, token_ids))
+                found = list(pool.map(states, token_ids, positions))
         finally:
             torch.set_num_threads(threads)
-    return np.array(states, dtype=np.float32).reshape(len(states), backbone.hidden_size)
+    empty = np.empty((0, 1, backbone.hidden_size), np.float32)
+    return np.stack(found) if found else empty
+
+
+def last_hidden_states(
+    backbone: Backbone, token_ids: Sequence[tuple[int, ...]]
+) -> Float[np.ndarray, "responses hidden"]:
+    """Give each conversation's `hidden_states` at its last token, at `len(ids) - 1`, whatever its id."""
+    return hidden_states(backbone, token_ids, [(len(ids) - 1,) for ids in token_ids])[:, 0]
 
 
 def extract_features(
@@ -119,7 +134,7 @@ def extract_features(
             ids = [each.ids for each in tokens[rows]]
             features = _read_shard(folder / name, key, len(ids))
             if features is None:
-                features = last_hidden_states(backbone, ids)
+                features = last_hidden_states(backbone, ids).astype(np.float32)
                 header = {"digest": _digest(features, key)}
                 write = partial(save_file, {"features": features}, metadata=header)
                 write_atomically(folder / name, write)

@@ -1,172 +1,116 @@
-"""Reward models: load one without running its code, and compare two responses with the reasons."""
+"""Reward models: load one by name or folder, without running its code."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
-from html import escape
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import pandas as pd
+import psutil
 import torch
 import transformers
 from jaxtyping import Float
-from torch import nn
-from transformers import AutoTokenizer, Gemma2Model, LlamaModel
+from transformers import (
+    AutoTokenizer,
+    Gemma2Model,
+    GemmaModel,
+    LlamaForCausalLM,
+    LlamaModel,
+    PreTrainedModel,
+)
 from transformers.utils import is_flash_attn_2_available
 
-from dtreward import checkpoint, draw
+from dtreward import checkpoint, ensemble
+from dtreward.catalogue import Known, known
 from dtreward.checkpoint import export_checkpoint
+from dtreward.comparison import Comparison, RewardModel, Texts, conversations_of
 from dtreward.conversation import ChatTokenizer, Conversations
-from dtreward.extract import Backbone, last_hidden_states
+from dtreward.critic import Critic
+from dtreward.ensemble import Ensemble
+from dtreward.extract import Backbone, hidden_states, last_hidden_states
+from dtreward.heads import PREFIXES, Head, make_head
 from dtreward.record import digest, file_digest
-from dtreward.tree import PreferenceTree, Step
+from dtreward.tree import PreferenceTree
 
-__all__ = ["Comparison", "RewardModel", "export_checkpoint", "load"]
-COLUMNS = ("response 1", "response 2", "difference")
-
-
-@dataclass(frozen=True, eq=False)
-class Comparison(Mapping[str, Any]):
-    """What a reward model says of two responses, and why; a field is also readable by its key.
-
-    Values are plain Python. `preference` is 0 for response 1, 1 for response 2; `probability` is
-    response 2's; `differences` are response 2 minus response 1. `path` and `effective_rule` are
-    the tree's, in words. `swap_flips`: swapping the responses flips the preference, as it should.
-    """
-
-    attributes: list[str]
-    rewards: list[list[float]]
-    differences: list[float]
-    preference: int
-    probability: float
-    path: tuple[Step, ...]
-    effective_rule: tuple[str, ...]
-    swap_flips: bool
-    tree: PreferenceTree | None = field(default=None, repr=False)
-
-    @classmethod
-    def of(
-        cls,
-        rewards: Float[np.ndarray, "2 attributes"],
-        *,
-        attributes: Sequence[str],
-        tree: PreferenceTree | None = None,
-    ) -> Comparison:
-        """Compare two responses by their rewards; without a tree, by the larger single score.
-
-        Example:
-            >>> Comparison.of(np.array([[1.0], [1.0]]), attributes=["score"]).probability
-            0.5
-        """
-        rewards = rewards.astype(float)
-        difference = rewards[1] - rewards[0]
-        orders = np.stack([difference, -difference])
-        if tree is None:  # Bradley-Terry: the sigmoid of the difference, without overflow
-            probability = np.exp(-np.logaddexp(0.0, -orders[:, 0]))
-            decisions, path = orders[:, 0] > 0, ()
-            rule = (f"response 2 iff {attributes[0]} difference > 0",)
-        else:
-            probability, decisions = tree.probability(orders), tree.predict(orders)
-            path, rule = tree.path(difference), tree.effective_rule().rule_sentences()
-        decision, swapped = (int(each) for each in decisions)
-        told = rewards.tolist(), difference.tolist(), decision, float(probability[0])
-        return cls(list(attributes), *told, path, rule, decision != swapped, tree)
-
-    def __getitem__(self, key: str) -> Any:
-        if key not in list(self):
-            raise KeyError(f"{key!r} is none of {', '.join(self)}")
-        return getattr(self, key)
-
-    def __iter__(self) -> Iterator[str]:
-        return (each.name for each in fields(self) if each.name != "tree")
-
-    def __len__(self) -> int:
-        return len(fields(self)) - 1
-
-    def __str__(self) -> str:
-        verdict, table, reasons = self._words()
-        return "\n".join([verdict, "", table.to_string(float_format="{:.2f}".format), "", *reasons])
-
-    def _repr_html_(self) -> str:
-        verdict, table, reasons = self._words()
-        picture = draw.tree_svg(self.tree, path=self.path) if self.tree else ""
-        points = "".join(f"<li>{escape(reason)}</li>" for reason in reasons)
-        table = table.to_html(float_format="{:.2f}".format)
-        return f"<p><b>{verdict}</b></p>{table}{picture}<ul>{points}</ul>"
-
-    def _words(self) -> tuple[str, pd.DataFrame, list[str]]:
-        share = self.probability if self.preference else 1 - self.probability
-        verdict = f"Response {self.preference + 1} is preferred (probability {share:.1%})."
-        columns = [*self.rewards, self.differences]
-        table = pd.DataFrame(dict(zip(COLUMNS, columns, strict=True)), index=self.attributes)
-        rule = f"In effect: {'; '.join(self.effective_rule)}."
-        swap = "flips" if self.swap_flips else "does not flip"
-        swap = f"Swapping the responses {swap} the preference."
-        return verdict, table, [*(step.sentence for step in self.path), rule, swap]
+IGNORED = [f"^{re.escape(prefix)}" for prefix in PREFIXES]  # heads are read apart
+BACKBONES = {
+    kind.config_class.model_type: type(
+        kind.__name__, (kind,), {"_keys_to_ignore_on_load_unexpected": IGNORED}
+    )
+    for kind in (LlamaModel, GemmaModel, Gemma2Model)
+}
+__all__ = [
+    "Comparison",
+    "Critic",
+    "Ensemble",
+    "HeadModel",
+    "RewardModel",
+    "export_checkpoint",
+    "load",
+]
 
 
 @dataclass(frozen=True, eq=False)
-class RewardModel:
-    """A frozen backbone, a linear head of one row an attribute, and perhaps a tree that decides."""
+class HeadModel(RewardModel):
+    """A frozen backbone, the head on it, and perhaps a tree that decides on the head's rewards."""
 
     backbone: Backbone
-    attributes: tuple[str, ...]
-    weight: Float[np.ndarray, "attributes hidden"]
-    bias: Float[np.ndarray, " attributes"]
+    head: Head
     tree: PreferenceTree | None = None
+
+    @property
+    def attributes(self) -> tuple[str, ...]:
+        """Names of the rewards."""
+        return self.head.attributes
 
     @property
     def kind(self) -> Literal["decision-tree", "multi-attribute", "score"]:
         """What decides: the tree, nothing so far, or the larger score (Bradley-Terry)."""
         if self.tree is not None:
             return "decision-tree"
-        return "score" if len(self.attributes) == 1 else "multi-attribute"
+        return "score" if self.head.scored else "multi-attribute"
 
     def features(self, conversations: Conversations) -> Float[np.ndarray, "responses hidden"]:
         """Return the last token's final hidden state of each (prompt, response)."""
-        tokens = [self.backbone.chat.token_ids(*each).ids for each in conversations]
-        return last_hidden_states(self.backbone, tokens)
+        return last_hidden_states(self.backbone, self._token_ids(conversations))
 
     def rewards(self, conversations: Conversations) -> Float[np.ndarray, "responses attributes"]:
-        """Predict the attributes of each (prompt, response), in float32."""
-        # Row by row: a product of whole matrices rounds a row by how many stand beside it.
-        rows = [self.weight @ state + self.bias for state in self.features(conversations)]
-        return np.array(rows, dtype=np.float32).reshape(-1, len(self.attributes))
+        """Predict the attributes of each (prompt, response)."""
+        return self._read(conversations)[0]
 
-    def compare(
-        self, prompt: str, response1: str, response2: str, tokenizer: Any = None, device: Any = None
-    ) -> Comparison:
-        """Say which of two responses is preferred, and why; a tie gives preference 0.
-
-        The original's callers pass `tokenizer` and `device`: a ValueError if they are not the
-        model's. So is a model of several attributes without a tree to decide by.
-        """
-        chat, here = self.backbone.chat, self.backbone.device
-        if tokenizer is not None and tokenizer.get_vocab() != chat.tokenizer.get_vocab():
-            raise ValueError("tokenizer is not this model's; leave it out: compare has its own")
-        if device is not None and torch.device(device).type != here.type:
-            raise ValueError(f"model is on {here}, compare was given {device}; give it to load()")
-        return self.compare_many([prompt], [response1], [response2])[0]
+    def scores(self, conversations: Conversations) -> Float[np.ndarray, " responses"]:
+        """Score each (prompt, response), more is better; a ValueError of models that do not."""
+        return self._read(conversations)[1] if self.head.scored else super().scores(conversations)
 
     def compare_many(
-        self, prompts: Sequence[str], responses1: Sequence[str], responses2: Sequence[str]
+        self, prompts: Texts, responses1: Texts, responses2: Texts
     ) -> list[Comparison]:
         """Compare many pairs, with the same result for each as `compare`."""
         if self.kind == "multi-attribute":
             trees = 'PreferenceTree.load(path) or PreferenceTree.published("Human")'
             came = f"model has {len(self.attributes)} attributes and no tree to decide by"
             raise ValueError(f"{came}; pass tree= to load(), such as {trees}")
-        if isinstance(prompts, str) or len({*map(len, (prompts, responses1, responses2))}) != 1:
-            raise ValueError(
-                "expected three lists of texts, of one length; for one pair: compare()"
-            )
-        triples = zip(prompts, responses1, responses2, strict=True)
-        conversations = [(prompt, each) for prompt, *both in triples for each in both]
-        pairs = self.rewards(conversations).reshape(-1, 2, len(self.attributes))
-        return [Comparison.of(both, attributes=self.attributes, tree=self.tree) for both in pairs]
+        rewards, scores = self._read(conversations_of(prompts, responses1, responses2))
+        pairs, told = rewards.reshape(-1, 2, len(self.attributes)), scores.reshape(-1, 2)
+        told = told if self.head.scored else [None] * len(pairs)
+        shared = {"attributes": self.attributes, "tree": self.tree}
+        both = zip(pairs, told, strict=True)
+        return [Comparison.of(pair, scores=scores, **shared) for pair, scores in both]
+
+    def _token_ids(self, conversations: Conversations) -> list[tuple[int, ...]]:
+        return [self.backbone.chat.token_ids(*each).ids for each in conversations]
+
+    def _read(self, conversations: Conversations) -> tuple[np.ndarray, np.ndarray]:
+        ids, chat = self._token_ids(conversations), self.backbone.chat
+        ends = [(chat.prompt_end(each),) if self.head.gated else () for each in ids]
+        places = [(len(each) - 1, *end) for each, end in zip(ids, ends, strict=True)]
+        # One by one: a product of whole matrices rounds a row by how many stand beside it.
+        read = [self.head(torch.from_numpy(s)) for s in hidden_states(self.backbone, ids, places)]
+        rewards = np.array([each.numpy() for each, _ in read]).reshape(-1, len(self.attributes))
+        return rewards, np.array([score for _, score in read], rewards.dtype)
 
 
 def load(
@@ -176,6 +120,7 @@ def load(
     dtype: str | torch.dtype | None = None,
     attention: str | None = None,
     revision: str | None = None,
+    reads: str | None = None,
     bos: Literal["one", "none"] | None = None,
     max_length: int | None = None,
     too_long: Literal["error", "cut_prompt_start"] = "error",
@@ -185,11 +130,15 @@ def load(
     """Load a reward model from a folder or the hub; runs none of its code and unpickles nothing.
 
     Args:
-        name: a folder, or a hub id such as "RLHFlow/Decision-Tree-Reward-Llama-3.1-8B".
-        device: CUDA where there is one, else the CPU.
-        dtype: of the backbone: float32 on the CPU, else the checkpoint's. The head is float32.
+        name: a folder, a hub id such as "RLHFlow/Decision-Tree-Reward-Llama-3.1-8B", or a name of
+            the leaderboard (`catalogue.KNOWN`).
+        device: CUDA where there is one, else the CPU; "auto" spreads the layers over all GPUs.
+        dtype: of the backbone: float32 on the CPU, else the checkpoint's. The head is float32, or
+            float64 beside a float64 backbone.
         attention: "eager", "sdpa" or "flash_attention_2"; by default "sdpa" for Llama,
             else "eager". Gemma-2 refuses "sdpa", which drops its soft-cap in some versions.
+        reads: of a language model without a reward model's head: "next token" (the logit of token
+            0 is the score) or "verdict" (it writes [[A]] or [[B]]); the catalogue knows its own.
         bos: "one" or "none"; by default what the checkpoint records, else "one".
         max_length: most tokens of a conversation: 4,096, or what the model takes if that is less.
         too_long: what becomes of a longer one: an "error", or "cut_prompt_start" (recorded).
@@ -199,37 +148,83 @@ def load(
     Raises:
         ValueError: if a tensor is missing, unexpected or wrongly shaped, or the checkpoint is of
             a kind not known; the message names it.
+        MemoryError: if the weights need more memory than is free.
     """
-    folder, commit = checkpoint.find_folder(name, revision)
-    config, files = checkpoint.read_config(folder), checkpoint.weight_files(folder)
-    weight, bias = checkpoint.read_head(files, config["hidden_size"])
-    attributes = checkpoint.read_attributes(config, len(weight), attributes or ())
-    if tree is None and (tree := checkpoint.read_tree(folder, attributes)) and bias is None:
+    row, is_folder = known(name) or Known(str(name)), Path(name).is_dir()
+    options = {"device": device, "dtype": dtype, "attention": attention, "bos": bos}
+    options |= {"max_length": max_length, "too_long": too_long}
+    if row.reads == "scores":
+        members = {member: load(member, **options) for member in ensemble.AVAILABLE}
+        return Ensemble(members, ensemble.AVAILABLE)
+    if not (row.repo or is_folder):
+        raise ValueError(
+            f'{name}: {row.note}; load(folder, reads="verdict") loads the one you have'
+        )
+    folder, commit = checkpoint.find_folder(name if is_folder else row.repo, revision)
+    reads, config = reads or row.reads, checkpoint.read_config(folder)
+    options |= {"name": folder.resolve().name if is_folder else row.repo, "commit": commit}
+    backbone = _backbone(folder, config, writes=reads == "verdict", **options)
+    if reads == "verdict":
+        return Critic(backbone)
+    files = checkpoint.weight_files(folder)
+    tensors = checkpoint.read_head(files, backbone.wide_dtype, next_token=reads == "next token")
+    head = make_head(tensors, config, attributes or row.attributes)
+    own = None if tree else checkpoint.read_tree(folder, head.attributes, row.tree)
+    if own and "score.bias" not in tensors:
         advice = "fetch it again; if it never had one, pass its tree as tree="
         raise ValueError(f"{folder} has a tree, but its head lacks score.bias: {advice}")
-    bias = np.zeros(len(weight), np.float32) if bias is None else bias
-    if tree is not None and tree.attributes != attributes:
-        raise ValueError(f"tree is over {tree.attributes}, the model's attributes are {attributes}")
-    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    dtype = dtype or (torch.float32 if device.type == "cpu" else "auto")
-    attention = _attention(attention, config["model_type"], device)
-    options = {"dtype": dtype, "attn_implementation": attention, "device_map": {"": device}}
-    transformer = _transformer(folder, config["model_type"], options)
-    weights = commit or digest(*map(file_digest, [folder / "config.json", *files]))
-    model = str(name) if commit else folder.resolve().name
-    identity = {"model": model, "revision": commit, "weights": weights, "attention": attention}
+    tree = tree or own
+    if tree is not None and tree.attributes != head.attributes:
+        raise ValueError(f"tree is over {tree.attributes}, the model's are {head.attributes}")
+    return HeadModel(backbone, head, tree)
+
+
+def _backbone(
+    folder: Path, config: Mapping[str, Any], *, writes: bool = False, **options: Any
+) -> Backbone:
+    """Load the transformer, with its language model's head if it `writes`, and its tokenizer."""
+    device = options["device"] or ("cuda" if torch.cuda.is_available() else "cpu")
+    device, kind = torch.device("cuda" if device == "auto" else device), config["model_type"]
+    files = checkpoint.weight_files(folder, pickled=writes)
+    stored = config.get("dtype") or config.get("torch_dtype") or "float32"
+    dtype = options["dtype"] or ("float32" if device.type == "cpu" else stored)
+    dtype, stored = (getattr(torch, str(each).removeprefix("torch.")) for each in (dtype, stored))
+    size = sum(path.stat().st_size for path in files) * dtype.itemsize / stored.itemsize
+    _check_memory(folder.name, size, device, spread=options["device"] == "auto")
+    attention = _attention(options["attention"], kind, device)
+    given = {"dtype": dtype, "attn_implementation": attention}
+    given |= {"device_map": "auto" if options["device"] == "auto" else {"": device}}
+    given |= {"use_safetensors": files[0].suffix == ".safetensors"}
+    transformer = _transformer(folder, LlamaForCausalLM if writes else BACKBONES[kind], given)
+    weights = options["commit"] or digest(*map(file_digest, [folder / "config.json", *files]))
+    identity = {"model": options["name"], "revision": options["commit"], "weights": weights}
+    identity |= {"attention": attention}
     identity |= {"dtype": str(transformer.dtype).removeprefix("torch."), "device": device.type}
     identity |= {"torch": torch.__version__, "transformers": transformers.__version__}
     tokenizer = AutoTokenizer.from_pretrained(folder, use_fast=True, trust_remote_code=False)
-    bos = bos or config.get("bos_rule", "one")
-    max_length = max_length or min(4096, transformer.config.max_position_embeddings)
-    chat = ChatTokenizer(tokenizer, bos=bos, max_length=max_length, too_long=too_long)
-    return RewardModel(Backbone(transformer, chat, identity), attributes, weight, bias, tree)
+    chosen = {"bos": options["bos"] or config.get("bos_rule", "one")}
+    longest = min(4096, transformer.config.max_position_embeddings)
+    chosen |= {"max_length": options["max_length"] or longest, "too_long": options["too_long"]}
+    return Backbone(transformer, ChatTokenizer(tokenizer, **chosen), identity)
+
+
+def _check_memory(name: str, size: float, device: torch.device, spread: bool) -> None:
+    if device.type == "cuda":
+        places = range(torch.cuda.device_count()) if spread else [device]
+        free = sum(torch.cuda.mem_get_info(place)[0] for place in places)
+    else:
+        free = psutil.virtual_memory().available
+    need = f"{name}: weights of {size / 1e9:,.1f} GB, {free / 1e9:,.1f} GB free on {device}"
+    if size > free:
+        advice = 'take a larger device, device="auto" over several GPUs, or a smaller dtype='
+        raise MemoryError(f"{need}; {advice}")
+    if size > 1e9:
+        print(need, flush=True)  # before minutes of loading
 
 
 def _attention(name: str | None, model_type: str, device: torch.device) -> str:
-    name = name or ("sdpa" if model_type == "llama" else "eager")
-    legal = ["eager", "flash_attention_2"] + ["sdpa"] * (model_type == "llama")
+    name = name or ("eager" if model_type == "gemma2" else "sdpa")
+    legal = ["eager", "flash_attention_2"] + ["sdpa"] * (model_type != "gemma2")
     if name not in legal:
         raise ValueError(f"attention for {model_type} must be one of {legal}, came {name!r}")
     if name == "flash_attention_2" and not is_flash_attn_2_available():
@@ -238,18 +233,12 @@ def _attention(name: str | None, model_type: str, device: torch.device) -> str:
     return name
 
 
-class _Llama(LlamaModel):
-    _keys_to_ignore_on_load_unexpected = (r"^score\.",)  # the head, which is read apart
-
-
-class _Gemma2(Gemma2Model):
-    _keys_to_ignore_on_load_unexpected = (r"^score\.",)
-
-
-def _transformer(folder: Path, model_type: str, options: Mapping[str, Any]) -> nn.Module:
-    # Shapes that do not match are raised below, with all else that is wrong.
-    strict = {"use_safetensors": True, "ignore_mismatched_sizes": True, "output_loading_info": True}
-    kind = {"llama": _Llama, "gemma2": _Gemma2}[model_type]
+def _transformer(
+    folder: Path, kind: type[PreTrainedModel], options: Mapping[str, Any]
+) -> PreTrainedModel:
+    # Shapes that do not match are raised below, with all else that is wrong. A pickled shard is
+    # only opened as tensors (weights_only), and only of a language model that writes.
+    strict = {"ignore_mismatched_sizes": True, "output_loading_info": True, "weights_only": True}
     transformer, found = kind.from_pretrained(folder, **options, **strict)
     if wrong := {problem: sorted(map(str, names)) for problem, names in found.items() if names}:
         raise ValueError(f"tensors of {folder} are not those of its config.json: {wrong}")

@@ -168,7 +168,8 @@ def test_the_original_snippet_gives_the_rewards_of_dtreward(
     # Both run the same backbone in the same dtype, so its states are equal to the bit; the two
     # heads add `hidden` float32 products in other orders: at most hidden * 2**-24 of their size.
     states = np.abs(model.features([(texts[0], text) for text in texts[1:]]))
-    size = (states @ np.abs(model.weight).T + np.abs(model.bias)).max()
+    weight, bias = (each.abs().numpy() for each in model.head.score.parameters())
+    size = (states @ weight.T + bias).max()
     tolerance = 2 * (HIDDEN + 1) * 2**-24 * float(size)
     assert tolerance < 1e-3
     np.testing.assert_allclose(theirs["rewards"], ours["rewards"], rtol=0, atol=tolerance)
@@ -445,7 +446,7 @@ def test_a_checkpoint_can_be_exported_over_itself(tmp_path):
     folder = make_decision_tree_replica(tmp_path / "out")
     bias = np.arange(5, dtype=np.float32)
     export(folder, folder, bias=bias)
-    assert np.array_equal(load(folder).bias, bias)
+    assert np.array_equal(load(folder).head.score.bias.numpy(), bias)
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 

@@ -99,7 +99,7 @@ def test_features_are_the_last_tokens_state_of_plain_transformers_in_float64(fol
             output = plain(padded, attention_mask=mask, output_hidden_states=True)
         expected[row] = output.hidden_states[-1][0, len(ids) - 1].numpy()
     features = last_hidden_states(backbone, tokens)
-    assert features.dtype == np.float32 and features.shape == (len(tokens), HIDDEN)
+    assert features.dtype == np.float64 and features.shape == (len(tokens), HIDDEN)
     errors = np.linalg.norm(features - expected, axis=1) / np.linalg.norm(expected, axis=1)
     assert errors.max() < 1e-6
 

@@ -70,7 +70,7 @@ def edit_config(folder: Path, **changes) -> None:
 def test_each_kind_of_checkpoint_is_recognised(replicas, architecture, head, kind, attributes):
     model = load(replicas / f"{architecture}-{head}")
     assert (model.kind, model.attributes) == (kind, attributes)
-    assert model.weight.shape == (len(attributes), HIDDEN)
+    assert model.head.score.weight.shape == (len(attributes), HIDDEN)
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
@@ -86,7 +86,9 @@ def test_scores_are_those_of_plain_transformers_in_float64(replicas, architectur
     with torch.inference_mode():
         expected = reference(torch.tensor([ids])).logits[0, 0].item()
     # Two layers of float32 rounding (2**-24 = 6e-8 a step) against hidden states of size ~1.
-    size = float(np.abs(model.weight).sum() * np.abs(model.features([(PROMPT, FIRST)])).max())
+    size = float(
+        model.head.score.weight.abs().sum().item() * np.abs(model.features([(PROMPT, FIRST)])).max()
+    )
     assert model.rewards([(PROMPT, FIRST)])[0, 0] == pytest.approx(expected, abs=1e-6 * size)
 
 
@@ -101,7 +103,8 @@ def test_the_head_stays_float32_beside_a_bfloat16_backbone(replicas):
     model = load(replicas / "llama-tree", dtype="bfloat16")
     assert model.backbone.identity["dtype"] == "bfloat16"
     stored = read_tensors(replicas / "llama-tree")["score.weight"].numpy()
-    assert model.weight.dtype == np.float32 and np.array_equal(model.weight, stored)
+    weight = model.head.score.weight.numpy()
+    assert weight.dtype == np.float32 and np.array_equal(weight, stored)
 
 
 @pytest.mark.parametrize(("architecture", "attention"), [("llama", "sdpa"), ("gemma2", "eager")])
@@ -172,9 +175,9 @@ def test_a_wrong_tensor_of_the_backbone_is_named(copy, change):
 @pytest.mark.parametrize(
     ("name", "tensor", "words"),
     [
-        ("score.weight", None, "no score tensor|score.bias"),
-        ("score.weight", torch.zeros(5, HIDDEN - 1), r"\(attributes, 32\).*\(5, 31\)"),
-        ("score.weight", torch.zeros(4, HIDDEN), r"\(4, 32\)"),
+        ("score.weight", None, "expected a head.*found.*score.bias"),
+        ("score.weight", torch.zeros(5, HIDDEN - 1), r"\(5, 31\)"),
+        ("score.weight", torch.zeros(4, HIDDEN), "head has 4 rows"),
         ("score.bias", torch.zeros(4), r"\(4,\)"),
         ("score.0.weight", torch.zeros(4), "score.0.weight"),
     ],
@@ -198,7 +201,7 @@ def test_a_head_with_more_rows_than_names_is_an_error(copy):
 
 
 def test_a_plain_backbone_is_no_reward_model(tmp_path):
-    with pytest.raises(ValueError, match="no score tensor"):
+    with pytest.raises(ValueError, match="found none"):
         load(make_replica(tmp_path / "plain", rows=0))
 
 
@@ -241,7 +244,7 @@ def test_code_that_comes_with_a_checkpoint_does_not_run(copy):
 
 def test_other_architectures_adapters_and_quantized_weights_are_refused(copy):
     edit_config(copy, model_type="qwen2")
-    with pytest.raises(ValueError, match=r"llama, gemma2.*qwen2"):
+    with pytest.raises(ValueError, match=r"llama, gemma, gemma2.*qwen2"):
         load(copy)
     edit_config(copy, model_type="llama", quantization_config={"quant_method": "gptq"})
     with pytest.raises(ValueError, match="quantized"):
@@ -419,7 +422,9 @@ def test_a_difference_within_the_trees_offset_does_not_flip():
 @settings(deadline=None)
 @given(st.floats(-1e6, 1e6), st.floats(-1e6, 1e6))
 def test_the_larger_score_wins_by_bradley_terry(first, second):
-    output = Comparison.of(np.array([[first], [second]]), attributes=("score",))
+    output = Comparison.of(
+        np.array([[first], [second]]), attributes=("score",), scores=np.array([first, second])
+    )
     assert output.preference == int(second > first)
     assert output.swap_flips == (first != second) and output.path == ()
     if abs(second - first) < 700:  # where the textbook form does not overflow

@@ -1,0 +1,75 @@
+"""A language model as a reward model: it writes which of two responses is better."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from dtreward.comparison import Comparison, RewardModel, Texts, conversations_of
+from dtreward.conversation import messages
+from dtreward.extract import Backbone
+
+# What Skywork-Critic is asked, in our words; theirs are on its model card, for template=.
+TEMPLATE = """Compare the answers of two AI assistants to the user's question below. Choose the one
+that follows the instructions and answers the question better. Pay no attention to the order in which
+the answers are shown, to their length, or to the assistants' names. Write your verdict directly, and
+nothing else: [[A]] if assistant A is better, [[B]] if assistant B is better.
+
+[User Question]
+{prompt}
+
+[The Start of Assistant A's Answer]
+{first}
+[The End of Assistant A's Answer]
+
+[The Start of Assistant B's Answer]
+{second}
+[The End of Assistant B's Answer]"""
+
+
+@dataclass(frozen=True, eq=False)
+class Critic(RewardModel):
+    """A language model that writes which response is better, [[A]] or [[B]], asked in both orders.
+
+    Where the two verdicts name different responses, or one cannot be read, the probability is 0.5
+    or between. `template` holds {prompt}, {first} and {second}.
+    """
+
+    backbone: Backbone  # its transformer is a causal language model
+    template: str = TEMPLATE
+    max_tokens: int = 8
+    kind = "verdict"
+
+    def compare_many(
+        self, prompts: Texts, responses1: Texts, responses2: Texts
+    ) -> list[Comparison]:
+        """Compare many pairs, with the same result for each as `compare`."""
+        found, rule = [], ("response 2 iff the verdicts of both orders, averaged, name it",)
+        conversations = conversations_of(prompts, responses1, responses2)
+        for (prompt, first), (_, second) in zip(
+            conversations[::2], conversations[1::2], strict=True
+        ):
+            given, swapped = (
+                self.verdict(prompt, first, second),
+                self.verdict(prompt, second, first),
+            )
+            probability, flips = (given + 1 - swapped) / 2, abs(given - swapped) == 1
+            decision = int(probability > 0.5)
+            found.append(Comparison([], [[], []], [], decision, probability, (), rule, flips))
+        return found
+
+    @torch.inference_mode()
+    def verdict(self, prompt: str, first: str, second: str) -> float:
+        """Ask once, greedily: 0.0 for the response shown first, 1.0 for the other, 0.5 if unread."""
+        turns = messages(prompt)
+        shown = "\n\n".join(f"{turn['role']}: {turn['content']}" for turn in turns)
+        parts = {"prompt": shown if turns[1:] else prompt, "first": first, "second": second}
+        ids = self.backbone.chat.request_ids(self.template.format(**parts))
+        given = torch.tensor([ids], device=self.backbone.device)
+        options = {"attention_mask": torch.ones_like(given), "do_sample": False}
+        written = self.backbone.transformer.generate(
+            given, max_new_tokens=self.max_tokens, **options
+        )
+        text = self.backbone.chat.tokenizer.decode(written[0, len(ids) :])
+        return 0.0 if "[[A]]" in text else 1.0 if "[[B]]" in text else 0.5
