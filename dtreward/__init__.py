@@ -20,3 +20,7 @@ def __getattr__(name: str) -> object:
 
         return PreferenceTree
     raise AttributeError(f"dtreward has no {name!r}; it has {', '.join(__all__)} and its modules")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -17,6 +17,7 @@ import pandas as pd
 import torch
 import yaml
 from huggingface_hub import metadata_load, snapshot_download
+from huggingface_hub.errors import HfHubHTTPError
 from jaxtyping import Float
 from safetensors import safe_open
 from safetensors.torch import save_file
@@ -30,9 +31,10 @@ FAMILIES = {"llama": "Llama", "gemma": "Gemma", "gemma2": "Gemma2"}
 TREE = "decision_tree.json"
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
-MODELING = Path(__file__).with_name("modeling_decision_tree_reward_model.py")
+SHIPPED = Path(__file__).with_name("checkpoint_files")  # what an exported checkpoint carries
+MODELING = SHIPPED / "modeling_decision_tree_reward_model.py"
 LEADERBOARD = Path(__file__).parents[1] / "data" / "published" / "leaderboard.csv"
-CARD = Path(__file__).with_name("model_card.md")
+CARD = SHIPPED / "model_card.md"
 COPIED = ("*token*.json", "tokenizer.model", "*.jinja", "LICENSE*", "NOTICE*")
 FETCHED = ("*.json", "*.safetensors", "*.jinja", "*.md", "*.model", "*.txt", "LICENSE", "NOTICE")
 LICENCE = ("license", "license_name", "license_link")
@@ -49,7 +51,11 @@ def find_folder(name: str | Path, revision: str | None = None) -> tuple[Path, st
     if str(name).count("/") != 1 or str(name)[0] in "./~":
         raise FileNotFoundError(f"no folder {name}; give a folder, or a hub id: owner/name")
     files = {"allow_patterns": [*FETCHED, "decision_tree.pkl"], "ignore_patterns": ["*/*"]}
-    found = Path(snapshot_download(str(name), revision=revision, **files))
+    try:
+        found = Path(snapshot_download(str(name), revision=revision, **files))
+    except (OSError, HfHubHTTPError) as error:  # no such repository, no access, or no network
+        here = f"there is no folder {name} here, and the hub did not give it"
+        raise FileNotFoundError(f"{here} ({type(error).__name__}: {error})") from error
     return found, found.name
 
 

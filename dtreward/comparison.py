@@ -123,7 +123,7 @@ class RewardModel(ABC):
     def compare(
         self, prompt: str, response1: str, response2: str, tokenizer: Any = None, device: Any = None
     ) -> Comparison:
-        """Say which of two responses is preferred, and why; a tie gives preference 0.
+        """Say which of two responses is preferred, and why; a probability of 0.5 gives preference 0.
 
         The original's callers pass `tokenizer` and `device`: a ValueError if they are not the
         model's. So is a model of several attributes without a tree to decide by.

@@ -150,13 +150,13 @@ def load(
             a kind not known; the message names it.
         MemoryError: if the weights need more memory than is free.
     """
-    row, is_folder = known(name) or Known(str(name)), Path(name).is_dir()
+    row, is_folder = known(name) or Known(str(name)), bool(name) and Path(name).is_dir()
     options = {"device": device, "dtype": dtype, "attention": attention, "bos": bos}
     options |= {"max_length": max_length, "too_long": too_long}
     if row.reads == "scores":
         members = {member: load(member, **options) for member in ensemble.AVAILABLE}
         return Ensemble(members, ensemble.AVAILABLE)
-    if not (row.repo or is_folder):
+    if row.reads and not (row.repo or is_folder):
         raise ValueError(
             f'{name}: {row.note}; load(folder, reads="verdict") loads the one you have'
         )
@@ -203,8 +203,11 @@ def _backbone(
     identity |= {"torch": torch.__version__, "transformers": transformers.__version__}
     tokenizer = AutoTokenizer.from_pretrained(folder, use_fast=True, trust_remote_code=False)
     chosen = {"bos": options["bos"] or config.get("bos_rule", "one")}
-    longest = min(4096, transformer.config.max_position_embeddings)
-    chosen |= {"max_length": options["max_length"] or longest, "too_long": options["too_long"]}
+    most = transformer.config.max_position_embeddings
+    chosen |= {"max_length": options["max_length"] or min(4096, most)}
+    if chosen["max_length"] > most:
+        raise ValueError(f"max_length {chosen['max_length']} is above the model's {most} positions")
+    chosen |= {"too_long": options["too_long"]}
     return Backbone(transformer, ChatTokenizer(tokenizer, **chosen), identity)
 
 

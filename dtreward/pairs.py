@@ -85,6 +85,8 @@ def load_pairs(
         table = _read(Path(source))
     if "response" in table and "response_1" not in table:
         table = _all_pairs(table, order_by, rng, counts)
+    elif order_by:
+        raise ValueError(f"order_by={order_by!r} is for a table of responses, {source} has pairs")
     _expect(table, TEXTS)
     names = _attributes(table, tuple(attributes), order_by)
     ratings = [f"{name}_{side}" for name in names for side in (1, 2)]
@@ -243,6 +245,9 @@ def _attributes(table: pd.DataFrame, asked: tuple[str, ...], order_by: str) -> t
             raise ValueError(f"column {name} is mostly numbers, but not all ({told}); {advice}")
     if not set(asked) <= set(found):
         raise ValueError(f"attributes {asked} asked for, found {found} with two numeric columns")
+    half = {name for name in rated & numeric if f"{name[:-1]}{3 - int(name[-1])}" not in numeric}
+    if half - {f"{order_by}_2"}:
+        raise ValueError(f"columns {sorted(half)} have no partner of the other response; add it")
     return asked or found
 
 

@@ -443,7 +443,8 @@ def test_no_more_tokens_than_the_model_takes(copy):
     edit_config(copy, max_position_embeddings=20)
     with pytest.raises(ValueError, match="max_length=20"):
         load(copy).compare(PROMPT, FIRST, SECOND)
-    assert load(copy, max_length=500).compare(PROMPT, FIRST, SECOND)
+    with pytest.raises(ValueError, match="max_length 500 is above the model's 20 positions"):
+        load(copy, max_length=500)
 
 
 def test_too_long_conversations_are_refused_or_cut_as_asked_for(replicas):
@@ -472,3 +473,14 @@ def test_texts_where_lists_are_wanted_are_refused(replicas):
 def test_a_folder_that_is_no_checkpoint_says_so(tmp_path):
     with pytest.raises(ValueError, match=r"no config\.json"):
         load(tmp_path)
+
+
+def test_a_folder_that_is_not_there_is_named_before_the_hub_is_blamed(monkeypatch):
+    def offline(*_, **__):
+        raise OSError("no network")
+
+    monkeypatch.setattr(checkpoint, "snapshot_download", offline)
+    with pytest.raises(FileNotFoundError, match="no folder data/demoo here, and the hub did not"):
+        load("data/demoo")
+    with pytest.raises(FileNotFoundError, match="no folder"):
+        load("")

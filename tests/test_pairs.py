@@ -533,3 +533,23 @@ def test_an_empty_file_says_so(tmp_path):
     (tmp_path / "table.csv").touch()
     with pytest.raises(ValueError, match=r"table\.csv is empty"):
         load_pairs(tmp_path / "table.csv")
+
+
+def test_an_attribute_of_one_response_only_is_an_error_unless_others_are_asked_for(tmp_path):
+    table = pd.DataFrame(
+        {"prompt": [f"p{n}" for n in range(9)], "response_1": "a", "response_2": "b"}
+    )
+    table = table.assign(clarity_1=1.0, clarity_2=2.0, fun_1=3.0)
+    table.to_parquet(path := tmp_path / "table.parquet")
+    with pytest.raises(ValueError, match=r"\['fun_1'\] have no partner"):
+        load_pairs(path)
+    assert load_pairs(path, attributes=["clarity"]).attributes == ("clarity",)
+
+
+def test_order_by_is_refused_where_rows_are_pairs(tmp_path):
+    table = pd.DataFrame(
+        {"prompt": [f"p{n}" for n in range(9)], "response_1": "a", "response_2": "b"}
+    )
+    table.assign(clarity_1=1.0, clarity_2=2.0).to_parquet(path := tmp_path / "table.parquet")
+    with pytest.raises(ValueError, match="order_by='clarity' is for a table of responses"):
+        load_pairs(path, order_by="clarity")
