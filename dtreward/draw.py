@@ -28,6 +28,8 @@ ATTRIBUTE_COLOURS |= {"complexity": "#CC79A7", "verbosity": "#D55E00"}
 FAMILY_COLOURS = {"Human": "#222222", "GPT": "#117733", "Claude": "#CC6677", "Llama": "#AA4499"}
 FAMILY_COLOURS |= {"Gemini": "#4477AA", "Gemma": "#66CCEE", "Qwen": "#997700", "SOLAR": "#777777"}
 FAMILY_COLOURS |= {"Mistral": "#882255", "Mixtral": "#DD4433", "DeepSeek": "#332288"}
+DEMO_COLOURS = {"Wordy": "#EE7733", "Strict": "#0077BB", "Plain": "#BBAA22", "Scholar": "#332288"}
+FAMILY_COLOURS |= DEMO_COLOURS | {"Orderly": "#44AA99", "First": "#CC3311", "Noisy": "#999999"}
 OTHER_COLOURS = ("#332288", "#88CCEE", "#44AA99", "#999933", "#CC6677", "#882255", "#AA4499")
 RESPONSE_COLOURS = ("#e58139", "#399de5")
 FILL = LinearSegmentedColormap.from_list("", [RESPONSE_COLOURS[0], "white", RESPONSE_COLOURS[1]])
@@ -44,9 +46,9 @@ def colour(name: str) -> str:
     """
     if fixed := (ATTRIBUTE_COLOURS | FAMILY_COLOURS).get(name):
         return fixed
-    chance = int(digest(name)[:8], 16)
-    hue = FAMILY_COLOURS.get(name.split("-")[0], OTHER_COLOURS[chance % len(OTHER_COLOURS)])
-    base, shade = np.array(to_rgb(hue)), chance / 2**32
+    family, shade = name.split("-")[0], int(digest(name)[:8], 16) / 2**32
+    other = OTHER_COLOURS[int(digest(family)[:8], 16) % len(OTHER_COLOURS)]
+    base = np.array(to_rgb(FAMILY_COLOURS.get(family, other)))
     return to_hex(base + (0.9 - base) * 0.6 * shade)
 
 
