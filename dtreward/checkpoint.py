@@ -44,7 +44,7 @@ PATHS = ("_name_or_path", "name_or_path", "special_tokens_map_file", "num_labels
 
 def find_folder(name: str | Path, revision: str | None = None) -> tuple[Path, str]:
     """Find a model's folder, and its commit ("" where it is not from the hub)."""
-    if Path(name).is_dir():
+    if str(name) and Path(name).is_dir():
         if revision is not None:
             raise ValueError(f"{name} is a folder: it has no revision {revision!r}; leave it out")
         return Path(name), ""
