@@ -73,16 +73,17 @@ def serve(pairs: pd.DataFrame, *, template: str = TEMPLATE, seed: int = 0) -> It
         reply = {"id": "demo", "object": "chat.completion", "created": 0, "model": model}
         return 200, reply | {"choices": [choice], "usage": spent}
 
-    loop = asyncio.new_event_loop()
-    server = loop.run_until_complete(loop.create_server(lambda: _Http(answer), "127.0.0.1", 0))
+    loop = asyncio.new_event_loop()  # in a thread of its own: a notebook's kernel runs one already
     thread = Thread(target=loop.run_forever, daemon=True)
     thread.start()
+    starting = loop.create_server(lambda: _Http(answer), "127.0.0.1", 0)
+    server = asyncio.run_coroutine_threadsafe(starting, loop).result()
     try:
         yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
     finally:
+        loop.call_soon_threadsafe(server.close)
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
-        server.close()
         loop.close()
 
 

@@ -65,7 +65,7 @@ def _published(source, revision):
     rows = table.melt(own, var_name="judge").query("judge.str.lower() != 'human'").dropna()
     odd = rows[~rows["value"].isin([-1, 0, 1])]
     if len(odd) or rows.empty:
-        came = f"{odd['judge'].iloc[0]} with {odd['value'].iloc[0]!r:.60}" if len(odd) else "none"
+        came = f"{odd['judge'].iloc[0]} with {odd['value'].iloc[0]!s:.60}" if len(odd) else "none"
         wanted = "a column a judge of -1 (response_A in both orders), 1 (response_B), 0 (neither)"
         raise ValueError(f"{folder}: expected beside {own} {wanted}; found {came}")
     given, swapped = (rows["value"].map({-1: a, 1: b, 0: OUTCOMES[1]}) for a, b in ("AB", "BA"))

@@ -39,6 +39,7 @@ from dtreward.judges import (
     verdicts,
 )
 from dtreward.judges_files import read_preferences
+from dtreward.record import digest
 
 COLUMNS = ["judge", "family", "pair", "prompt_id", "given", "swapped", "outcome", "preference"]
 
@@ -448,38 +449,39 @@ def test_another_template_model_or_length_is_asked_anew_another_address_is_not(t
 
 
 COLLECT = """
-import sys
-sys.path.insert(0, {tests!r})
-from test_judges import some_pairs
+import pandas as pd
 from dtreward.judges import Judge, collect
-collect({store!r}, some_pairs(400), [Judge("J", "m", {url!r})], concurrency=4)
+collect({store!r}, pd.read_parquet({pairs!r}), [Judge("J", "m", {url!r})], concurrency=4)
 """
 
 
 def test_kill_9_loses_no_stored_answer_and_the_next_run_asks_only_the_rest(tmp_path):
-    store, pairs = tmp_path / "store", some_pairs(400)
+    store, file, pairs = tmp_path / "store", tmp_path / "pairs.parquet", some_pairs(400)
+    pairs.to_parquet(file)
 
     def reply(body, headers):
         time.sleep(0.002)
         return prefers_one(body, headers)
 
     with endpoint(reply) as (url, came):
-        code = COLLECT.format(tests=str(ROOT / "tests"), store=str(store), url=url)
+        code = COLLECT.format(pairs=str(file), store=str(store), url=url)
         process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stderr=subprocess.PIPE)
         while len(came) < 150:
             assert process.poll() is None, process.stderr.read().decode()
             time.sleep(0.01)
         os.kill(process.pid, signal.SIGKILL)
-        process.wait()
-        process.stderr.close()
-        before = [body["messages"][0]["content"] for _, body in came]
+        process.communicate()
         judge = Judge("J", "m", url)
-        kept = len(stored_answers(store, [judge]))
-        assert 150 - 8 <= kept <= len(before) < 800  # all but what was under way, in four threads
+        kept = set(stored_answers(store, [judge])["shown"])
+        assert 150 - 2 * 4 <= len(kept) < 800  # all but what was under way, in four threads
         result = collect(store, pairs, [judge], concurrency=4)
     asked = Counter(body["messages"][0]["content"] for _, body in came)
-    assert result.stored == 800 - kept and result.requests == 800 - kept
-    assert len(asked) == 800 and sum(asked.values()) - 800 == len(before) - kept
+    assert result.stored == result.requests == 800 - len(kept)
+    texts = [(p, *both) for p, *both in pairs[["prompt", "response_1", "response_2"]].to_numpy()]
+    shown = texts + [(prompt, two, one) for prompt, one, two in texts]
+    times = {digest(*each): asked[render(TEMPLATE, *each)] for each in shown}
+    assert {times[key] for key in kept} == {1}
+    assert min(times.values()) == 1 and sum(times.values()) <= 800 + 4
     assert set(verdicts(store, pairs, [judge])["outcome"]) == {"decided"}
 
 
@@ -691,7 +693,7 @@ def test_published_preferences_of_the_hubs_layout_need_no_positions(tmp_path):
     assert one["outcome"].tolist() == ["decided", "decided", "inconsistent", "decided", "decided"]
     assert one["preference"].dropna().tolist() == [0, 0, 1, 0]  # the second is exchanged
     for name, values, told in (
-        ("verdict", ["A"] * 5, "verdict with 'A'"),
+        ("verdict", ["A"] * 5, "verdict with A"),
         ("n", [7] * 5, "n with 7"),
     ):
         odd = table.assign(**{name: values})
