@@ -44,6 +44,7 @@ TEMPLATE = """Which of two responses to a conversation is better? Begin with eit
 ### Response A\n{response_a}\n
 ### Response B\n{response_b}"""
 FIELDS = re.compile(r"\{(conversation|response_a|response_b)\}")
+ORDERS = ["given", "swapped"]  # response 1 shown first, response 2 shown first
 OUTCOMES = ("decided", "inconsistent", "unparsed", "refused", "error", "missing")
 SAYS = re.compile(r"\W*(?:response )?([ab])\W*($|[^\w\s]| is\b(?! not\b))", re.IGNORECASE)
 REFUSES = re.compile(r"\W*(I.?m (sorry|unable)|Sorry|I (can.?t|cannot|won.?t|am unable)|As an AI)")
@@ -242,14 +243,12 @@ def verdicts(
     without a verdict), outcome (one of `OUTCOMES`, the worst of both orders), preference (Int8; 0
     or 1 where both orders name the same response).
     """
-    state = stored_answers(store, judges, template=template).set_index(["judge", "shown"])["state"]
+    answers, states = stored_answers(store, judges, template=template), []
     keys = pd.DataFrame([[digest(*each) for each in both] for both in _shown(pairs)], pairs.index)
-    states = []
     for judge in judges:
-        own = state.reindex([judge.name], level=0).droplevel(0)
-        given, swapped = (keys[order].map(own) for order in (0, 1))
-        own = {"judge": judge.name, "family": judge.family, "given": given, "swapped": swapped}
-        states.append(pd.DataFrame(own).rename_axis("pair").reset_index())
+        own = answers[answers["judge"] == judge.name].set_index("shown")["state"]
+        orders = keys.apply(lambda order, own=own: order.map(own)).set_axis(ORDERS, axis=1)
+        states.append(orders.assign(pair=pairs.index, judge=judge.name, family=judge.family))
     return judged_frame(pd.concat(states, ignore_index=True), pairs)
 
 
@@ -262,18 +261,14 @@ def judged_frame(states: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:
         pairs: with prompt_id.
     """
     rank = {"A": 0, "B": 0} | {name: place for place, name in enumerate(OUTCOMES)}
-    given, swapped = states["given"], states["swapped"]
-    worst = states[["given", "swapped"]].fillna("missing").replace(rank).max(axis=1).astype(int)
-    worst = worst.where(worst > 0, (given == swapped).astype(int))
+    worst = states[ORDERS].fillna("missing").replace(rank).max(axis=1).astype(int)
+    worst = worst.where(worst > 0, (states["given"] == states["swapped"]).astype(int))
     named = states["judge"].str.split("[-/]", regex=True).str[0]
-    states["family"] = states["family"].where(states["family"] != "", named)
-    states["prompt_id"] = pairs["prompt_id"].loc[states["pair"]].to_numpy()
-    for name, order in {"given": given, "swapped": swapped}.items():
-        states[name] = order.astype(object).where(order.isin(["A", "B"]), None)
-    states["outcome"] = np.array(OUTCOMES)[worst]
-    states["preference"] = (given == "B").astype("Int8").where(worst == 0)
-    columns = ["judge", "family", "pair", "prompt_id", "given", "swapped", "outcome", "preference"]
-    return states[columns]
+    said = states[ORDERS].astype(object).where(states[ORDERS].isin(["A", "B"]), None)
+    found = states[["judge"]].assign(family=states["family"].where(states["family"] != "", named))
+    found["pair"], found["prompt_id"] = states["pair"], pairs["prompt_id"][states["pair"]].array
+    found[[*ORDERS, "outcome"]] = said.assign(outcome=np.array(OUTCOMES)[worst])
+    return found.assign(preference=(said["given"] == "B").astype("Int8").where(worst == 0))
 
 
 def _shown(pairs):
@@ -319,7 +314,9 @@ def _ask(run, judge, texts):
     for attempt in range(1 + run.retries + judge.logprobs):  # once more, without them
         run.stop.wait(max(0.0, run.resume[judge.name] - monotonic()))
         with run.lock:
-            if run.stop.is_set() or _over(run):
+            if _over(run):
+                run.stop.set()
+            if run.stop.is_set():
                 return None
             run.spent["requests"] += 1
         again, pause, answer = _send(run, judge, render(run.template, *texts))
@@ -359,17 +356,14 @@ def _send(run, judge, text):
 
 def _answer(reply, asked):
     choice, counted = reply["choices"][0], (reply.get("usage") or {}).get("total_tokens")
-    text, refusal, likely = (
-        choice["message"].get("content") or "",
-        choice["message"].get("refusal"),
-        {},
-    )
+    message, likely = choice["message"], {}
     try:
         for place in choice["logprobs"]["content"]:
             found = {each["token"].strip(): each["logprob"] for each in place["top_logprobs"][::-1]}
             likely = likely or {name: found[name] for name in "AB" if name in found}
     except (LookupError, TypeError, AttributeError):
         pass  # none, or in a form of the endpoint's own
+    text, refusal = str(message.get("content") or ""), message.get("refusal")
     refused = refusal or choice.get("finish_reason") in ("content_filter", "refusal")
     tokens = int(counted or len(asked) // 4)  # a guess where the endpoint does not count
     state = "refused" if refused else "answer"

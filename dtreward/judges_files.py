@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from huggingface_hub import snapshot_download
 
-from dtreward.judges import OUTCOMES, judged_frame
+from dtreward.judges import ORDERS, OUTCOMES, judged_frame
 from dtreward.pairs import TEXTS, expect_columns, read_table
 
 PREFERENCES, PINNED = "RLHFlow/LLM-Preferences-HelpSteer2", "a65aa58"  # its long form is not known
@@ -44,24 +44,24 @@ def read_preferences(
         raise ValueError(f"{came}: expected preferences on the study's own source")
     joined = joined.drop_duplicates(["judge", "pair"]).set_index(["judge", "pair"])
     every = pd.MultiIndex.from_product(
-        [joined.index.levels[0], pairs.index], names=["judge", "pair"]
+        [joined.index.levels[0], pairs.index], names=joined.index.names
     )
     found = judged_frame(joined.reindex(every).reset_index().assign(family=""), pairs)
-    return found.assign(given=None, swapped=None) if hub else found
+    return found.assign(**dict.fromkeys(ORDERS)) if hub else found
 
 
 def _published(source, revision):
-    files, own = ["train.jsonl.gz", "validation.jsonl.gz"], ["prompt", "response_A", "response_B"]
-    folder, own = Path(source), [*own, "dataset", "split", "id"]
+    folder, files = Path(source), ["train.jsonl.gz", "validation.jsonl.gz"]
+    own = ["dataset", "split", "id", "prompt", "response_A", "response_B"]
     if str(source) == PREFERENCES:
         options = {"revision": revision or "main", "allow_patterns": files}
         folder = Path(snapshot_download(PREFERENCES, repo_type="dataset", **options))
         if not (revision or folder.name.startswith(PINNED)):
-            raise ValueError(
-                f"expected {PINNED} of {PREFERENCES}, found {folder.name}: give revision"
-            )
-    table = pd.concat([read_table(folder / name) for name in files], ignore_index=True)
-    expect_columns(table, own)
+            raise ValueError(f"expected {PREFERENCES} at {PINNED}, found {folder.name}: say which")
+    parts = [read_table(folder / name) for name in files]
+    for part in parts:
+        expect_columns(part, own)
+    table = pd.concat(parts, ignore_index=True)
     rows = table.melt(own, var_name="judge").query("judge.str.lower() != 'human'").dropna()
     odd = rows[~rows["value"].isin([-1, 0, 1])]
     if len(odd) or rows.empty:
@@ -78,7 +78,7 @@ def _authors_csv(source, table):
     if not (files and table):
         raise ValueError(f"expected CSV files in {source}, and the table whose rows they count")
     rows, counted = pd.concat(map(read_table, files), ignore_index=True), read_table(Path(table))
-    columns = {"preference_orig_order": "given", "preference_swapped_order": "swapped"}
+    columns = dict(zip(["preference_orig_order", "preference_swapped_order"], ORDERS, strict=True))
     expect_columns(rows, ["split", "index", "model", *columns])
     expect_columns(counted, TEXTS)
     states = {"A": "A", "B": "B", "FORMAT-ERROR": "unparsed", "API-ERROR": "error"}
