@@ -194,7 +194,7 @@ def collect(
     todo = [(judge, key) for key in run.texts for judge in judges if (judge.name, key) not in known]
     run.todo, run.missing = iter(todo), Counter(judge.name for judge, _ in todo)
     run.spent, run.limits = Counter(), {"requests": max_requests, "tokens": max_tokens}
-    run.failed, run.resume, run.plain = Counter(), Counter(), set()
+    run.failed, run.resume, run.plain, run.told = Counter(), Counter(), set(), {}
     options = {"limits": httpx.Limits(max_keepalive_connections=concurrency), "timeout": timeout}
     options["mounts"] = {"all://localhost": None, "all://127.0.0.1": None}  # never by a proxy
     with (
@@ -211,7 +211,8 @@ def collect(
     missing = {judge.name: run.missing[judge.name] for judge in judges}
     spent = [run.spent[name] for name in run.limits]
     why = [f"the budget of {run.limits[name]:,} {name} is spent" for name in _over(run)]
-    why += [f"{n} left out after {GIVE_UP} errors" for n in missing if run.failed[n] >= GIVE_UP]
+    out = [name for name in missing if run.failed[name] >= GIVE_UP]
+    why += [f"{name} left out after {GIVE_UP} errors ({run.told[name]})" for name in out]
     return Collected(*spent, len(todo) - sum(missing.values()), missing, "; ".join(why))
 
 
@@ -302,7 +303,7 @@ def _work(run):
         row = (judge.settings, digest(run.template), judge.name, key, *answer)
         with run.lock, run.database:
             run.database.execute("REPLACE INTO answers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
-            error = answer[0] == "error"
+            error, run.told[judge.name] = answer[0] == "error", answer[1]
             run.spent["tokens"] += answer[-1]
             run.missing[judge.name] -= not error
             run.failed[judge.name] = (run.failed[judge.name] + 1) * error
