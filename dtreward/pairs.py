@@ -82,12 +82,12 @@ def load_pairs(
     elif source == HELPSTEER2 or Path(source).is_dir():
         table = _helpsteer2(source, revision, counts)
     else:
-        table = _read(Path(source))
+        table = read_table(Path(source))
     if "response" in table and "response_1" not in table:
         table = _all_pairs(table, order_by, rng, counts)
     elif order_by:
         raise ValueError(f"order_by={order_by!r} is for a table of responses, {source} has pairs")
-    _expect(table, TEXTS)
+    expect_columns(table, TEXTS)
     names = _attributes(table, tuple(attributes), order_by)
     ratings = [f"{name}_{side}" for name in names for side in (1, 2)]
     table = _usable(table, ratings, limit, rng, counts)
@@ -138,12 +138,13 @@ def response_index(frame: pd.DataFrame, responses: pd.DataFrame) -> Int[np.ndarr
 
 def attributes_of(frame: pd.DataFrame) -> tuple[str, ...]:
     """Read the attributes off a saved frame: between `response_2` and `preference`."""
-    _expect(frame, [*TEXTS, "preference"])
+    expect_columns(frame, [*TEXTS, "preference"])
     rated = frame.loc[:, "response_2":"preference"].columns[1:-1]
     return tuple(name.removesuffix("_1") for name in rated if name.endswith("_1"))
 
 
-def _read(path: Path) -> pd.DataFrame:
+def read_table(path: Path) -> pd.DataFrame:
+    """Read a Parquet, CSV or JSONL (also .gz) file; a ValueError says what else `path` is."""
     kind = Path(path.name.removesuffix(".gz")).suffix
     if not path.is_file() or kind not in (".parquet", ".csv", ".jsonl"):
         legal = f'"demo", "{HELPSTEER2}", a folder of its layout, a .parquet, .csv or .jsonl file'
@@ -174,16 +175,16 @@ def _helpsteer2(source: str | Path, revision: str, counts: Counter) -> pd.DataFr
     if source == HELPSTEER2:
         commit = {"revision": revision or HELPSTEER2_REVISION, "allow_patterns": HELPSTEER2_FILES}
         source = snapshot_download(HELPSTEER2, repo_type="dataset", **commit)
-    train, test, votes = (_read(Path(source) / name) for name in HELPSTEER2_FILES)
+    train, test, votes = (read_table(Path(source) / name) for name in HELPSTEER2_FILES)
     for half in (train, test):
-        _expect(half, ["prompt", "response"])
+        expect_columns(half, ["prompt", "response"])
     halves = pd.concat([train.assign(split="train"), test.assign(split="test")], ignore_index=True)
     given = halves[["prompt", "split"]]
     run = (given != given.shift()).any(axis=1).cumsum()
     second = np.flatnonzero(halves.groupby(run).cumcount() % 2)
     counts["unpaired responses"] = len(halves) - 2 * len(second)
     rated = _side_by_side(halves, second - 1, second)
-    _expect(votes, columns := [*TEXTS, "preference_strength"])
+    expect_columns(votes, columns := [*TEXTS, "preference_strength"])
     keys = list(zip(*(rated[name] for name in TEXTS), strict=True))
     # Summed: votes on the same two responses add up, also where they contradict each other.
     known, strength = set(keys), defaultdict(float)
@@ -197,7 +198,7 @@ def _helpsteer2(source: str | Path, revision: str, counts: Counter) -> pd.DataFr
 
 
 def _all_pairs(table: pd.DataFrame, order_by: str, rng: np.random.Generator, counts: Counter):
-    _expect(table, ["prompt", "response"])
+    expect_columns(table, ["prompt", "response"])
     table = table.drop(columns="prompt_id", errors="ignore")
     if order_by not in (numeric := list(table.select_dtypes("number"))):
         raise ValueError(f"order_by must name one of the columns {numeric}, came {order_by!r}")
@@ -225,7 +226,8 @@ def _side_by_side(table: pd.DataFrame, first: np.ndarray, second: np.ndarray) ->
     return pd.concat([one[shared], *own], axis=1)
 
 
-def _expect(table: pd.DataFrame, columns: list[str]) -> None:
+def expect_columns(table: pd.DataFrame, columns: list[str]) -> None:
+    """Raise a ValueError that names the columns expected, missing and found, if one is missing."""
     if missing := [name for name in columns if name not in table]:
         raise ValueError(f"expected columns {columns}, missing {missing}, found {list(table)}")
 
