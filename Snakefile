@@ -2,7 +2,7 @@
 #   snakemake --cores all --config study=demo limit=500
 # A study is notebooks/studies/NAME.yaml: which notebooks it runs and their parameters. What is given
 # with --config wins over it. A rule runs again when its notebook, its inputs, its parameters or the
-# package have changed.
+# package have changed. Notebooks that need a reward model are left out where the study has none.
 import hashlib
 import json
 import os
@@ -13,6 +13,41 @@ import yaml
 
 sys.path.insert(0, "notebooks")
 from run import study_parameters
+
+# notebook: what it reads and writes under data/<study>/, besides its record NN_name.json. The shards
+# of 02 and the answers of 06 are no outputs: they must survive a failed run, to be resumed.
+NOTEBOOKS = {
+    "01_load_pairs": ([], ["pairs.parquet"]),
+    "02_extract_features": (["pairs.parquet"], []),
+    "03_fit_attribute_probe": (
+        ["pairs.parquet", "02_extract_features.json"],
+        ["probe.safetensors", "rewards.parquet"],
+    ),
+    "04_fit_preference_tree": (
+        ["pairs.parquet", "rewards.parquet", "probe.safetensors"],
+        ["tree.json", "checkpoint"],
+    ),
+    "00_compare_two_responses": (["checkpoint"], []),
+    "05_ablate_depth_and_leaves": (["pairs.parquet", "rewards.parquet"], ["05_ablation.parquet"]),
+    "06_collect_judge_preferences": (["pairs.parquet"], ["judges.parquet"]),
+    "07_compare_judges": (
+        ["pairs.parquet", "judges.parquet"],
+        ["judge_trees.json"]
+        + [f"07_{table}.parquet" for table in ("judges", "agreement", "importances", "umap")],
+    ),
+    "08_compare_shap": (
+        ["pairs.parquet", "judges.parquet", "judge_trees.json"],
+        ["08_shap.parquet", "08_global.parquet"],
+    ),
+}
+NEED_A_MODEL = ("00_compare_two_responses", "02_extract_features", "03_fit_attribute_probe")
+OF_A_MODEL = ("rewards.parquet", "probe.safetensors", "checkpoint")  # read and written only with one
+RECORDLESS = ("00_compare_two_responses",)
+OUTSIDE = {  # parameters that may name files or folders
+    "01_load_pairs": ["source"],
+    "02_extract_features": ["model"],
+    "06_collect_judge_preferences": ["judges_source", "judges_table"],
+}
 
 if not (STUDY := Path(f"notebooks/studies/{config.get('study', 'demo')}.yaml")).exists():
     known = ", ".join(sorted(path.stem for path in STUDY.parent.glob("*.yaml")))
@@ -27,101 +62,59 @@ def local(name):
 
 
 given = {key: value for key, value in config.items() if key != "study"}
-for name in ("source", "model"):  # on the command line paths start here, in notebooks one folder down
-    if given.get(name) and Path(given[name]).exists():
+for name in {each for names in OUTSIDE.values() for each in names} & set(given):
+    if given[name] and Path(given[name]).exists():  # on the command line paths start here
         given[name] = os.path.relpath(given[name], "notebooks")
+shared = study["parameters"] | given
+if "source" in shared and not shared["source"]:
+    sys.exit(f"the study '{STUDY.stem}' needs a table: make study STUDY={STUDY.stem} SOURCE=<file>")
+if not shared.get("model"):
+    study["notebooks"] = [name for name in study["notebooks"] if name not in NEED_A_MODEL]
 try:
     PARAMETERS = study_parameters(study, given)
 except ValueError as error:
     sys.exit(str(error))
 
-shared = study["parameters"] | given
 DATA = os.path.normpath(os.path.join("notebooks", shared.get("data_dir", "../data"), shared["study"]))
-PACKAGE = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(Path("dtreward").glob("*.py")))).hexdigest()
-SOURCE = [str(path)] if (path := local(shared.get("source"))) and path.is_file() else []
-MODEL = [str(path / "model.safetensors")] if (path := local(shared.get("model"))) else []
-WITH_MODEL = "03_fit_attribute_probe" in study["notebooks"]
-RUN = f"{sys.executable} notebooks/run.py run {{input.notebook}} {{output.executed}} {{params.json:q}}"
+if "00_compare_two_responses" in PARAMETERS:  # it asks the model that the study makes
+    PARAMETERS["00_compare_two_responses"]["model"] = os.path.relpath(f"{DATA}/checkpoint", "notebooks")
+PACKAGE = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(Path("dtreward").glob("**/*.py")))).hexdigest()
 
 
-def parameters(name):
-    return json.dumps(PARAMETERS.get(name, {}), sort_keys=True)
+def reads(name):
+    """Input files of a notebook: the study's, and those that its parameters name."""
+    own = [f"{DATA}/{file}" for file in NOTEBOOKS[name][0] if shared.get("model") or file not in OF_A_MODEL]
+    named = [local(PARAMETERS[name].get(parameter, "")) for parameter in OUTSIDE.get(name, [])]
+    files = [path / "model.safetensors" if (path / "model.safetensors").exists() else path for path in named if path]
+    return own + [str(path) for path in files if path.is_file()]
+
+
+def writes(name):
+    """Output files of a notebook, the executed copy apart."""
+    own = [file for file in NOTEBOOKS[name][1] if shared.get("model") or file not in OF_A_MODEL]
+    records = [] if name in RECORDLESS else [f"{name}.json"]
+    return [directory(f"{DATA}/{file}") if file == "checkpoint" else f"{DATA}/{file}" for file in own + records]
 
 
 rule all:
     input:
         [f"{DATA}/{name}.ipynb" for name in study["notebooks"]],
+        [file for name in study["notebooks"] for file in writes(name)],
 
 
-rule load_pairs:
-    input:
-        notebook="notebooks/01_load_pairs.ipynb",
-        source=SOURCE,
-    output:
-        executed=f"{DATA}/01_load_pairs.ipynb",
-        pairs=f"{DATA}/pairs.parquet",
-    params:
-        json=parameters("01_load_pairs"),
-        package=PACKAGE,
-    shell:
-        RUN
+for each in study["notebooks"]:
 
-
-rule extract_features:
-    input:
-        notebook="notebooks/02_extract_features.ipynb",
-        pairs=f"{DATA}/pairs.parquet",
-        model=MODEL,
-    output:
-        executed=f"{DATA}/02_extract_features.ipynb",
-        # The shards are no output: they must survive a failed run, to be resumed.
-        record=f"{DATA}/02_extract_features.json",
-    params:
-        json=parameters("02_extract_features"),
-        package=PACKAGE,
-    shell:
-        RUN
-
-
-rule fit_attribute_probe:
-    input:
-        notebook="notebooks/03_fit_attribute_probe.ipynb",
-        pairs=f"{DATA}/pairs.parquet",
-        features=f"{DATA}/02_extract_features.json",
-    output:
-        executed=f"{DATA}/03_fit_attribute_probe.ipynb",
-        probe=f"{DATA}/probe.safetensors",
-    params:
-        json=parameters("03_fit_attribute_probe"),
-        package=PACKAGE,
-    shell:
-        RUN
-
-
-rule fit_preference_tree:
-    input:
-        notebook="notebooks/04_fit_preference_tree.ipynb",
-        pairs=f"{DATA}/pairs.parquet",
-        probe=f"{DATA}/probe.safetensors" if WITH_MODEL else [],
-    output:
-        executed=f"{DATA}/04_fit_preference_tree.ipynb",
-        tree=f"{DATA}/tree.json",
-        checkpoint=[directory(f"{DATA}/checkpoint")] if WITH_MODEL else [],
-    params:
-        json=parameters("04_fit_preference_tree"),
-        package=PACKAGE,
-    shell:
-        RUN
-
-
-rule compare_two_responses:
-    input:
-        notebook="notebooks/00_compare_two_responses.ipynb",
-        checkpoint=f"{DATA}/checkpoint" if WITH_MODEL else [],
-    output:
-        executed=f"{DATA}/00_compare_two_responses.ipynb",
-    params:
-        json=parameters("00_compare_two_responses"),
-        package=PACKAGE,
-    shell:
-        RUN
+    rule:
+        name:
+            each[3:]
+        input:
+            reads(each),
+            notebook=f"notebooks/{each}.ipynb",
+        output:
+            writes(each),
+            executed=f"{DATA}/{each}.ipynb",
+        params:
+            json=json.dumps(PARAMETERS[each], sort_keys=True),
+            package=PACKAGE,
+        shell:
+            f"{sys.executable} notebooks/run.py run {{input.notebook}} {{output.executed}} {{params.json:q}}"
