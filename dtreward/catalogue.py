@@ -54,7 +54,11 @@ KNOWN = {
     ),
     "Skywork-Reward-Gemma-2-27B": Known("Skywork/Skywork-Reward-Gemma-2-27B"),
     "TextEval-Llama3.1-70B": Known("", "verdict", note="nothing public: any generative judge"),
-    "MetaMetrics-RM-v1.0": Known("", "scores", note="two of its five members are unavailable"),
+    "MetaMetrics-RM-v1.0": Known(
+        "",
+        "scores",
+        note="lacks internlm2-7b-reward and internlm2-1_8b-reward: not in transformers 5",
+    ),
     "Skywork-Critic-Llama-3.1-70B": Known("Skywork/Skywork-Critic-Llama-3.1-70B", "verdict"),
     "QRM-Llama3.1-8B-v2": Known("nicolinho/QRM-Llama3.1-8B-v2", attributes=ATTRIBUTES),
     "Skywork-Reward-Llama-3.1-8B-v0.2": Known("Skywork/Skywork-Reward-Llama-3.1-8B-v0.2"),

@@ -42,7 +42,9 @@ LICENCE = ("license", "license_name", "license_link")
 PATHS = ("_name_or_path", "name_or_path", "special_tokens_map_file", "num_labels")
 
 
-def find_folder(name: str | Path, revision: str | None = None) -> tuple[Path, str]:
+def find_folder(
+    name: str | Path, revision: str | None = None, *, pickled: bool = False
+) -> tuple[Path, str]:
     """Find a model's folder, and its commit ("" where it is not from the hub)."""
     if str(name) and Path(name).is_dir():
         if revision is not None:
@@ -50,7 +52,8 @@ def find_folder(name: str | Path, revision: str | None = None) -> tuple[Path, st
         return Path(name), ""
     if str(name).count("/") != 1 or str(name)[0] in "./~":
         raise FileNotFoundError(f"no folder {name}; give a folder, or a hub id: owner/name")
-    files = {"allow_patterns": [*FETCHED, "decision_tree.pkl"], "ignore_patterns": ["*/*"]}
+    fetched = [*FETCHED, "decision_tree.pkl", *["*.bin"] * pickled]
+    files = {"allow_patterns": fetched, "ignore_patterns": ["*/*"]}
     try:
         found = Path(snapshot_download(str(name), revision=revision, **files))
     except (OSError, HfHubHTTPError) as error:  # no such repository, no access, or no network

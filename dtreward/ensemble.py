@@ -48,8 +48,9 @@ class Ensemble(RewardModel):
         total = 0.0
         for name, weight in self.weights.items():
             values = np.asarray(scores[name], float)
-            low, high = self.limits[name] if self.limits else (values.min(), values.max())
-            total = total + weight * (values - low) / (high - low)
+            own = values.min(initial=np.inf), values.max(initial=-np.inf)
+            low, high = self.limits[name] if self.limits else own
+            total = total + weight * (values - low) / ((high - low) or 1.0)  # all alike: 0
         return total
 
     def compare_many(

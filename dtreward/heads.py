@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -10,6 +11,8 @@ from torch import Tensor, nn
 
 # Tensors whose names begin so are a head's; all others are the backbone's.
 PREFIXES = ("score.", "regression_layer.", "gating.", "reward_transform_matrix", "lm_head.")
+
+GATE = re.compile(r"gating\.layers\.\d+\.weight$")
 
 States = Float[Tensor, "positions hidden"]  # of one response: its last token, then its prompt's end
 Read = tuple[Float[Tensor, " attributes"], Float[Tensor, ""]]  # rewards and score
@@ -53,19 +56,28 @@ class GatedHead(nn.Module):
     gated = scored = True
 
     def __init__(self, attributes: Sequence[str], tensors: Mapping[str, Tensor], config: Mapping):
-        """Make room for the tensors that the configuration tells; QRM's gate has batch norms."""
+        """Make room for the tensors; QRM's gate has batch norms, and ArmoRM a transform for sure."""
         super().__init__()
         self.attributes, hidden, count = tuple(attributes), config["hidden_size"], len(attributes)
+        if "gating_temperature" not in config:  # 10, 5 and 1 are all in use
+            raise ValueError("config.json has no gating_temperature; add its authors' own")
+        self.temperature, depth = config["gating_temperature"], config.get("gating_n_hidden", 3)
         rows, wide = count * config.get("num_quantiles", 1), config.get("gating_hidden_dim", 1024)
-        self.temperature = config.get("gating_temperature", 10)
         self.regression_layer = nn.Linear(hidden, rows, bias=False)
-        kept = (transform := "reward_transform_matrix") in tensors
+        # Their places differ (QRM has dropout between some): matrices are linear, vectors norms.
+        weights = {int(name.split(".")[2]): tensors[name] for name in tensors if GATE.match(name)}
+        sizes = [weights[place].ndim for place in sorted(weights)]
+        normed, last = 1 in sizes, max(weights, default=0)
+        if sizes != [2, *[1] * normed] * depth + [2]:
+            came = f"came layers {sorted(weights)} of {sizes} dimensions; fetch it again"
+            raise ValueError(f"expected a head with a gate of {depth} hidden layers; {came}")
+        kept = (transform := "reward_transform_matrix") in tensors or not normed
         self.register_buffer(transform, torch.eye(count), persistent=kept)
-        layers, normed = nn.ModuleList(), "gating.layers.2.running_mean" in tensors
-        for place in range(config.get("gating_n_hidden", 3)):
-            layers.append(nn.Linear(wide if place else hidden, wide, bias=not normed))
-            layers.extend([nn.Identity(), nn.BatchNorm1d(wide)] if normed else [])
-        layers.append(nn.Linear(wide, count, bias=f"gating.layers.{len(layers)}.bias" in tensors))
+        layers = nn.ModuleList(nn.Identity() for _ in range(last + 1))
+        for place, weight in weights.items():
+            shape = (wide if place else hidden), (count if place == last else wide)
+            linear = nn.Linear(*shape, bias=place == last or not normed)
+            layers[place] = linear if weight.ndim == 2 else nn.BatchNorm1d(wide)
         self.gating = nn.Module()
         self.gating.layers, self.gating.logit_scale = layers, nn.Parameter(torch.ones(1))
 
@@ -110,7 +122,8 @@ def make_head(
             tensors = {"score.weight": tensors["lm_head.weight"][:1]}
         if "score.weight" not in tensors:
             raise ValueError(
-                f"expected a head ({', '.join(PREFIXES[:3])}); found {shapes or 'none'}"
+                f"expected a head ({', '.join(PREFIXES[:3])}); found {shapes or 'none'}; "
+                "fetch it again, or pass reads= for a language model"
             )
         names = read_attributes(config, len(tensors["score.weight"]), attributes)
         head = LinearHead(names, hidden, bias="score.bias" in tensors)
@@ -118,7 +131,8 @@ def make_head(
     try:
         head.load_state_dict(tensors)
     except RuntimeError as error:
-        raise ValueError(f"head is not as its kind has it; found {shapes}: {error}") from error
+        advice = f"fetch it again, or mend its config.json; found {shapes}"
+        raise ValueError(f"head is not as its kind has it; {advice}: {error}") from error
     return head.eval().requires_grad_(False)
 
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, Literal
 
 import numpy as np
@@ -15,7 +16,9 @@ import transformers
 from jaxtyping import Float
 from transformers import (
     AutoTokenizer,
+    Gemma2ForCausalLM,
     Gemma2Model,
+    GemmaForCausalLM,
     GemmaModel,
     LlamaForCausalLM,
     LlamaModel,
@@ -41,6 +44,10 @@ BACKBONES = {
         kind.__name__, (kind,), {"_keys_to_ignore_on_load_unexpected": IGNORED}
     )
     for kind in (LlamaModel, GemmaModel, Gemma2Model)
+}
+WRITERS = {
+    kind.config_class.model_type: kind
+    for kind in (LlamaForCausalLM, GemmaForCausalLM, Gemma2ForCausalLM)
 }
 __all__ = [
     "Comparison",
@@ -135,8 +142,8 @@ def load(
         device: CUDA where there is one, else the CPU; "auto" spreads the layers over all GPUs.
         dtype: of the backbone: float32 on the CPU, else the checkpoint's. The head is float32, or
             float64 beside a float64 backbone.
-        attention: "eager", "sdpa" or "flash_attention_2"; by default "sdpa" for Llama,
-            else "eager". Gemma-2 refuses "sdpa", which drops its soft-cap in some versions.
+        attention: "eager", "sdpa" or "flash_attention_2"; by default "eager" for Gemma-2,
+            else "sdpa". Gemma-2 refuses "sdpa", which drops its soft-cap in some versions.
         reads: of a language model without a reward model's head: "next token" (the logit of token
             0 is the score) or "verdict" (it writes [[A]] or [[B]]); the catalogue knows its own.
         bos: "one" or "none"; by default what the checkpoint records, else "one".
@@ -160,8 +167,9 @@ def load(
         raise ValueError(
             f'{name}: {row.note}; load(folder, reads="verdict") loads the one you have'
         )
-    folder, commit = checkpoint.find_folder(name if is_folder else row.repo, revision)
-    reads, config = reads or row.reads, checkpoint.read_config(folder)
+    reads, found = reads or row.reads, name if is_folder else row.repo
+    folder, commit = checkpoint.find_folder(found, revision, pickled=reads == "verdict")
+    config = checkpoint.read_config(folder)
     options |= {"name": folder.resolve().name if is_folder else row.repo, "commit": commit}
     backbone = _backbone(folder, config, writes=reads == "verdict", **options)
     if reads == "verdict":
@@ -195,7 +203,7 @@ def _backbone(
     given = {"dtype": dtype, "attn_implementation": attention}
     given |= {"device_map": "auto" if options["device"] == "auto" else {"": device}}
     given |= {"use_safetensors": files[0].suffix == ".safetensors"}
-    transformer = _transformer(folder, LlamaForCausalLM if writes else BACKBONES[kind], given)
+    transformer = _transformer(folder, (WRITERS if writes else BACKBONES)[kind], given)
     weights = options["commit"] or digest(*map(file_digest, [folder / "config.json", *files]))
     identity = {"model": options["name"], "revision": options["commit"], "weights": weights}
     identity |= {"attention": attention}
@@ -242,7 +250,12 @@ def _transformer(
     # Shapes that do not match are raised below, with all else that is wrong. A pickled shard is
     # only opened as tensors (weights_only), and only of a language model that writes.
     strict = {"ignore_mismatched_sizes": True, "output_loading_info": True, "weights_only": True}
-    transformer, found = kind.from_pretrained(folder, **options, **strict)
+    try:
+        transformer, found = kind.from_pretrained(folder, **options, **strict)
+    except UnpicklingError:  # torch's own message tells how to run what is in the file
+        came = f"a .bin file of {folder} holds more than tensors; none of it was run"
+        raise ValueError(f"{came}; do not trust it: take a checkpoint in safetensors") from None
     if wrong := {problem: sorted(map(str, names)) for problem, names in found.items() if names}:
-        raise ValueError(f"tensors of {folder} are not those of its config.json: {wrong}")
+        advice = "fetch it again, or mend its config.json"
+        raise ValueError(f"tensors of {folder} are not those of its config.json; {advice}: {wrong}")
     return transformer
