@@ -5,10 +5,9 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
+from dtreward.judges import OUTCOMES
 from dtreward.stats import Prompts, Rows, resampled_rows, share_interval
 from dtreward.tree import Differences, PreferenceTree
-
-OUTCOMES = ("decided", "inconsistent", "unparsed", "refused", "error", "missing")
 
 
 def consistency(judges: pd.DataFrame) -> pd.DataFrame:

@@ -15,6 +15,7 @@ import json
 import os
 import shutil
 import sys
+import tempfile
 from pathlib import Path
 from time import perf_counter
 
@@ -23,7 +24,7 @@ import papermill
 from traitlets.config import Config
 
 HERE = Path(__file__).parent
-SHOWN_METADATA = ("parameters", "duration")  # the rest of papermill's are paths and clock times
+SHOWN_METADATA = ("parameters",)  # the rest of papermill's are paths and clock times
 
 
 def legal_parameters(notebook):
@@ -53,7 +54,7 @@ def study_parameters(study, given, folder=HERE):
 def _refuse(given, legal, owner, kind="parameter"):
     if unknown := sorted(set(given) - set(legal)):
         raise ValueError(
-            f"{owner} has no {kind} {', '.join(unknown)}; the legal ones are {', '.join(sorted(legal))}"
+            f"no {kind} {', '.join(unknown)} in {owner}; the legal ones are {', '.join(sorted(legal))}"
         )
 
 
@@ -86,16 +87,18 @@ def _alone(executed):
 
 
 def _execute(notebook, partial, parameters):
-    papermill.execute_notebook(
-        str(notebook),
-        str(partial),
-        parameters=parameters,
-        cwd=str(HERE),
-        kernel_name="python3",
-        progress_bar=False,
-        # sockets in files: no port races between notebooks that run side by side
-        config=Config(KernelManager={"transport": "ipc"}),
-    )
+    # The kernel's sockets are files in a folder of its own: notebooks that start side by side
+    # would else take the same ports, or the same names.
+    with tempfile.TemporaryDirectory(prefix="kernel-") as folder:
+        papermill.execute_notebook(
+            str(notebook),
+            str(partial),
+            parameters=parameters,
+            cwd=str(HERE),
+            kernel_name="python3",
+            progress_bar=False,
+            config=Config(KernelManager={"transport": "ipc", "ip": f"{folder}/socket"}),
+        )
 
 
 def clean(path):
@@ -105,7 +108,8 @@ def clean(path):
     notebook.metadata["papermill"] = {
         key: papermill_metadata[key] for key in SHOWN_METADATA if key in papermill_metadata
     }
-    for cell in notebook.cells:
+    for place, cell in enumerate(notebook.cells):
+        cell["id"] = f"cell-{place:02d}"  # papermill draws that of its own cell by chance
         for key in ("papermill", "execution"):
             cell.metadata.pop(key, None)
     nbformat.write(notebook, path)
@@ -159,6 +163,8 @@ def main():
         sys.exit(f"{error}\n{arguments.notebook.name} failed; read how far it came in {partial}; {later}")
     except (OSError, RuntimeError, ValueError) as error:
         sys.exit(f"{arguments.notebook.name}: {type(error).__name__}: {error}")
+    except KeyboardInterrupt:
+        sys.exit(f"{arguments.notebook.name} was interrupted; run it again to go on")
 
 
 if __name__ == "__main__":

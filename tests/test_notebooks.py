@@ -84,9 +84,11 @@ def test_every_study_names_only_legal_parameters(study):
 
 
 def test_an_unknown_parameter_names_the_legal_ones():
-    with pytest.raises(ValueError, match=r"no parameter depht; the legal ones are .*max_depth"):
+    with pytest.raises(
+        ValueError, match=r"no parameter depht in .*; the legal ones are .*max_depth"
+    ):
         study_parameters({"notebooks": ["04_fit_preference_tree"]}, {"depht": 3})
-    with pytest.raises(ValueError, match=r"01_load_pairs has no parameter max_depth"):
+    with pytest.raises(ValueError, match=r"no parameter max_depth in 01_load_pairs"):
         study_parameters({"notebooks": ["01_load_pairs"], "01_load_pairs": {"max_depth": 3}}, {})
 
 

@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 import time
+from fnmatch import fnmatch
+from pathlib import Path
 
 import nbformat
 import numpy as np
@@ -24,6 +26,10 @@ DEMO = [
     "02_extract_features",
     "03_fit_attribute_probe",
     "04_fit_preference_tree",
+    "05_ablate_depth_and_leaves",
+    "06_collect_judge_preferences",
+    "07_compare_judges",
+    "08_compare_shap",
 ]
 
 
@@ -61,15 +67,18 @@ def workshop(root, tmp_path_factory):
 
 
 def _made_by_studies(root, folder, names):
-    if folder == str(root / "data"):
-        return {name for name in names if name not in ("published", "demo", "README.md")}
-    if folder == str(root / "data" / "demo"):
-        return {
-            name
-            for name in names
-            if name in ("features", "checkpoint") or name.endswith((".parquet", ".ipynb"))
-        }
-    return set()
+    """What .gitignore excludes of data/: all but the names that it takes back."""
+    if folder not in (str(root / "data"), str(root / "data" / "demo")):
+        return set()
+    taken_back = [
+        line[2:].rstrip("/")
+        for line in (root / ".gitignore").read_text().splitlines()
+        if line.startswith("!/data/")
+    ]
+    here = Path(folder).relative_to(root)
+    return {
+        name for name in names if not any(fnmatch(str(here / name), each) for each in taken_back)
+    }
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +137,12 @@ def test_one_changed_parameter_runs_only_what_depends_on_it(demo, workshop):
     assert "fit_preference_tree" in text and "compare_two_responses" in text
     assert not any(
         f"rule {rule}:" in text
-        for rule in ("load_pairs", "extract_features", "fit_attribute_probe")
+        for rule in (
+            "load_pairs",
+            "extract_features",
+            "fit_attribute_probe",
+            "collect_judge_preferences",
+        )
     )
 
 
@@ -136,6 +150,20 @@ def test_an_unknown_parameter_stops_before_anything_runs(workshop):
     done = snakemake(workshop, "study=demo", "limits=300")
     assert done.returncode != 0
     assert "no parameter limits" in done.stderr and "limit," in done.stderr
+
+
+def test_a_study_of_your_own_table_does_not_run_without_one(workshop):
+    done = snakemake(workshop, "study=own")
+    assert done.returncode != 0 and "needs a table" in done.stderr
+    assert not (workshop / "data" / "own").exists()
+
+
+def test_an_output_that_was_deleted_is_made_again(demo, workshop):
+    for name in ("tree.json", "08_compare_shap.json"):
+        kept = (demo / name).rename(demo / f"{name}.kept")
+        plan = snakemake(workshop, "study=demo", f"limit={SMALL}", "seed=1", options=["--dry-run"])
+        kept.rename(demo / name)
+        assert "output files have to be generated" in plan.stdout + plan.stderr
 
 
 def test_an_unknown_study_names_those_there_are(workshop):
@@ -177,6 +205,24 @@ def test_a_killed_notebook_leaves_no_output_that_counts_as_done(workshop, tmp_pa
     done = subprocess.run(command, check=False, cwd=workshop, capture_output=True, text=True)
     assert done.returncode != 0 and not target.exists()
     assert target.with_suffix(".partial.ipynb").exists()
+
+
+def test_notebooks_that_start_at_the_same_moment_do_not_meet(workshop, tmp_path):
+    source, runs = tmp_path / "who.ipynb", []
+    who = nbformat.v4.new_notebook(
+        metadata={"kernelspec": {"name": "python3", "display_name": "", "language": "python"}}
+    )
+    parameters = nbformat.v4.new_code_cell("me: int = 0  # number")
+    parameters.metadata["tags"] = ["parameters"]
+    who.cells = [parameters, nbformat.v4.new_code_cell("print('I am', me)")]
+    nbformat.write(who, source)
+    for me in range(3):
+        command = [sys.executable, "notebooks/run.py", "run", str(source)]
+        command += [str(tmp_path / f"{me}.ipynb"), json.dumps({"me": me})]
+        runs.append(subprocess.Popen(command, cwd=workshop, stdout=subprocess.DEVNULL))
+    assert [run.wait() for run in runs] == [0, 0, 0]
+    for me in range(3):
+        assert f"I am {me}" in (tmp_path / f"{me}.ipynb").read_text()
 
 
 def test_a_terminated_run_leaves_no_output_and_can_be_run_again(workshop, tmp_path):
