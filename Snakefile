@@ -15,7 +15,7 @@ sys.path.insert(0, "notebooks")
 from run import study_parameters
 
 # notebook: what it reads and writes under data/<study>/, besides its record NN_name.json. The shards
-# of 02 and the answers of 06 are no outputs: they must survive a failed run, to be resumed.
+# of 02, the answers of 06 and the per-pair results of 09 are no outputs: they must survive a failed run, to be resumed.
 NOTEBOOKS = {
     "01_load_pairs": ([], ["pairs.parquet"]),
     "02_extract_features": (["pairs.parquet"], []),
@@ -39,14 +39,21 @@ NOTEBOOKS = {
         ["pairs.parquet", "judges.parquet", "judge_trees.json"],
         ["08_shap.parquet", "08_global.parquet"],
     ),
+    "09_evaluate_rewardbench": (["pairs.parquet", "checkpoint"], ["09_table.csv", "09_table.md", "09_table.tex"]),
 }
-NEED_A_MODEL = ("00_compare_two_responses", "02_extract_features", "03_fit_attribute_probe")
+NEED_A_MODEL = (
+    "00_compare_two_responses",
+    "02_extract_features",
+    "03_fit_attribute_probe",
+    "09_evaluate_rewardbench",
+)
 OF_A_MODEL = ("rewards.parquet", "probe.safetensors", "checkpoint")  # read and written only with one
 RECORDLESS = ("00_compare_two_responses",)
 OUTSIDE = {  # parameters that may name files or folders
     "01_load_pairs": ["source"],
     "02_extract_features": ["model"],
     "06_collect_judge_preferences": ["judges_source", "judges_table"],
+    "09_evaluate_rewardbench": ["bench_source"],
 }
 
 if not (STUDY := Path(f"notebooks/studies/{config.get('study', 'demo')}.yaml")).exists():

@@ -98,6 +98,7 @@ def _execute(notebook, partial, parameters):
             kernel_name="python3",
             progress_bar=False,
             config=Config(KernelManager={"transport": "ipc", "ip": f"{folder}/socket"}),
+            extra_arguments=["--IPKernelApp.log_level=50"],  # it is interrupted to end it: no error
         )
 
 

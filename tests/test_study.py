@@ -30,6 +30,7 @@ DEMO = [
     "06_collect_judge_preferences",
     "07_compare_judges",
     "08_compare_shap",
+    "09_evaluate_rewardbench",
 ]
 
 
