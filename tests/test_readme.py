@@ -7,6 +7,11 @@ import subprocess
 
 import nbformat
 import pytest
+import yaml
+from replicas import make_replica
+
+from dtreward import catalogue, load
+from dtreward.judges import Judge
 
 
 @pytest.fixture(scope="module")
@@ -21,6 +26,27 @@ def test_the_quickstart_prints_what_the_readme_shows(root, readme, monkeypatch):
         exec(compile(code, "README.md", "exec"), {})  # noqa: S102 (our own README)
     same = [re.sub(r"-?\d+\.\d+", _rounded, text) for text in (printed.getvalue(), shown)]
     assert same[0].split() == same[1].split()
+
+
+def test_a_model_is_made_known_by_the_row_that_the_readme_shows(readme, monkeypatch, tmp_path):
+    row = re.search(r"```python\n(\"[^`]*Known\([^`]*)```", readme)[1]
+    monkeypatch.setattr(catalogue, "KNOWN", catalogue.KNOWN | eval(f"{{{row}}}", vars(catalogue)))
+    folder = make_replica(tmp_path / "My-Reward-8B", rows=2)
+    assert load(folder).attributes == ("clarity", "depth")
+
+
+def test_the_judges_that_the_readme_shows_are_judges(readme, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "not a key")
+    shown = yaml.safe_load(re.search(r"```yaml\n(.*?)```", readme, re.DOTALL)[1])
+    judges = shown["06_collect_judge_preferences"]["judges"]
+    assert [Judge(**judge).name for judge in judges] == ["GPT-4o", "Qwen-2.5-7B"]
+
+
+def test_the_readme_names_every_reward_model_that_load_knows(readme):
+    table = readme.split("## Reward models")[1].split("\n## ")[0]
+    for name in catalogue.KNOWN:
+        short = [part for part in name.split("-Llama-3.1") if part] + [name]
+        assert name in table or short[0] in table, name
 
 
 def _rounded(number):
