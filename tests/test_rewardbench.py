@@ -356,7 +356,7 @@ def executed(folders, tmp_path_factory):
     folder = tmp_path_factory.mktemp("data")
     demo_bench.make_bench(4).to_parquet(folder / "own.parquet")
     tree, score = (str(folders[name]) for name in sorted(folders) if name != "five")
-    given = {"study": "own", "source": f"{folder}/own.parquet", "data_dir": str(folder)}
+    given = {"study": "own", "bench_source": f"{folder}/own.parquet", "data_dir": str(folder)}
     given |= {"models": [tree, score, str(folders["five"]), "absent/model"], "bases": {tree: score}}
     given |= {"resamples": 100, "sort_by": "Chat Hard"}
     path = folder / "own" / "09_evaluate_rewardbench.ipynb"
