@@ -46,7 +46,7 @@ def colour(name: str) -> str:
     """
     if fixed := (ATTRIBUTE_COLOURS | FAMILY_COLOURS).get(name):
         return fixed
-    family, shade = name.split("-")[0], int(digest(name)[:8], 16) / 2**32
+    family, shade = re.split("[-/ ]", name)[0], int(digest(name)[:8], 16) / 2**32
     other = OTHER_COLOURS[int(digest(family)[:8], 16) % len(OTHER_COLOURS)]
     base = np.array(to_rgb(FAMILY_COLOURS.get(family, other)))
     return to_hex(base + (0.9 - base) * 0.6 * shade)

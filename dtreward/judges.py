@@ -46,7 +46,9 @@ TEMPLATE = """Which of two responses to a conversation is better? Begin with eit
 FIELDS = re.compile(r"\{(conversation|response_a|response_b)\}")
 ORDERS = ["given", "swapped"]  # response 1 shown first, response 2 shown first
 OUTCOMES = ("decided", "inconsistent", "unparsed", "refused", "error", "missing")
-SAYS = re.compile(r"\W*(?:response )?([ab])\W*($|[^\w\s]| is\b(?! not\b))", re.IGNORECASE)
+# A letter alone, or with as much of "is the better response" as the first tokens hold.
+BETTER = r"is( (the )?(better|best|preferred|superior)\b|( (t|th|the|the b|the be|the bet|the bett))?\W*$)"
+SAYS = re.compile(rf"\W*(?:response )?([ab])\W*?($|[.:](\s|$)|\n|\s{BETTER})", re.IGNORECASE)
 REFUSES = re.compile(r"\W*(I.?m (sorry|unable)|Sorry|I (can.?t|cannot|won.?t|am unable)|As an AI)")
 PATIENCE = 300.0  # seconds: an endpoint that asks for a longer pause is not asked again
 GIVE_UP = 20  # errors in a row after which a judge is left out for the rest of a run
@@ -343,7 +345,7 @@ def _send(run, judge, text):
     if status == 200:
         try:
             return False, 0.0, _answer(json.loads(told), text)
-        except (ValueError, LookupError, TypeError, AttributeError):
+        except Exception:  # noqa: BLE001 (whatever a server writes is an error of its own)
             return True, 0.0, ("error", f"no chat completion: {told:.300}", None, None, 0)
     again, pause = status in (408, 409, 429) or status >= 500, _pause(reply.headers)
     if "logprob" in told.lower() and "logprobs" in body and not again:
@@ -366,7 +368,7 @@ def _answer(reply, asked):
         pass  # none, or in a form of the endpoint's own
     text, refusal = str(message.get("content") or ""), message.get("refusal")
     refused = refusal or choice.get("finish_reason") in ("content_filter", "refusal")
-    tokens = int(counted or len(asked) // 4)  # a guess where the endpoint does not count
+    tokens = max(0, int(counted or len(asked) // 4))  # a guess where the endpoint does not count
     state = "refused" if refused else "answer"
     return state, str(refusal or text), likely.get("A"), likely.get("B"), tokens
 

@@ -42,7 +42,11 @@ def read_preferences(
     if joined.empty:
         came = f"none of {len(rows)} rows of {source} has the texts of one of {len(pairs)} pairs"
         raise ValueError(f"{came}: expected preferences on the study's own source")
-    joined = joined.drop_duplicates(["judge", "pair"]).set_index(["judge", "pair"])
+    joined = joined.drop_duplicates(["judge", "pair", *ORDERS])
+    if (twice := joined.duplicated(["judge", "pair"])).any():
+        came = f"{joined.loc[twice, 'judge'].iloc[0]} answers {twice.sum()} pairs twice, otherwise"
+        raise ValueError(f"{source}: expected one answer a judge and pair, but {came}")
+    joined = joined.set_index(["judge", "pair"])
     every = pd.MultiIndex.from_product(
         [joined.index.levels[0], pairs.index], names=joined.index.names
     )
@@ -79,12 +83,19 @@ def _authors_csv(source, table):
         raise ValueError(f"expected CSV files in {source}, and the table whose rows they count")
     rows, counted = pd.concat(map(read_table, files), ignore_index=True), read_table(Path(table))
     columns = dict(zip(["preference_orig_order", "preference_swapped_order"], ORDERS, strict=True))
-    expect_columns(rows, ["split", "index", "model", *columns])
+    expect_columns(rows, ["split", "index", "model", "preference", *columns])
     expect_columns(counted, TEXTS)
     states = {"A": "A", "B": "B", "FORMAT-ERROR": "unparsed", "API-ERROR": "error"}
     if odd := set(rows[[*columns]].stack()) - set(states):
         raise ValueError(f"expected {', '.join(states)} as preferences, came {sorted(odd)[:3]}")
+    wanted = rows["preference"].map({-1: "AB", 1: "BA"})
+    if (wrong := wanted.notna() & (rows[[*columns]].fillna("").sum(axis=1) != wanted)).any():
+        raise ValueError(
+            f"{wrong.sum()} rows of {source} have a preference that is not their orders'"
+        )
     by = ["split", "index"] if "split" in counted else ["index"]
+    if "split" not in counted and rows["split"].nunique() > 1:
+        raise ValueError(f"{source} counts rows in splits, {table} has no column split; add it")
     counted["index"] = counted.groupby(by[:-1] or np.zeros(len(counted))).cumcount()
     rows = rows.merge(counted[[*by, *TEXTS]], on=by, how="left")
     if lost := int(rows["prompt"].isna().sum()):

@@ -172,6 +172,20 @@ def test_an_unknown_study_names_those_there_are(workshop):
     assert done.returncode != 0 and "demo" in done.stderr
 
 
+def test_a_spent_budget_stops_cleanly_and_the_next_run_goes_on(workshop):
+    study = {"notebooks": ["01_load_pairs", "06_collect_judge_preferences"]}
+    study["parameters"] = {"study": "thrifty", "source": "demo", "limit": 20, "max_requests": 300}
+    (workshop / "notebooks" / "studies" / "thrifty.yaml").write_text(json.dumps(study))
+    folder, left = workshop / "data" / "thrifty", []
+    for _ in range(3):  # 12 judges, 20 pairs in both orders: 480 questions
+        done = snakemake(workshop, "study=thrifty")
+        assert done.returncode == 0, done.stderr[-3000:]
+        record = json.loads((folder / "06_collect_judge_preferences.json").read_text())
+        left.append(record["numbers"]["questions_without_an_answer"])
+        assert (folder / "06_collect_judge_preferences.ipynb").exists() == (left[-1] == 0)
+    assert left[0] > 0 and left[-1] == 0 and "Nothing to be done" in done.stdout + done.stderr
+
+
 def test_a_failed_notebook_leaves_a_partial_copy_and_no_output(workshop):
     done = snakemake(workshop, "study=own", "source=/nowhere/missing.csv")
     folder = workshop / "data" / "own"
