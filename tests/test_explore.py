@@ -93,7 +93,7 @@ def test_no_flip_where_two_attributes_have_to_change():
 
 
 class Words(RewardModel):
-    """Counts good words; each attribute the same."""
+    """Counts good words, in helpfulness or the score alone: the other attributes stay at 0."""
 
     kind = "counts"
 
@@ -109,7 +109,8 @@ class Words(RewardModel):
         if "" in both:
             raise ValueError("a response is <empty>")
         counts = np.array([text.count("good") for text in both], float)
-        rewards = np.tile(counts[:, None], len(self.attributes))
+        counted = [name in ("helpfulness", "score") for name in self.attributes]
+        rewards = np.outer(counts, counted)
         shared = {"attributes": self.attributes, "tree": self.tree}
         return Comparison.of(rewards, scores=None if self.tree else counts, **shared)
 
@@ -169,7 +170,7 @@ def test_where_no_widget_runs_the_same_picture_and_words_show(explorer):
 def test_published_judges_decide_the_same_pair_whatever_the_order_of_the_attributes():
     told = verdicts(Words().compare(*PAIRS[0]))
     assert list(told.index) == ["this model", *(f"tree of {name}" for name in JUDGES)]
-    human = PreferenceTree.published("Human").probability(np.full((1, 5), -2.0)).item()
+    human = PreferenceTree.published("Human").probability(np.array([[-2.0, 0, 0, 0, 0]])).item()
     assert told.loc["tree of Human"].tolist() == ["response 1", f"{1 - human:.1%}"]
     turned = verdicts(Words(ATTRIBUTES[::-1]).compare(*PAIRS[0]))
     assert turned[1:].equals(told[1:])
