@@ -87,18 +87,19 @@ class Comparison(Mapping[str, Any]):
         return len(fields(self)) - 1
 
     def __str__(self) -> str:
-        verdict, table, reasons = self._words()
+        verdict, table, reasons = self.words()
         shown = [table.to_string(float_format="{:.2f}".format), ""] * (not table.empty)
         return "\n".join([verdict, "", *shown, *reasons])
 
     def _repr_html_(self) -> str:
-        verdict, table, reasons = self._words()
+        verdict, table, reasons = self.words()
         picture = draw.tree_svg(self.tree, path=self.path) if self.tree else ""
         points = "".join(f"<li>{escape(reason)}</li>" for reason in reasons)
         table = "" if table.empty else table.to_html(float_format="{:.2f}".format)
         return f"<p><b>{verdict}</b></p>{table}{picture}<ul>{points}</ul>"
 
-    def _words(self) -> tuple[str, pd.DataFrame, list[str]]:
+    def words(self) -> tuple[str, pd.DataFrame, list[str]]:
+        """Give the verdict, a table of rewards and differences by attribute, and the reasons."""
         share = self.probability if self.preference else 1 - self.probability
         verdict = f"Response {self.preference + 1} is preferred (probability {share:.1%})."
         columns = [*self.rewards, self.differences]

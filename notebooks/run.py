@@ -25,6 +25,7 @@ from traitlets.config import Config
 
 HERE = Path(__file__).parent
 SHOWN_METADATA = ("parameters",)  # the rest of papermill's are paths and clock times
+WIDGET = "application/vnd.jupyter.widget-view+json"  # shows nothing once its kernel has gone
 
 
 def legal_parameters(notebook):
@@ -103,8 +104,12 @@ def _execute(notebook, partial, parameters):
 
 
 def clean(path):
-    """Drop what differs from run to run and machine to machine from a notebook's metadata."""
+    """Drop what differs from run to run and machine to machine from an executed notebook.
+
+    A widget leaves its static HTML if it has one; a progress bar, which is at its end, leaves nothing.
+    """
     notebook = nbformat.read(path, as_version=4)
+    notebook.metadata.pop("widgets", None)
     papermill_metadata = notebook.metadata.get("papermill", {})
     notebook.metadata["papermill"] = {
         key: papermill_metadata[key] for key in SHOWN_METADATA if key in papermill_metadata
@@ -113,6 +118,9 @@ def clean(path):
         cell["id"] = f"cell-{place:02d}"  # papermill draws that of its own cell by chance
         for key in ("papermill", "execution"):
             cell.metadata.pop(key, None)
+        for output in (outputs := cell.get("outputs", []))[:]:
+            if output.get("data", {}).pop(WIDGET, None) and "text/html" not in output["data"]:
+                outputs.remove(output)
     nbformat.write(notebook, path)
 
 
