@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help install study test lab publish lock
+.PHONY: help install study test lab report publish lock
 
 STUDY ?= demo
 PYTHON ?= python3
@@ -26,6 +26,7 @@ help:
 	@echo "make study STUDY=own SOURCE=f   run the study on your own table f (.parquet, .csv, .jsonl)"
 	@echo "make study SET='seed=1 limit=500'   the same with other parameters; only what depends on them runs"
 	@echo "make test                       run the tests, a small demo study among them"
+	@echo "make report                     make one HTML site of the study: open data/demo/report/index.html"
 	@echo "make lab                        open JupyterLab on the notebooks"
 	@echo "make publish                    run the demo study, copy its notebooks, figures and model to their committed places"
 	@echo "make lock                       resolve requirements.lock anew"
@@ -58,6 +59,9 @@ test: $(INSTALLED)
 
 lab: $(INSTALLED)
 	@$(BIN)/jupyter lab --notebook-dir=. notebooks/00_compare_two_responses.ipynb
+
+report: $(INSTALLED)
+	@$(BIN)/python notebooks/report.py $(STUDY)
 
 publish: study
 	@$(BIN)/python notebooks/run.py publish $(STUDY)

@@ -40,6 +40,7 @@ NOTEBOOKS = {
         ["08_shap.parquet", "08_global.parquet"],
     ),
     "09_evaluate_rewardbench": (["pairs.parquet", "checkpoint"], ["09_table.csv", "09_table.md", "09_table.tex"]),
+    "99_draw_paper_figures": ([], ["paper"]),  # reads what all others of the study wrote
 }
 NEED_A_MODEL = (
     "00_compare_two_responses",
@@ -48,6 +49,7 @@ NEED_A_MODEL = (
     "09_evaluate_rewardbench",
 )
 OF_A_MODEL = ("rewards.parquet", "probe.safetensors", "checkpoint")  # read and written only with one
+FOLDERS = ("checkpoint", "paper")
 RECORDLESS = ("00_compare_two_responses",)
 OUTSIDE = {  # parameters that may name files or folders
     "01_load_pairs": ["source"],
@@ -91,6 +93,9 @@ PACKAGE = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(Path("dtr
 def reads(name):
     """Input files of a notebook: the study's, and those that its parameters name."""
     own = [f"{DATA}/{file}" for file in NOTEBOOKS[name][0] if shared.get("model") or file not in OF_A_MODEL]
+    if name == "99_draw_paper_figures":
+        own += [file for other in study["notebooks"] if other != name for file in writes(other)]
+        own = [file for file in own if file != f"{DATA}/checkpoint"] + ["notebooks/paper.py", "notebooks/captions.yaml"]
     named = [local(PARAMETERS[name].get(parameter, "")) for parameter in OUTSIDE.get(name, [])]
     files = [path / "model.safetensors" if (path / "model.safetensors").exists() else path for path in named if path]
     return own + [str(path) for path in files if path.is_file()]
@@ -100,7 +105,7 @@ def writes(name):
     """Output files of a notebook, the executed copy apart."""
     own = [file for file in NOTEBOOKS[name][1] if shared.get("model") or file not in OF_A_MODEL]
     records = [] if name in RECORDLESS else [f"{name}.json"]
-    return [directory(f"{DATA}/{file}") if file == "checkpoint" else f"{DATA}/{file}" for file in own + records]
+    return [directory(f"{DATA}/{file}") if file in FOLDERS else f"{DATA}/{file}" for file in own + records]
 
 
 def left_open():

@@ -129,6 +129,7 @@ def publish(study, root=HERE.parent):
     made = root / "data" / study
     copies = {path: HERE / "executed" / study / path.name for path in executed_notebooks(made)}
     copies |= {path: root / "figures" / study / path.name for path in (made / "figures").iterdir()}
+    copies |= {path: root / "figures" / study / "paper" / path.name for path in (made / "paper").glob("*")}
     if study == "demo":
         copies |= {path: made / path.name for path in (made / "checkpoint").glob("[!.]*")}
     changed = [target for source, target in copies.items() if _copy(source, target)]

@@ -164,5 +164,5 @@ def test_the_package_stays_small(root):
         for path in (root / "dtreward").glob("*.py")
         if not path.name.startswith(("demo", "benchmark"))
     ]
-    assert sum(code_lines(path.read_text()) for path in modules) <= 2500
+    assert sum(code_lines(path.read_text()) for path in modules) <= 2600
     assert max(len(path.read_text().splitlines()) for path in modules) <= 400  # read in one sitting
