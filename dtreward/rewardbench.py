@@ -43,6 +43,8 @@ def load_bench(source: str, revision: str = "", limit: int = 0, seed: int = 0) -
     if missing := set(COLUMNS) - set(bench):
         raise ValueError(f"expected columns {COLUMNS}, missing {missing}, found {list(bench)}")
     _weights(bench["subset"].unique())
+    if twice := int(bench.duplicated(COLUMNS).sum()):
+        raise ValueError(f"{source}: {twice} rows repeat another; each pair counts once")
     code, place = bench["subset"].str.startswith("hep-"), bench.groupby("subset").cumcount()
     bench["problem"] = bench["prompt"].mask(code, place.map("hep-* at {}".format)).factorize()[0]
     drawn = bench.sample(frac=1, random_state=seed).groupby("subset").head(limit or len(bench))
@@ -99,7 +101,7 @@ def section_scores(results: pd.DataFrame) -> pd.Series:
     >>> section_scores(results).round(1).to_dict()
     {'Chat': nan, 'Chat Hard': nan, 'Safety': nan, 'Reasoning': 92.9, 'overall': nan}
     """
-    if not results["correct"].between(0, 1).all():
+    if results.empty or not results["correct"].between(0, 1).all():
         raise ValueError("expected correct from 0 to 1 in each row; drop pairs that nobody judged")
     accuracy = results.groupby("subset")["correct"].mean()
     return accuracy @ _weights(accuracy.index)

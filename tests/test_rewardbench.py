@@ -398,3 +398,12 @@ def test_the_executed_notebook_has_its_figures_and_no_error(executed):
     names = {path.stem for path in (executed / "figures").iterdir()}
     wanted = {"section_scores", "mcnemar", "accuracy_by_length", "calibration"}
     assert names == {f"09_{name}" for name in wanted}
+
+
+def test_no_results_and_pairs_that_come_twice_are_errors(tmp_path):
+    with pytest.raises(ValueError, match="expected correct"):
+        section_scores(pd.DataFrame({"subset": [], "correct": []}))
+    bench = demo_bench.make_bench(2)
+    pd.concat([bench, bench.head(3)]).to_parquet(tmp_path / "bench.parquet")
+    with pytest.raises(ValueError, match="3 rows repeat"):
+        load_bench(str(tmp_path / "bench.parquet"))
