@@ -140,8 +140,8 @@ def hostile(study):
             new_code_cell("html", outputs=[new_output("display_data", data={"text/html": html})]),
             new_code_cell("bar", outputs=[new_output("display_data", data=widget)]),
             new_code_cell("run", outputs=[new_output("display_data", data=script)]),
-            new_code_cell("say", outputs=[printed(SCRIPT + " /home/jane/secret/pairs.csv\n")]),
-            source=f"../../../home/jane/{SCRIPT}",
+            new_code_cell("say", outputs=[printed(SCRIPT + " /srv/jane/secret/pairs.csv\n")]),
+            source=f"../../../srv/jane/{SCRIPT}",
         ),
     )
     study.drew("01_<b>bold & 'quoted'", "01_100% sure?")
@@ -150,7 +150,7 @@ def hostile(study):
         Claim(f"It is so {SCRIPT}.", True),
         Claim("It is & it isn't.", False),
         inputs=[study.made / "pairs.parquet"],
-        source="/home/jane/pairs.csv",
+        source="/srv/jane/pairs.csv",
     )
     study.ran(
         "02_extract_features",
@@ -419,8 +419,8 @@ def contrast(first, second):
 
 
 def test_paths_lose_all_but_their_last_name_and_other_texts_stay():
-    assert report.clean_text("/home/jane/pairs.csv") == "…/pairs.csv"
-    assert report.clean_text("at '../../../home/jane/p.csv'") == "at '…/p.csv'"
+    assert report.clean_text("/srv/jane/pairs.csv") == "…/pairs.csv"
+    assert report.clean_text("at '../../../srv/jane/p.csv'") == "at '…/p.csv'"
     assert report.clean_text("C:\\Users\\jane\\p.csv") == "…/p.csv"
     assert report.clean_text("file:///srv/jane/p.csv") == "…/p.csv"
     assert report.clean_text(f"{ROOT}/data/p.csv") == "./data/p.csv"
