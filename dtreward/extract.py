@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from queue import Queue
 from typing import Any
 
 import numpy as np
@@ -15,10 +19,11 @@ import torch
 from jaxtyping import Float
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
-from torch import nn
+from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from dtreward.conversation import ChatTokenizer, Conversations
+from dtreward.packing import Pack, Plan, TokenIds, lay_out, plan_packs
 from dtreward.record import digest, write_atomically, write_json
 
 MANIFEST = "manifest.json"
@@ -30,12 +35,15 @@ class Backbone:
 
     `transformer` returns `last_hidden_state` after its final norm; it is put into evaluation mode.
     `identity` holds all that changes those states: model, revision, digest of the weights, dtype,
-    attention, device, versions. Features on disk are keyed by it.
+    attention, tokens of a pack, device, versions. Features on disk are keyed by it. `kernels` are
+    the attention's, up to the model's sliding window and beyond it.
     """
 
     transformer: nn.Module
     chat: ChatTokenizer
     identity: dict[str, str]
+    pack_tokens: int = 1024
+    kernels: tuple[str, str] = ("plain", "plain")
 
     def __post_init__(self) -> None:
         self.transformer.eval()
@@ -55,45 +63,67 @@ class Backbone:
         """Where the transformer is, and token ids go."""
         return next(self.transformer.parameters()).device
 
+    @property
+    def window(self) -> int | None:
+        """Tokens beyond which a conversation needs the second kernel; None: it is the first one."""
+        two = self.kernels[0] != self.kernels[1]
+        return getattr(self.transformer.config, "sliding_window", None) if two else None
+
+    def plans(
+        self, token_ids: Sequence[TokenIds], prompts: Sequence[Hashable] | None = None
+    ) -> list[Plan]:
+        """Plan this backbone's packs of some conversations."""
+        return plan_packs(token_ids, self.pack_tokens, prompts, apart=self.window)
+
+    def everywhere(self, devices: Sequence[str] | None = None) -> list[Backbone]:
+        """Copy the backbone to other devices: those named, or every GPU if it is on the first."""
+        own = self.device
+        spread = len({each.device for each in self.transformer.parameters()}) > 1
+        if devices is None and own.type == "cuda" and own.index == 0 and not spread:
+            devices = [f"cuda:{place}" for place in range(torch.cuda.device_count())]
+        others = [torch.device(each) for each in devices or ()]
+        return [self, *(self._copy(each) for each in others if each != own)]
+
+    def _copy(self, device: torch.device) -> Backbone:
+        tensors = [*self.transformer.parameters(), *self.transformer.buffers()]
+        moved = {id(each): each.detach().to(device) for each in tensors}  # never twice on one GPU
+        memo = {k: nn.Parameter(v, False) if v.is_floating_point() else v for k, v in moved.items()}
+        transformer = deepcopy(self.transformer, memo)
+        if self.identity.get("compiled") == "layers":
+            for layer in transformer.layers:
+                layer.compile(dynamic=False)
+        return replace(self, transformer=transformer)
+
 
 def hidden_states(
     backbone: Backbone,
-    token_ids: Sequence[tuple[int, ...]],
-    positions: Sequence[tuple[int, ...]],
+    token_ids: Sequence[TokenIds],
+    positions: Sequence[Sequence[int]],
+    prompts: Sequence[Hashable] | None = None,
 ) -> Float[np.ndarray, "responses positions hidden"]:
     """Run the backbone over conversations and return its hidden states at some of each one's tokens.
 
-    After the final norm, in float32 (float64 of a float64 backbone), rows in the order given. Each
-    conversation is computed alone, so a row does not depend on the others, to the bit; a CPU
-    computes as many side by side as it has threads, one thread each.
+    After the final norm, in float32 (float64 of a float64 backbone), rows in the order given. All
+    lie in packs of `backbone.pack_tokens`; a row does not depend on the others, to the bit.
+
+    Args:
+        positions: as many of every conversation.
+        prompts: conversations of one prompt share what they begin with, and are computed faster.
     """
-
-    @torch.inference_mode()
-    def states(ids: tuple[int, ...], read: tuple[int, ...]) -> np.ndarray:
-        input_ids = torch.tensor([ids], device=backbone.device)
-        output = backbone.transformer(input_ids=input_ids, use_cache=False)
-        return output.last_hidden_state[0, list(read)].to(wide).cpu().numpy()
-
-    wide = backbone.wide_dtype
-    if backbone.device.type != "cpu":
-        found = list(map(states, token_ids, positions))
-    else:
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-        try:
-            with ThreadPoolExecutor(threads) as pool:
-                found = list(pool.map(states, token_ids, positions))
-        finally:
-            torch.set_num_threads(threads)
-    empty = np.empty((0, 1, backbone.hidden_size), np.float32)
-    return np.stack(found) if found else empty
+    plans = backbone.plans(token_ids, prompts)
+    count = len(positions[0]) if len(positions) else 1
+    kind = torch.empty(0, dtype=backbone.wide_dtype).numpy().dtype
+    found = np.empty((len(token_ids), count, backbone.hidden_size), kind)
+    for plan, states in zip(plans, _run(backbone, plans, token_ids, positions), strict=True):
+        found[plan.conversations] = states
+    return found
 
 
 def last_hidden_states(
-    backbone: Backbone, token_ids: Sequence[tuple[int, ...]]
+    backbone: Backbone, token_ids: Sequence[TokenIds], prompts: Sequence[Hashable] | None = None
 ) -> Float[np.ndarray, "responses hidden"]:
     """Give each conversation's `hidden_states` at its last token, at `len(ids) - 1`, whatever its id."""
-    return hidden_states(backbone, token_ids, [(len(ids) - 1,) for ids in token_ids])[:, 0]
+    return hidden_states(backbone, token_ids, _lasts(token_ids), prompts)[:, 0]
 
 
 def extract_features(
@@ -101,45 +131,64 @@ def extract_features(
     conversations: Conversations,
     folder: str | Path,
     *,
-    shard_size: int = 256,
+    shard_size: int = 32,
+    devices: Sequence[str] | None = None,
     progress: bool = True,
 ) -> dict[str, Any]:
     """Write the features of conversations to shards in `folder`, and return the manifest.
 
-    Rows are in the order given. May be killed at any moment: a shard is whole or absent, and the
-    next call makes only those that are absent or damaged. All conversations are tokenized first,
-    so that one that is refused is refused before hours of work.
+    May be killed at any moment: a shard is whole or absent, and the next call makes only those that
+    are absent or damaged. All conversations are tokenized first, so that one that is refused is
+    refused before hours of work. The manifest says whether one pack's features came out bit for bit
+    the same when its conversations were computed again, in reverse and without shared prompts.
+
+    Args:
+        shard_size: packs in a shard.
+        devices: that share the work; by default every GPU, if the backbone is on the first.
 
     Raises:
         ValueError: if `folder` holds features of another key; the message names what differs.
     """
-    folder = Path(folder)
+    folder, manifest = Path(folder), {}
     own = {"conversations": _texts(conversations), "shard_size": str(shard_size)}
     key = backbone.identity | backbone.chat.identity | own
     if (folder / MANIFEST).exists():
-        there = json.loads((folder / MANIFEST).read_text(encoding="utf-8")).get("key", {})
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        there = manifest.get("key", {})
         fields = [name for name in sorted({*there, *key}) if there.get(name) != key.get(name)]
         if told := [f"{name} {there.get(name)!r}, now {key.get(name)!r}" for name in fields]:
             other = f"{folder} holds features made otherwise: {'; '.join(told)}"
             raise ValueError(f"{other}; choose another folder, or delete it")
     tokens = [backbone.chat.token_ids(*conversation) for conversation in conversations]
-    cut, length = sum(each.cut > 0 for each in tokens), sum(len(each.ids) for each in tokens)
-    manifest = {"key": key, "rows": len(tokens), "hidden": backbone.hidden_size, "shards": {}}
-    manifest |= {"tokens": length, "conversations_cut": cut}
+    token_ids = [np.array(each.ids, np.int32) for each in tokens]
+    plans = backbone.plans(token_ids, [prompt for prompt, _ in conversations])
+    length, held = sum(map(len, token_ids)), sum(plan.size for plan in plans)
+    computed = sum(unit.tokens for plan in plans for unit in plan.units)
+    told = {"rows": len(tokens), "hidden": backbone.hidden_size, "tokens": length}
+    told |= {"conversations_cut": sum(each.cut > 0 for each in tokens), "packs": len(plans)}
+    told |= {"tokens_computed": computed, "fill": computed / held if plans else 1.0}
+    manifest = {"bit_for_bit": manifest.get("bit_for_bit")} | told | {"key": key, "shards": {}}
     write_json(folder / MANIFEST, manifest)
     for leftover in [*folder.glob(".*.safetensors"), *folder.glob(".manifest.*.json")]:
         leftover.unlink()  # of a run that was killed
-    with tqdm(total=len(tokens), unit=" responses", disable=not progress) as bar:
-        for name, rows in _shards(len(tokens), shard_size):
-            ids = [each.ids for each in tokens[rows]]
-            features = _read_shard(folder / name, key, len(ids))
-            if features is None:
-                features = last_hidden_states(backbone, ids).astype(np.float32)
-                header = {"digest": _digest(features, key)}
-                write = partial(save_file, {"features": features}, metadata=header)
-                write_atomically(folder / name, write)
-            manifest["shards"][name] = _digest(features, key)
-            bar.update(len(ids))
+    shards, missing = _shards(plans, shard_size), {}
+    for name, part in shards.items():
+        if found := _read_shard(folder / name, key, _rows(part)):
+            manifest["shards"][name] = found[1]
+        else:
+            missing[name] = part
+    if missing:
+        manifest["bit_for_bit"] = _repeats(backbone, plans[0], token_ids)
+    done = sum(len(token_ids[row]) for name in manifest["shards"] for row in _rows(shards[name]))
+    bar = tqdm(total=length, initial=done, unit=" tokens", unit_scale=True, disable=not progress)
+    with bar:
+        for name, rows, features in _compute(backbone, missing, token_ids, devices):
+            tensors = {"features": features, "rows": rows}
+            manifest["shards"][name] = _digest(tensors, key)
+            header = {"digest": manifest["shards"][name]}
+            write_atomically(folder / name, partial(save_file, tensors, metadata=header))
+            bar.update(sum(len(token_ids[row]) for row in rows))
+    manifest["shards"] = {name: manifest["shards"][name] for name in shards}
     write_json(folder / MANIFEST, manifest)
     return manifest
 
@@ -147,7 +196,7 @@ def extract_features(
 def read_features(
     folder: str | Path, conversations: Conversations | None = None
 ) -> Float[np.ndarray, "responses hidden"]:
-    """Read the features that `extract_features` wrote, and verify every shard.
+    """Read the features that `extract_features` wrote, in the conversations' order; verify every shard.
 
     Raises:
         ValueError: if extraction has not finished, a shard is damaged, or the features are not of
@@ -161,32 +210,160 @@ def read_features(
         other = f"the {rows} features in {folder} are of other conversations than those given"
         raise ValueError(f"{other}; give theirs, in their order, or extract to another folder")
     features = np.empty((rows, manifest["hidden"]), dtype=np.float32)
-    for name, place in _shards(rows, int(key["shard_size"])):
-        shard = _read_shard(folder / name, key, len(features[place]))
-        if shard is None or _digest(shard, key) != manifest["shards"].get(name):
+    made = np.zeros(rows, bool)
+    for name, told in manifest["shards"].items():
+        shard = _read_shard(folder / name, key)
+        if shard is None or shard[1] != told:
             raise ValueError(f"{folder / name} is missing or damaged; run extract_features again")
-        features[place] = shard
+        features[shard[0]["rows"]], made[shard[0]["rows"]] = shard[0]["features"], True
+    if not made.all():
+        raise ValueError(f"{folder} has not all {rows:,} features; run extract_features again")
     return features
+
+
+@torch.inference_mode()
+def _forward(backbone: Backbone, plan: Plan, pack: Mapping[str, Tensor]) -> Tensor:
+    """Give the states of one pack that are read, shape (rows, hidden), on the backbone's device."""
+    # By the conversation's own length, never its company's: those beyond the window lie alone.
+    longer = len(plan.conversations) == 1 and plan.units[0].tokens > (backbone.window or plan.size)
+    arrays = {name: pack[name] for name in ("query_offsets", "key_offsets", "keys", "longest")}
+    options = arrays | {"rows": pack["rows"], "kernel": backbone.kernels[longer]}
+    given = {"input_ids": pack["token_ids"][None], "position_ids": pack["position_ids"][None]}
+    output = backbone.transformer(**given, use_cache=False, **options)
+    states = output.last_hidden_state[0]
+    return states if len(states) == len(pack["rows"]) else states[pack["rows"]]
+
+
+def _run(
+    backbone: Backbone,
+    plans: Sequence[Plan],
+    token_ids: Sequence[TokenIds],
+    positions: Sequence[Sequence[int]],
+) -> list[np.ndarray]:
+    """Compute packs: the next one is laid out while the GPU works; on a CPU, as many as it has threads."""
+
+    def ready(plan: Plan) -> tuple[Plan, dict[str, Tensor], int]:
+        return plan, *_arrays(lay_out(plan, token_ids, positions), backbone.device)
+
+    def states(plan: Plan, pack: Mapping[str, Tensor], reads: int) -> Tensor:
+        return _forward(backbone, plan, pack)[:reads].to(backbone.wide_dtype)
+
+    def shaped(found: Tensor) -> np.ndarray:
+        return found.numpy().reshape(-1, len(positions[0]), found.shape[-1])
+
+    if backbone.device.type == "cpu":
+        with _threads() as pool:
+            return list(pool.map(lambda plan: shaped(states(*ready(plan))), plans))
+    kept = []
+    with ThreadPoolExecutor(1) as pool:
+        for pack in _ahead(pool, ready, plans):
+            found = states(*pack)
+            host = torch.empty(found.shape, dtype=found.dtype, pin_memory=True)
+            kept.append(host.copy_(found, non_blocking=True))
+    torch.cuda.synchronize(backbone.device)
+    return [shaped(each) for each in kept]
+
+
+def _arrays(pack: Pack, device: torch.device) -> tuple[dict[str, Tensor], int]:
+    names = ("token_ids", "position_ids", "query_offsets", "key_offsets", "keys", "rows")
+    arrays = {name: torch.from_numpy(getattr(pack, name)) for name in names}
+    if device.type == "cuda":
+        arrays = {k: v.pin_memory().to(device, non_blocking=True) for k, v in arrays.items()}
+    return arrays | {"longest": torch.tensor(pack.longest)}, pack.reads
+
+
+def _ahead(pool: ThreadPoolExecutor, prepare: Callable, items: Iterable) -> Iterator:
+    """Prepare the next of the items on another thread while this one is used."""
+    waiting: deque = deque()
+    for item in items:
+        waiting.append(pool.submit(prepare, item))
+        if len(waiting) > 2:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
+
+
+@contextmanager
+def _threads() -> Iterator[ThreadPoolExecutor]:
+    """One thread a pack: sums are then in one order, whatever the machine."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with ThreadPoolExecutor(threads) as pool:
+            yield pool
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _compute(
+    backbone: Backbone,
+    shards: Mapping[str, Sequence[Plan]],
+    token_ids: Sequence[TokenIds],
+    devices: Sequence[str] | None,
+) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    """Compute shards, on one device or side by side on several, and give each when it is ready."""
+    idle: Queue = Queue()
+    for each in backbone.everywhere(devices):
+        idle.put(each)
+
+    def shard(name: str) -> tuple[str, np.ndarray, np.ndarray]:
+        own = idle.get()
+        try:
+            found = _run(own, shards[name], token_ids, _lasts(token_ids))
+        finally:
+            idle.put(own)
+        return name, _rows(shards[name]), np.concatenate(found)[:, 0].astype(np.float32)
+
+    if idle.qsize() == 1:  # in this thread, where Ctrl-C is heard at once
+        yield from map(shard, shards)
+        return
+    pool = ThreadPoolExecutor(idle.qsize())
+    try:
+        for done in as_completed([pool.submit(shard, name) for name in shards]):
+            yield done.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _repeats(backbone: Backbone, plan: Plan, token_ids: Sequence[TokenIds]) -> bool:
+    """Whether a pack's features are the same bits in reverse order and without shared prompts."""
+    rows = plan.conversations
+    shared = _run(backbone, [plan], token_ids, _lasts(token_ids))[0][:, 0]
+    alone = last_hidden_states(backbone, [token_ids[row] for row in reversed(rows)])
+    return bool(np.array_equal(shared, alone[::-1]))
+
+
+def _lasts(token_ids: Sequence[TokenIds]) -> list[tuple[int]]:
+    return [(len(ids) - 1,) for ids in token_ids]
 
 
 def _texts(conversations: Conversations) -> str:
     return digest(*(text for conversation in conversations for text in conversation))
 
 
-def _shards(rows: int, size: int) -> list[tuple[str, slice]]:
-    starts = range(0, rows, size)
-    return [(f"{n:05d}.safetensors", slice(at, at + size)) for n, at in enumerate(starts)]
+def _shards(plans: Sequence[Plan], size: int) -> dict[str, Sequence[Plan]]:
+    starts = range(0, len(plans), size)
+    return {f"{n:05d}.safetensors": plans[at : at + size] for n, at in enumerate(starts)}
 
 
-def _digest(features: np.ndarray, key: Mapping[str, str]) -> str:
-    return digest(json.dumps(key, sort_keys=True), str(features.shape), features.tobytes())
+def _rows(plans: Sequence[Plan]) -> np.ndarray:
+    return np.array([row for plan in plans for row in plan.conversations], np.int64)
 
 
-def _read_shard(path: Path, key: Mapping[str, str], rows: int) -> np.ndarray | None:
+def _digest(tensors: Mapping[str, np.ndarray], key: Mapping[str, str]) -> str:
+    parts = [part for each in tensors.values() for part in (str(each.shape), each.tobytes())]
+    return digest(json.dumps(key, sort_keys=True), *parts)
+
+
+def _read_shard(
+    path: Path, key: Mapping[str, str], rows: np.ndarray | None = None
+) -> tuple[dict[str, np.ndarray], str] | None:
     try:
         with safe_open(path, framework="numpy") as file:
-            features, header = file.get_tensor("features"), file.metadata()
+            header = file.metadata()
+            tensors = {name: file.get_tensor(name) for name in ("features", "rows")}
     except (OSError, SafetensorError):  # absent or damaged
         return None
-    whole = len(features) == rows and header == {"digest": _digest(features, key)}
-    return features if whole else None
+    told = _digest(tensors, key)
+    same = rows is None or np.array_equal(tensors["rows"], rows)
+    return (tensors, told) if same and header == {"digest": told} else None
