@@ -225,9 +225,8 @@ def _complete(card: Mapping[str, Any], backbone: Path) -> dict[str, Any]:
 
 def _write_card(folder: Path, card: Mapping[str, Any], tree: PreferenceTree) -> None:
     figure, ax = plt.subplots(figsize=(6.75, 1.6))
-    draw.draw_architecture(
-        ax, backbone=card["base_model"].split("/")[-1], attributes=tree.attributes
-    )
+    base = card["base_model"].split("/")[-1]
+    draw.draw_architecture(ax, backbone=base, attributes=tree.attributes)
     drawn = draw.draw_tree(tree, effective=True, title=card["name"])
     figures = {"architecture": figure, "tree": drawn.figure}
     for name, figure in figures.items():
