@@ -2,6 +2,7 @@
 
 import re
 import textwrap
+from base64 import b64encode
 from collections.abc import Sequence
 from functools import partial
 from html import escape
@@ -147,6 +148,14 @@ def tree_svg(tree: PreferenceTree, path: Sequence[Step] | None = None) -> str:
     head = f'<svg xmlns="http://www.w3.org/2000/svg" {size} class="preference-tree" role="group"'
     head += f' aria-label="{escape("; ".join(rule))}"><style>{SCREEN.read_text("utf-8")}</style>'
     return f"{head}{''.join(parts)}</svg>"
+
+
+def tree_html(tree: PreferenceTree, path: Sequence[Step] | None = None) -> str:
+    """Embed `tree_svg` in a page: where a page may not be trusted, only its picture is left."""
+    svg = tree_svg(tree, path)
+    data = f"data:image/svg+xml;base64,{b64encode(svg.encode()).decode()}"
+    shown = f'"{data}" ' + re.search('style="[^"]*"', svg)[0]
+    return f'<object type="image/svg+xml" data={shown}><img alt="tree" src={shown}></object>'
 
 
 def draw_architecture(ax: Axes, *, backbone: str, attributes: Sequence[str]) -> None:

@@ -120,10 +120,10 @@ def _html(comparison: Comparison) -> str:
 
 
 def _image(comparison: Comparison) -> str:
-    figure, file = Figure((6.75, 0.8 + 0.28 * len(comparison.attributes))), io.BytesIO()
+    figure, file = Figure((6.75, 0.8 + 0.36 * len(comparison.attributes))), io.BytesIO()
     names = [*map("{}\ndifference {:+.2f}".format, comparison.attributes, comparison.differences)]
     draw.draw_reward_bars(figure.subplots(), np.array(comparison.rewards), names)
     figure.savefig(file, dpi=150, bbox_inches="tight", metadata={"Software": None})
     data = base64.b64encode(file.getvalue()).decode()
     bars = f'<p><img width="860" alt="rewards" src="data:image/png;base64,{data}"></p>'
-    return bars + (draw.tree_svg(comparison.tree, comparison.path) if comparison.tree else "")
+    return bars + (draw.tree_html(comparison.tree, comparison.path) if comparison.tree else "")

@@ -357,9 +357,9 @@ class PreferenceTree:
         return f"response {response}{words} ({100 * self.value[node, response - 1]:.1f} %)"
 
     def _repr_html_(self) -> str:
-        from dtreward.draw import tree_svg
+        from dtreward.draw import tree_html
 
-        return tree_svg(self)
+        return tree_html(self)
 
 
 def _matrix(differences: np.ndarray, attributes: Sequence[str]) -> Float[np.ndarray, "pairs k"]:
