@@ -226,9 +226,9 @@ def _write_card(folder: Path, card: Mapping[str, Any], tree: PreferenceTree) -> 
     base = card["base_model"].split("/")[-1]
     draw.draw_architecture(ax, backbone=base, attributes=tree.attributes)
     drawn = draw.draw_tree(tree, effective=True, title=card["name"])
-    for name, figure in {"architecture": figure, "tree": drawn.figure}.items():
-        draw.save_figure(figure, folder / name)[0].unlink()  # the PDF
-        plt.close(figure)
+    for name, each in {"architecture": figure, "tree": drawn.figure}.items():
+        draw.save_figure(each, folder / name)[0].unlink()  # the PDF
+        plt.close(each)
     metadata = {key: card[key] for key in (*LICENCE, "base_model", "datasets") if key in card}
     metadata |= {"library_name": "transformers", "pipeline_tag": "text-classification"}
     terms = card["license"] if card["license"] != "other" else card.get("license_name", "other")

@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from base64 import b64decode
 from itertools import combinations
 from pathlib import Path
 from xml.etree import ElementTree
@@ -288,6 +289,17 @@ def test_the_mouse_and_a_click_show_a_nodes_rule_share_probability_and_way(tmp_p
         page.send("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
         (told,) = page.evaluate(seen)  # the mouse is heard first
         assert tree.conditions()[way[1]] in told
+
+
+def test_what_a_page_embeds_is_the_svg_and_no_words_are_left_without_it():
+    tree = PreferenceTree.published("Human")
+    page = ElementTree.fromstring(draw.tree_html(tree, tree.path(np.zeros(5))))
+    (picture,) = page
+    for data in (page.get("data"), picture.get("src")):
+        kind, coded = data.split(",")
+        assert kind == "data:image/svg+xml;base64"
+        assert b64decode(coded).decode() == draw.tree_svg(tree, tree.path(np.zeros(5)))
+    assert "".join(page.itertext()) == ""
 
 
 def test_svg_escapes_names():
