@@ -155,7 +155,7 @@ def tree_html(tree: PreferenceTree, path: Sequence[Step] | None = None) -> str:
     svg = tree_svg(tree, path)
     data = f"data:image/svg+xml;base64,{b64encode(svg.encode()).decode()}"
     shown = f'"{data}" ' + re.search('style="[^"]*"', svg)[0]
-    return f'<object type="image/svg+xml" data={shown}><img alt="tree" src={shown}></object>'
+    return f'<object type="image/svg+xml" data={shown}><img alt="tree" src={shown}/></object>'
 
 
 def draw_architecture(ax: Axes, *, backbone: str, attributes: Sequence[str]) -> None:
