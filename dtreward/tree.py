@@ -264,17 +264,12 @@ class PreferenceTree:
         if len(decides) == 3 and decides[1] != decides[2]:
             sign = ">" if decides[2] else "<="
             return (f"response 2 iff {self.attributes[column]} difference {sign} {limit:.4g}",)
-        so = [f"if {words}" if words else "always" for words in self.conditions()]
-        return tuple(
-            f"{self._verdict(leaf)} {so[leaf]}" for leaf in np.flatnonzero(self.feature < 0)
-        )
+        words, leaves = self.conditions(), np.flatnonzero(self.feature < 0).tolist()
+        so = [f"if {each}" if each else "always" for each in words]
+        return tuple(f"{self._verdict(leaf)} {so[leaf]}" for leaf in leaves)
 
     def conditions(self) -> tuple[str, ...]:
-        """Say for each node which differences lead to it, "" at the root.
-
-        >>> PreferenceTree.single_split("h", 0.5).conditions()[1:]
-        ('h difference <= 0.5', 'h difference > 0.5')
-        """
+        """Say for each node which differences lead to it, "" at the root."""
         rules: list[dict[str, float]] = [{} for _ in self.feature]
         for node in np.flatnonzero(self.feature >= 0):
             rule, limit = rules[node], self.threshold[node]
