@@ -67,9 +67,8 @@ def read_config(folder: Path) -> dict[str, Any]:
     if (folder / "adapter_config.json").exists():
         raise ValueError(f"{folder} is an adapter; merge it into its model and save that")
     if not (folder / "config.json").exists():
-        raise ValueError(
-            f"{folder} has no config.json: expected a checkpoint as transformers saves it"
-        )
+        wanted = "expected a checkpoint as transformers saves it"
+        raise ValueError(f"{folder} has no config.json: {wanted}")
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     if (came := config.get("model_type")) not in FAMILIES:
         raise ValueError(f"model_type must be one of {', '.join(FAMILIES)}, {folder} has {came!r}")
@@ -87,10 +86,9 @@ def weight_files(folder: Path, *, pickled: bool = False) -> list[Path]:
         if index.exists():
             shards = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
             return [folder / name for name in sorted(set(shards))]
-    raise ValueError(
-        f"{folder} has no {WEIGHTS} (nor an index of shards); .bin files are pickles and are not "
-        "read: where you trust them, load them with transformers and save_pretrained() them"
-    )
+    advice = "where you trust them, load them with transformers and save_pretrained() them"
+    lacks = f"{folder} has no {WEIGHTS} (nor an index of shards)"
+    raise ValueError(f"{lacks}; .bin files are pickles and are not read: {advice}")
 
 
 def read_head(
@@ -225,14 +223,12 @@ def _complete(card: Mapping[str, Any], backbone: Path) -> dict[str, Any]:
 
 def _write_card(folder: Path, card: Mapping[str, Any], tree: PreferenceTree) -> None:
     figure, ax = plt.subplots(figsize=(6.75, 1.6))
-    draw.draw_architecture(
-        ax, backbone=card["base_model"].split("/")[-1], attributes=tree.attributes
-    )
+    base = card["base_model"].split("/")[-1]
+    draw.draw_architecture(ax, backbone=base, attributes=tree.attributes)
     drawn = draw.draw_tree(tree, effective=True, title=card["name"])
-    figures = {"architecture": figure, "tree": drawn.figure}
-    for name, figure in figures.items():
-        draw.save_figure(figure, folder / name)[0].unlink()  # the PDF
-        plt.close(figure)
+    for name, each in {"architecture": figure, "tree": drawn.figure}.items():
+        draw.save_figure(each, folder / name)[0].unlink()  # the PDF
+        plt.close(each)
     metadata = {key: card[key] for key in (*LICENCE, "base_model", "datasets") if key in card}
     metadata |= {"library_name": "transformers", "pipeline_tag": "text-classification"}
     terms = card["license"] if card["license"] != "other" else card.get("license_name", "other")

@@ -93,7 +93,7 @@ class Comparison(Mapping[str, Any]):
 
     def _repr_html_(self) -> str:
         verdict, table, reasons = self.words()
-        picture = draw.tree_svg(self.tree, path=self.path) if self.tree else ""
+        picture = draw.tree_html(self.tree, path=self.path) if self.tree else ""
         points = "".join(f"<li>{escape(reason)}</li>" for reason in reasons)
         table = "" if table.empty else table.to_html(float_format="{:.2f}".format)
         return f"<p><b>{verdict}</b></p>{table}{picture}<ul>{points}</ul>"

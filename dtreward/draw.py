@@ -1,11 +1,12 @@
 """Figures that more than one notebook draws: trees, rewards and the model, all in one look."""
 
-import io
 import re
 import textwrap
+from base64 import b64encode
 from collections.abc import Sequence
 from functools import partial
 from html import escape
+from itertools import pairwise
 from pathlib import Path
 
 import matplotlib as mpl
@@ -35,7 +36,8 @@ RESPONSE_COLOURS = ("#e58139", "#399de5")
 FILL = LinearSegmentedColormap.from_list("", [RESPONSE_COLOURS[0], "white", RESPONSE_COLOURS[1]])
 POINTS = 8.0  # of all text at full size; below in inches at full size
 LINE, PAD, GAP, DROP = 0.15, 0.06, 0.09, 0.28  # of text, in a box, beside a box, below a split
-SPLIT = 3 * LINE + 2 * PAD  # height of a split's box
+DEEP = 4  # levels of a tree that is drawn downwards; a deeper one grows to the right
+SCREEN = Path(__file__).with_name("tree.css")
 
 
 def colour(name: str) -> str:
@@ -66,31 +68,31 @@ def draw_tree(
     ax: Axes | None = None,  # shrunk to fit; if left out, a new figure as large as 8 pt text needs
     path: Sequence[Step] | None = None,  # `tree.path(...)` of one pair, drawn bold
     title: str = "",
-    effective: bool = False,  # dash the splits that the effective rule drops
+    effective: bool = False,  # dash the splits that the effective rule drops, stress the others
 ) -> Axes:
-    """Draw a tree like the published figures; a pair for which a split's words hold goes left."""
-    lines, x, top, widths, (width, height) = _plan(tree)
+    """Draw a tree for paper; a pair for which a split's words hold goes left, or up.
+
+    Like the published figures to four levels; a deeper tree grows to the right, a line a leaf.
+    """
+    lines, at, extent, edge, (width, height), answers = _plan(tree)
     height += 1.4 * LINE if title else 0
     ax = ax or plt.figure(figsize=(width, height)).add_subplot()
     size = POINTS * _canvas(ax, width, height)
     write = partial(ax.text, parse_math=False, size=size, color="0.25")
-    bold = {int((tree.left if step.goes_left else tree.right)[step.node]) for step in path or ()}
-    bold |= {0} if path else set()
-    pens = [("black", size / 5) if n in bold else ("0.5", size / 12) for n in range(len(lines))]
-    dashed = tree.idle_splits() & effective
+    bold, dashed = _passed(tree, path), tree.idle_splits() & effective
+    stressed = (tree.feature >= 0) & ~dashed & ~bold & effective
     for node, text in enumerate(lines):
-        sides = (tree.left[node], "yes ", "right"), (tree.right[node], " no", "left")
-        for side, answer, ha in sides if tree.feature[node] >= 0 else ():
-            ends = np.array([[x[node], x[side]], [top[node] - SPLIT, top[side]]])
-            ax.plot(*ends, color=pens[side][0], lw=pens[side][1], clip_on=False, zorder=0)
-            if node == 0:
-                write(*ends.mean(axis=1), answer, ha=ha, va="bottom")
-        style = {"edgecolor": pens[node][0], "lw": pens[node][1], "size": size}
+        pen, fill = ("black", size / 5) if bold[node] else ("0.5", size / 12), tree.value[node, 1]
+        if node:
+            ax.plot(*edge[node].T, color=pen[0], lw=pen[1], clip_on=False, zorder=0)
+        pen = ("0.1", size / 7) if stressed[node] else pen
+        style = {"edgecolor": pen[0], "lw": pen[1], "size": size, "facecolor": FILL(fill)}
         style |= {"linestyle": (0, (3, 2)), "ink": "0.25"} if dashed[node] else {}
-        extent, fill = (widths[node], LINE * len(text) + 2 * PAD), FILL(tree.value[node, 1])
-        _box(ax, (x[node], top[node]), extent, text, facecolor=fill, **style)
+        _box(ax, at[node], extent[node], text, **style)
+    for node, answer, ha in answers:
+        write(*edge[node].mean(axis=0), answer, ha=ha, va="bottom")
     notes = ["dashed: same preference on both sides"] if dashed.any() else []
-    notes += ["share of pairs; % for response 1 / 2"]
+    notes += ["share of pairs; % for response 1 / 2" + "; upwards: yes" * (tree.depth > DEEP)]
     for row, note in enumerate(notes):
         write(width / 2, (row + 0.35) * LINE, note, ha="center")
     low, left, steps = (len(notes) + 0.5) * LINE, width / 2 + 0.18, np.arange(11) / 10
@@ -104,32 +106,65 @@ def draw_tree(
 
 
 def tree_svg(tree: PreferenceTree, path: Sequence[Step] | None = None) -> str:
-    """Give `draw_tree`'s picture, effective rule dashed, as one <svg> for a notebook or a page."""
-    fonts = {"font.family": "sans-serif", "font.sans-serif": ["DejaVu Sans", "Verdana"]}
-    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "dtreward", **fonts}):
-        width, height = _plan(tree)[-1]
-        figure, file = Figure(figsize=(width, height)), io.StringIO()
-        draw_tree(tree, ax=figure.add_subplot(), path=path, effective=True)
-        undated = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-        figure.savefig(file, format="svg", metadata=undated)
-    svg = re.sub(r' id="[a-z0-9]+_\d+"|<style.*?</style>', "", file.getvalue(), flags=re.DOTALL)
-    fit = f"width:100%;min-width:{60 * width:.0f}px;max-width:{110 * width:.0f}px"
-    label = escape("; ".join(tree.effective_rule().rule_sentences()))
-    return f'<svg role="img" aria-label="{label}" style="{fit}"' + svg[svg.index(" viewBox") :]
+    """Draw a tree for the screen, as one <svg> that needs nothing else, in a page or as a file.
+
+    A node under the mouse, or clicked, shows its way from the root in black, and below the tree
+    which differences lead to it, its share and probability. Splits that decide nothing are dashed.
+    """
+    lines, *inches, size, answers = _plan(tree)
+    (width, height), line = 72 * size, 72 * LINE
+    at, extent, edge = (72 * part for part in inches)
+    bold, idle, split = _passed(tree, path), tree.idle_splits(), tree.feature >= 0
+    kinds = np.select([idle, split], ["idle", "decides"], "")
+    rule, many = tree.effective_rule().rule_sentences(), f"{split.sum()} splits decide"
+    brief = rule[0] if len(rule) == 1 else f"{(split & ~idle).sum()} of {many}"
+    told = [f"In effect: {brief}. Dashed: the same on both sides. Point at a node, or click it."]
+    for words, share, (_, two) in zip(tree.conditions(), tree.share, tree.value, strict=True):
+        told.append(f"{words or 'all'}: {share:.1%} of the pairs, {two:.1%} for response 2")
+    foot = [textwrap.wrap(each, max(40, int(width / 5))) for each in told]
+
+    def write(lines, x, y, kind):
+        rows = enumerate(map(escape, lines))
+        texts = (f'<text x="{x:.1f}" y="{y + line * n:.1f}">{row}</text>' for n, row in rows)
+        return f'<g class="{kind}">{"".join(texts)}</g>'
+
+    def draw(node):  # a node holds its sides: the mouse on one is on all above it
+        (x, y), (wide, tall), text = at[node], extent[node], lines[node]
+        box = f'<rect x="{x - wide / 2:.1f}" y="{height - y:.1f}" width="{wide:.1f}" rx="4"'
+        box += f' height="{tall:.1f}" fill="{to_hex(FILL(tree.value[node, 1]))}"/>'
+        box += write(text, x, height - y + (tall - line * len(text)) / 2 + 0.76 * line, "words")
+        box = f'<g class="box" tabindex="0"><title>{escape(told[node + 1])}</title>{box}</g>'
+        box += write(foot[node + 1], 4, height - 12, "says")
+        kind = kinds[node] + " on" * int(bold[node])
+        path = "M{:.1f} {:.1f}L{:.1f} {:.1f}".format(*np.abs(edge[node] - [0, height]).flat)
+        sides = map(draw, (tree.left[node], tree.right[node]) if split[node] else ())
+        return f'<g class="{kind}"><path d="{path}"/>{box}{"".join(sides)}</g>'
+
+    parts = [draw(0), write(foot[0], 4, height - 12, "rule")]
+    parts += [write([w], *abs(edge[n].mean(axis=0) - [0, height]), ha) for n, w, ha in answers]
+    height += line * max(map(len, foot)) - 18
+    fit = f"width:100%;height:auto;min-width:{1.2 * width:.0f}px;max-width:{1.6 * width:.0f}px"
+    size = f'viewBox="0 0 {width:.1f} {height:.1f}" style="{fit};aspect-ratio:{width / height:.4f}"'
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" {size} class="preference-tree" role="group"'
+    head += f' aria-label="{escape("; ".join(rule))}"><style>{SCREEN.read_text("utf-8")}</style>'
+    return f"{head}{''.join(parts)}</svg>"
+
+
+def tree_html(tree: PreferenceTree, path: Sequence[Step] | None = None) -> str:
+    """Embed `tree_svg` in a page: where a page may not be trusted, only its picture is left."""
+    svg = tree_svg(tree, path)
+    data = f"data:image/svg+xml;base64,{b64encode(svg.encode()).decode()}"
+    shown = f'"{data}" ' + re.search('style="[^"]*"', svg)[0]
+    return f'<object type="image/svg+xml" data={shown}><img alt="tree" src={shown}/></object>'
 
 
 def draw_architecture(ax: Axes, *, backbone: str, attributes: Sequence[str]) -> None:
     """Draw how a decision-tree reward model comes from two responses to a preference."""
-    columns = [
-        [["prompt,", "response 1"], ["prompt,", "response 2"]],
-        [["frozen", "backbone", "", *textwrap.wrap(backbone, 13)]],
-        [["last hidden", "state 1"], ["last hidden", "state 2"]],
-        [["linear", "head"]],
-        [["rewards 1"], ["rewards 2"]],
-        [["difference", "(2 minus 1)", "", *attributes]],
-        [["preference", "tree"]],
-        [["preference", "0: response 1", "1: response 2"]],
-    ]
+    columns = [[["prompt,", "response 1"], ["prompt,", "response 2"]]]
+    columns += [[["frozen", "backbone", "", *textwrap.wrap(backbone, 13)]]]
+    columns += [[["last hidden", "state 1"], ["last hidden", "state 2"]], [["linear", "head"]]]
+    columns += [[["rewards 1"], ["rewards 2"]], [["difference", "(2 minus 1)", "", *attributes]]]
+    columns += [[["preference", "tree"]], [["preference", "0: response 1", "1: response 2"]]]
     height = LINE * (2 + max(len(lanes[0]) for lanes in columns))
     widths = [max(map(_width, lanes)) for lanes in columns]
     size = POINTS * _canvas(ax, sum(widths) + DROP * (len(columns) - 1), height, margin=GAP)
@@ -162,32 +197,54 @@ def draw_reward_bars(
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, frameon=False)
 
 
-def _plan(tree):
-    """Give each node's lines, centre, top and width, and the picture's size, in inches.
+def _passed(tree, path):
+    sides = [(tree.left if step.goes_left else tree.right)[step.node] for step in path or ()]
+    return np.isin(np.arange(len(tree.feature)), [0, *sides] if path else [])
 
-    Leaves stand a slot apart, a split midway between its sides. So in one row a split is at least
-    1.5 slots from a leaf and 2 from a split: from that, the smallest slot without overlaps.
+
+def _plan(tree):
+    """Give each node's lines, box (middle of its top, extent) and edge, and the size, in inches.
+
+    Leaves stand a slot apart, a split midway between its sides; the slot is the smallest without
+    overlaps in a row.
     """
-    numbers = zip(100 * tree.share, 100 * tree.value, strict=True)
+    split, numbers = tree.feature >= 0, zip(100 * tree.share, 100 * tree.value, strict=True)
     lines = [[f"{share:.1f} %", f"{one:.1f} / {two:.1f}"] for share, (one, two) in numbers]
-    splits, leaves = np.flatnonzero(tree.feature >= 0), np.flatnonzero(tree.feature < 0)
-    for node in splits:
-        name, threshold = tree.attributes[tree.feature[node]], f"{tree.threshold[node]:.4g}"
-        lines[node].insert(0, f"{name} ≤ {threshold.replace('-', '−')}")
-    widths, x, row = np.array([_width(text) for text in lines]), *np.zeros((2, len(lines)))
-    wide, leaf = widths[splits].max(initial=0), widths[leaves].max()
-    slot = max(leaf + GAP, ((wide + leaf) / 2 + GAP) / 1.5, (wide + GAP) / 2)
-    x[leaves] = slot * np.arange(len(leaves))  # preorder: from left to right
-    for node in splits[::-1]:
-        x[node] = (x[tree.left[node]] + x[tree.right[node]]) / 2
-    for node in splits:
-        row[[tree.left[node], tree.right[node]]] = row[node] + 1
-    widths = np.where(tree.feature >= 0, wide, leaf)
-    left, right = (x - widths / 2).min(), (x + widths / 2).max()
-    foot = (2.6 if tree.idle_splits().any() else 1.6) * LINE  # room for the notes
-    width, height = max(3.3, right - left + 2 * GAP), (row.max() + 1) * (SPLIT + DROP) + foot
-    top = height - GAP - row * (SPLIT + DROP)
-    return lines, x + (width - left - right) / 2, top, widths, (width, height)
+    across, parent, level = tree.depth > DEEP, *np.zeros((2, len(lines)), dtype=int)
+    turn, lines = (-1, [["   ".join(each)] for each in lines]) if across else (1, lines)
+    for node in np.flatnonzero(split):
+        sides = [tree.left[node], tree.right[node]]
+        parent[sides], level[sides] = node, level[node] + 1
+        words = f"{tree.attributes[tree.feature[node]]} ≤ {tree.threshold[node]:.4g}"
+        lines[node] = _wrapped(words.replace("≤ -", "≤ −"), 20 if across else 28) + lines[node]
+    extent = np.array([(_width(text), LINE * len(text) + 2 * PAD) for text in lines])
+    for kind in filter(np.any, (split, ~split)):
+        extent[kind, 0] = extent[kind, 0].max()
+    side, ahead = extent.T[::turn]  # along a row, and from the root on
+    place, rows = np.zeros(len(lines)), [np.flatnonzero(level == n) for n in range(tree.depth + 1)]
+    place[~split] = np.arange((~split).sum())  # preorder: from left to right
+    for node in np.flatnonzero(split)[::-1]:
+        place[node] = (place[tree.left[node]] + place[tree.right[node]]) / 2
+    pairs = np.array([pair for row in rows for pair in pairwise(row)] or [(0, 0)]).T
+    place *= ((side[pairs].mean(axis=0) + GAP) / np.maximum(np.diff(place[pairs], axis=0), 1)).max()
+    place += GAP - (place - side / 2).min()
+    begin = np.cumsum([GAP, *(ahead[row].max() + DROP for row in rows)])
+    taken = np.array([(place + side / 2).max() + GAP, begin[-1] - DROP + GAP][::turn])
+    size = np.maximum(taken, [3.3, 0]) + np.array([0, LINE * (2.3 + tree.idle_splits().any())])
+    along = np.stack([place - across * side / 2, place, place])  # top, exit and entry of a box
+    begin = begin[level] + np.stack([across * ahead / 2, ahead, 0 * ahead])
+    away = np.stack([along, begin][::turn], axis=-1)
+    at, out, into = [(size - taken)[0] / 2, size[1]] + away * [1, -1]
+    answers = (tree.left[0], "yes ", "right"), (tree.right[0], " no", "left")
+    answers = answers[: 2 * (split[0] and not across)]  # else a note says where yes is
+    return lines, at, extent, np.stack([out[parent], into], axis=1), size, answers
+
+
+def _wrapped(words, width):
+    """Break a long name behind a space, a dash or one of _ / ., and keep a threshold whole."""
+    marked = re.sub(r"(?<=[_/.])(?=[^\W\d_])", "\v", words).replace(" ≤ ", " ≤\xa0")
+    lines = textwrap.wrap(marked, width, replace_whitespace=False)
+    return [line.replace("\v", "").replace("≤\xa0", "≤ ") for line in lines]
 
 
 def _width(lines):

@@ -120,14 +120,10 @@ def _html(comparison: Comparison) -> str:
 
 
 def _image(comparison: Comparison) -> str:
-    height, file = 0.8 + 0.28 * len(comparison.attributes), io.BytesIO()
-    figure = Figure((6.75, height + 4), layout="constrained")
-    bars, below = (half.subplots() for half in figure.subfigures(2, height_ratios=(height, 4)))
+    figure, file = Figure((6.75, 0.8 + 0.36 * len(comparison.attributes))), io.BytesIO()
     names = [*map("{}\ndifference {:+.2f}".format, comparison.attributes, comparison.differences)]
-    draw.draw_reward_bars(bars, np.array(comparison.rewards), names)
-    below.set_axis_off()
-    if comparison.tree:
-        draw.draw_tree(comparison.tree, ax=below, path=comparison.path, effective=True)
+    draw.draw_reward_bars(figure.subplots(), np.array(comparison.rewards), names)
     figure.savefig(file, dpi=150, bbox_inches="tight", metadata={"Software": None})
     data = base64.b64encode(file.getvalue()).decode()
-    return f'<img width="860" alt="rewards and tree" src="data:image/png;base64,{data}">'
+    bars = f'<p><img width="860" alt="rewards" src="data:image/png;base64,{data}"></p>'
+    return bars + (draw.tree_html(comparison.tree, comparison.path) if comparison.tree else "")

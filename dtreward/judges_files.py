@@ -47,9 +47,8 @@ def read_preferences(
         came = f"{joined.loc[twice, 'judge'].iloc[0]} answers {twice.sum()} pairs twice, otherwise"
         raise ValueError(f"{source}: expected one answer a judge and pair, but {came}")
     joined = joined.set_index(["judge", "pair"])
-    every = pd.MultiIndex.from_product(
-        [joined.index.levels[0], pairs.index], names=joined.index.names
-    )
+    rows = [joined.index.levels[0], pairs.index]
+    every = pd.MultiIndex.from_product(rows, names=joined.index.names)
     found = judged_frame(joined.reindex(every).reset_index().assign(family=""), pairs)
     return found.assign(**dict.fromkeys(ORDERS)) if hub else found
 
@@ -90,9 +89,8 @@ def _authors_csv(source, table):
         raise ValueError(f"expected {', '.join(states)} as preferences, came {sorted(odd)[:3]}")
     wanted = rows["preference"].map({-1: "AB", 1: "BA"})
     if (wrong := wanted.notna() & (rows[[*columns]].fillna("").sum(axis=1) != wanted)).any():
-        raise ValueError(
-            f"{wrong.sum()} rows of {source} have a preference that is not their orders'"
-        )
+        told = "have a preference that is not their orders'"
+        raise ValueError(f"{wrong.sum()} rows of {source} {told}")
     by = ["split", "index"] if "split" in counted else ["index"]
     if "split" not in counted and rows["split"].nunique() > 1:
         raise ValueError(f"{source} counts rows in splits, {table} has no column split; add it")

@@ -264,17 +264,19 @@ class PreferenceTree:
         if len(decides) == 3 and decides[1] != decides[2]:
             sign = ">" if decides[2] else "<="
             return (f"response 2 iff {self.attributes[column]} difference {sign} {limit:.4g}",)
-        rules: list[dict[str, float]] = [{} for _ in decides]
-        for node in np.flatnonzero(self.feature >= 0):
-            name, limit = self.attributes[self.feature[node]], self.threshold[node]
-            rule = rules[node]
-            for child, sign, tighter in ((self.left, "<=", min), (self.right, ">", max)):
-                asked = f"{name} difference {sign}"
-                rules[child[node]] = rule | {asked: tighter(limit, rule.get(asked, limit))}
-        words = [" and ".join(f"{asked} {rule[asked]:.4g}" for asked in rule) for rule in rules]
-        leaves = np.flatnonzero(self.feature < 0).tolist()
-        so = {leaf: f"if {words[leaf]}" if words[leaf] else "always" for leaf in leaves}
+        words, leaves = self.conditions(), np.flatnonzero(self.feature < 0).tolist()
+        so = [f"if {each}" if each else "always" for each in words]
         return tuple(f"{self._verdict(leaf)} {so[leaf]}" for leaf in leaves)
+
+    def conditions(self) -> tuple[str, ...]:
+        """Say for each node which differences lead to it, "" at the root."""
+        rules: list[dict[str, float]] = [{} for _ in self.feature]
+        for node in np.flatnonzero(self.feature >= 0):
+            rule, limit = rules[node], self.threshold[node]
+            for child, sign, tighter in ((self.left, "<=", min), (self.right, ">", max)):
+                asked = f"{self.attributes[self.feature[node]]} difference {sign}"
+                rules[child[node]] = rule | {asked: tighter(limit, rule.get(asked, limit))}
+        return tuple(" and ".join(f"{key} {rule[key]:.4g}" for key in rule) for rule in rules)
 
     def to_dict(self) -> dict[str, Any]:
         """Give the tree as plain values; `from_dict` restores every bit."""
@@ -351,9 +353,9 @@ class PreferenceTree:
         return f"response {response}{words} ({100 * self.value[node, response - 1]:.1f} %)"
 
     def _repr_html_(self) -> str:
-        from dtreward.draw import tree_svg
+        from dtreward.draw import tree_html
 
-        return tree_svg(self)
+        return tree_html(self)
 
 
 def _matrix(differences: np.ndarray, attributes: Sequence[str]) -> Float[np.ndarray, "pairs k"]:

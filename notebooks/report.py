@@ -451,6 +451,7 @@ def _svg_as_images(html):
         data = base64.b64encode(found[0].encode()).decode()
         return f'<img alt="Drawing" src="data:image/svg+xml;base64,{data}">'
 
+    html = re.sub(r"</?object\b[^>]*>", "", html)  # a tree's picture is inside
     html = re.sub(r"<svg\b.*?</svg>", image, html, flags=re.DOTALL)
     return re.sub(r"<(style|script)\b.*?</\1\s*>", "", html, flags=re.DOTALL | re.IGNORECASE)
 

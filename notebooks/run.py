@@ -23,6 +23,8 @@ import nbformat
 import papermill
 from traitlets.config import Config
 
+from readme import refresh
+
 HERE = Path(__file__).parent
 SHOWN_METADATA = ("parameters",)  # the rest of papermill's are paths and clock times
 WIDGET = "application/vnd.jupyter.widget-view+json"  # shows nothing once its kernel has gone
@@ -133,6 +135,7 @@ def publish(study, root=HERE.parent):
     if study == "demo":
         copies |= {path: made / path.name for path in (made / "checkpoint").glob("[!.]*")}
     changed = [target for source, target in copies.items() if _copy(source, target)]
+    changed += [page for page in [root / "README.md"] if refresh(page)]
     print(f"{len(changed)} of {len(copies)} files were new or changed")
     print(*(f"  {target.relative_to(root)}" for target in changed), sep="\n")
 

@@ -1,12 +1,15 @@
 """Pictures: nothing overlaps or is cut, the same bytes each time, and they say what the tree says."""
 
 import os
+import re
 import subprocess
 import sys
+from base64 import b64decode
 from itertools import combinations
 from pathlib import Path
 from xml.etree import ElementTree
 
+import browser
 import matplotlib
 import numpy as np
 import pandas as pd
@@ -163,10 +166,140 @@ def test_svg_is_one_deterministic_element_without_global_marks():
     assert root.tag.endswith("svg") and "width:100%" in root.get("style")
     assert svg == draw.tree_svg(tree, path) != draw.tree_svg(tree)
     assert plt.get_fignums() == []
-    for mark in ("<style", " id=", "<?xml", "date", "matplotlib", str(Path.home())):
+    for mark in (
+        "http-equiv",
+        "url(",
+        "@import",
+        " id=",
+        "<?xml",
+        "date",
+        "matplotlib",
+        str(Path.home()),
+    ):
         assert mark not in svg
+    style = re.sub(r"/\*.*?\*/", "", re.search(r"<style>(.*?)</style>", svg, re.DOTALL)[1])
+    selectors = re.sub(r"{.*?}", ",", style).split(",\n")
+    assert all(each.startswith(".preference-tree") for each in map(str.strip, selectors) if each)
     with plt.style.context(STYLE):
         assert draw.tree_svg(tree, path) == svg
+
+
+LONG = ("factual_correctness_of_the_claims", "helpfulness to the person who asked", "x")
+LONG += ("instruction-following", "an_attribute_whose_name_has_no_end_and_" + 30 * "z")
+
+
+def deep_tree(depth, leaves=40):
+    """A grown tree of long names, as deep as asked: its noise has many small steps to learn."""
+    generator = np.random.default_rng(depth)
+    differences = generator.normal(size=(2000, len(LONG)))
+    pull = differences @ np.array([1, 1, 0.6, 0.4, 0.2]) + np.sin(3 * differences[:, 0])
+    votes = (pull + generator.normal(size=len(pull)) > 0).astype(int)
+    options = {"max_depth": depth, "max_leaves": leaves, "min_leaf": 5}
+    return PreferenceTree.fit(differences, votes, attributes=LONG, **options)
+
+
+@pytest.mark.parametrize("depth", [5, 6, 7, 8])
+def test_deep_trees_of_long_names_are_legible_and_fit_a_page(depth):
+    tree = deep_tree(depth)
+    ax = draw.draw_tree(tree, effective=True, title="deep")
+    assert tree.depth == depth and tree.n_leaves > 24
+    assert_nothing_overlaps_or_is_cut(ax)
+    page = plt.figure(figsize=(6.75, 9)).add_subplot()
+    draw.draw_tree(deep_tree(depth, leaves=24), ax=page, effective=True)
+    assert min(font_sizes(page)) > 3.8 and max(font_sizes(ax)) == 8.0
+    assert_nothing_overlaps_or_is_cut(page)
+
+
+def test_a_broken_name_is_whole_when_its_lines_are_joined():
+    tree = deep_tree(6)
+    ax = draw.draw_tree(tree)
+    words = "".join(text.get_text() for text in ax.texts).replace(" ", "")
+    for name in {tree.attributes[each] for each in tree.feature if each >= 0}:
+        assert name.replace(" ", "") in words
+
+
+@settings(max_examples=10, deadline=None)
+@given(seed=st.integers(0, 10**6), depth=st.integers(1, 6))
+def test_a_node_of_the_svg_stands_inside_all_nodes_on_its_way_from_the_root(seed, depth):
+    """So that the browser marks its whole way when the mouse is on it."""
+    tree = random_tree(seed, depth)
+    root = ElementTree.fromstring(draw.tree_svg(tree))
+    space = {"s": "http://www.w3.org/2000/svg"}
+    words, conditions = [], tree.conditions()
+    above = {child: parent for parent in root.iter() for child in parent}
+    for box in root.iterfind(".//s:g[@class='box']", space):
+        words.append(box.find("s:title", space).text)
+        group, level = above[above[box]], 0
+        while group is not root:
+            group, level = above[group], level + 1
+        node = len(words) - 1
+        assert level == sum(node in range(n, _end(tree, n)) for n in range(node))
+        assert words[-1].startswith(f"{conditions[node] or 'all'}: {tree.share[node]:.1%} of the")
+        assert words[-1].endswith(f", {tree.value[node, 1]:.1%} for response 2")
+    assert len(words) == len(tree.feature)
+
+
+def _end(tree, node):
+    """One more than the last node below, in preorder."""
+    while tree.feature[node] >= 0:
+        node = tree.right[node]
+    return node + 1
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 10**6), depth=st.integers(1, 5))
+def test_the_conditions_of_a_node_hold_for_the_pairs_that_come_to_it_and_no_others(seed, depth):
+    tree, rows = random_tree(seed, depth), np.random.default_rng(seed).normal(size=(200, 4))
+    for leaf in np.flatnonzero(tree.feature < 0):
+        holds = np.ones(len(rows), dtype=bool)
+        for each in tree.conditions()[leaf].split(" and "):
+            name, _, sign, limit = each.split(" ")
+            near = float(limit) + 1e-3 * abs(float(limit)) * np.array([-1, 1])  # four digits shown
+            values = rows[:, NAMES.index(name)]
+            sure = (values < near[0]) | (values > near[1])
+            holds &= (values <= float(limit)) == (sign == "<=")
+            rows, holds = rows[sure], holds[sure]
+        assert (holds == (tree.apply(rows) == leaf)).all()
+
+
+@pytest.mark.skipif(not browser.chromium(), reason="no Chromium on this machine")
+def test_the_mouse_and_a_click_show_a_nodes_rule_share_probability_and_way(tmp_path):
+    tree = PreferenceTree.published("Human")
+    (tmp_path / "tree.svg").write_text(draw.tree_svg(tree))  # the file alone, opened in a browser
+    seen = "[...document.querySelectorAll('.says, .rule')]"
+    seen += ".filter(e => getComputedStyle(e).visibility == 'visible').map(e => e.textContent)"
+    bold = "[...document.querySelectorAll('.box rect')]"
+    bold += ".flatMap((e, n) => getComputedStyle(e).strokeWidth == '1.6px' ? [n] : [])"
+    way = [step.node for step in tree.path(np.array([-1.0, -1.0, 0.0, 0.0, 0.0]))]
+    (leaf,) = tree.apply(np.array([[-1.0, -1.0, 0.0, 0.0, 0.0]]))
+    with browser.page(tmp_path) as page:
+        page.send("Page.navigate", url=(tmp_path / "tree.svg").as_uri())
+        page.wait("the tree", "document.querySelectorAll('.box').length == 15")
+        assert len(page.evaluate(seen)) == 1 and "In effect" in page.evaluate(seen)[0]
+        assert page.evaluate(bold) == []
+        page.click(f"document.querySelectorAll('.box')[{leaf}]")
+        assert page.evaluate(bold) == [*way, leaf]
+        (told,) = page.evaluate(seen)
+        assert tree.conditions()[leaf] in told.replace("responsehelp", "response help")
+        assert f"{tree.share[leaf]:.1%}" in told and f"{tree.value[leaf, 1]:.1%}" in told
+        page.send("Input.dispatchMouseEvent", type="mouseMoved", x=1, y=1)
+        assert page.evaluate(bold) == [*way, leaf]  # a click stays
+        middle = f"(r => [r.x + 9, r.y + 9])(document.querySelectorAll('.box')[{way[1]}]"
+        x, y = page.evaluate(f"{middle}.getBoundingClientRect())")
+        page.send("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
+        (told,) = page.evaluate(seen)  # the mouse is heard first
+        assert tree.conditions()[way[1]] in told
+
+
+def test_what_a_page_embeds_is_the_svg_and_no_words_are_left_without_it():
+    tree = PreferenceTree.published("Human")
+    page = ElementTree.fromstring(draw.tree_html(tree, tree.path(np.zeros(5))))
+    (picture,) = page
+    for data in (page.get("data"), picture.get("src")):
+        kind, coded = data.split(",")
+        assert kind == "data:image/svg+xml;base64"
+        assert b64decode(coded).decode() == draw.tree_svg(tree, tree.path(np.zeros(5)))
+    assert "".join(page.itertext()) == ""
 
 
 def test_svg_escapes_names():

@@ -11,6 +11,8 @@ pytestmark = pytest.mark.skipif(not browser.chromium(), reason="no Chromium on t
 NAME = "00_compare_two_responses.ipynb"
 VERDICT = "document.querySelector('.jp-OutputArea .widget-html h3')?.textContent"
 PICTURE = "document.querySelector('.jp-OutputArea .widget-html img')?.src"
+TREE = "document.querySelector('.jp-OutputArea .widget-html object')"
+SIDES = "[r.x, r.y, r.width, r.height]"
 SWAP = "[...document.querySelectorAll('button')].find(b => b.textContent.includes('Swap'))"
 RUN_ALL = "jupyterapp.commands.execute('notebook:run-all-cells').then(() => true)"
 OPEN = """jupyterapp.commands.execute('docmanager:open', {path: 'notebooks/NAME'}).then(
@@ -59,6 +61,16 @@ def test_the_notebook_runs_and_a_click_on_swap_turns_the_picture_over(page, lab,
     assert before.startswith("Response 1 is preferred")
     page.evaluate(f"{SWAP}.scrollIntoView()")
     page.screenshot(tmp_path / "explore.png")
+    page.evaluate(f"{TREE}.scrollIntoView({{block: 'center'}})")
+    x, y, wide, tall = page.wait(
+        "the tree", f"(r => r.height > 200 && {SIDES})({TREE}.getBoundingClientRect())"
+    )
+    pictures = []
+    for share in (0.01, 0.5):  # beside the tree, and on its root
+        place = {"x": x + share * wide, "y": y + 0.06 * tall}
+        page.send("Input.dispatchMouseEvent", type="mouseMoved", **place)
+        pictures.append(page.screenshot(tmp_path / f"node-{share}.png").read_bytes())
+    assert pictures[0] != pictures[1]  # what the mouse shows: tests/test_draw.py
     page.click(SWAP)
     after = page.wait("another verdict", f"{VERDICT} != {before!r} && {VERDICT}")
     assert after.startswith("Response 2 is preferred")
@@ -78,6 +90,7 @@ def test_an_executed_copy_that_nobody_has_trusted_shows_the_picture_and_the_word
     text = page.evaluate(f"{STATIC}.closest('.jp-RenderedHTML').textContent")
     assert "Jane has 12 apples" in text and "Response 1 is preferred" in text
     assert "Smallest change" in text and "tree of GPT-4o" in text
+    assert "Point at a node" not in text  # nothing of the tree, where its picture is left out
     assert not page.evaluate("document.body.textContent.includes('Error displaying widget')")
     page.evaluate(f"{STATIC}.scrollIntoView({{block: 'center'}})")
     page.screenshot(tmp_path / "static.png")

@@ -367,7 +367,7 @@ def test_a_comparison_reads_like_the_originals_dictionary(replicas):
 def test_the_words_and_the_picture_tell_the_path(replicas):
     output = load(replicas / "llama-tree").compare(PROMPT, FIRST, SECOND)
     page = output._repr_html_()
-    assert "<svg" in page and "<table" in page
+    assert "data:image/svg+xml" in page and "<table" in page
     assert all(step.sentence in str(output) for step in output.path)
     assert f"Response {output.preference + 1} is preferred" in str(output)
 
