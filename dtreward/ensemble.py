@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -35,6 +36,12 @@ class Ensemble(RewardModel):
     limits: Mapping[str, tuple[float, float]] | None = None
     kind = "score"
 
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What makes its answers: weights, limits, and the identity of each member."""
+        own = {"kind": self.kind, "weights": dict(self.weights), "limits": self.limits}
+        return own | {"members": {name: each.identity for name, each in self.members.items()}}
+
     def scores(self, conversations: Conversations) -> Float[np.ndarray, " responses"]:
         """Score each (prompt, response), more is better."""
         return self.weigh({name: each.scores(conversations) for name, each in self.members.items()})
@@ -57,5 +64,10 @@ class Ensemble(RewardModel):
         self, prompts: Texts, responses1: Texts, responses2: Texts
     ) -> list[Comparison]:
         """Compare many pairs; without `limits`, a pair's scores depend on the others."""
-        pairs = self.scores(conversations_of(prompts, responses1, responses2)).reshape(-1, 2)
+        conversations = conversations_of(prompts, responses1, responses2)
+        return self.compare_scores({n: m.scores(conversations) for n, m in self.members.items()})
+
+    def compare_scores(self, scores: Mapping[str, np.ndarray]) -> list[Comparison]:
+        """Compare by scores that are there already, response 1 and 2 of each pair in turn."""
+        pairs = self.weigh(scores).reshape(-1, 2)
         return [Comparison.of(pair[:, None], attributes=["score"], scores=pair) for pair in pairs]

@@ -49,6 +49,8 @@ WRITERS = {
     kind.config_class.model_type: kind
     for kind in (LlamaForCausalLM, GemmaForCausalLM, Gemma2ForCausalLM)
 }
+READS = ("next token", "verdict")
+DTYPES = ("float64", "float32", "bfloat16", "float16")
 __all__ = [
     "Comparison",
     "Critic",
@@ -79,6 +81,15 @@ class HeadModel(RewardModel):
         if self.tree is not None:
             return "decision-tree"
         return "score" if self.head.scored else "multi-attribute"
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What makes its answers: backbone, tokenizer, head and tree."""
+        tensors = [*self.head.parameters(), *self.head.buffers()]
+        head = digest(str(self.head), *(each.detach().numpy().tobytes() for each in tensors))
+        own = {"kind": self.kind, "attributes": self.attributes, "head": head}
+        own |= {"tree": self.tree and self.tree.to_dict()}
+        return own | {"backbone": self.backbone.identity | self.backbone.chat.identity}
 
     def features(self, conversations: Conversations) -> Float[np.ndarray, "responses hidden"]:
         """Return the last token's final hidden state of each (prompt, response)."""
@@ -140,7 +151,7 @@ def load(
         name: a folder, a hub id such as "RLHFlow/Decision-Tree-Reward-Llama-3.1-8B", or a name of
             the leaderboard (`catalogue.KNOWN`).
         device: CUDA where there is one, else the CPU; "auto" spreads the layers over all GPUs.
-        dtype: of the backbone: float32 on the CPU, else the checkpoint's. The head is float32, or
+        dtype: of the backbone, float64 to float16: float32 on the CPU, else the checkpoint's. The head is float32, or
             float64 beside a float64 backbone.
         attention: "eager", "sdpa" or "flash_attention_2"; by default "eager" for Gemma-2,
             else "sdpa". Gemma-2 refuses "sdpa", which drops its soft-cap in some versions.
@@ -157,6 +168,8 @@ def load(
             a kind not known; the message names it.
         MemoryError: if the weights need more memory than is free.
     """
+    if reads not in (None, "", *READS):
+        raise ValueError(f"reads must be one of {READS}, or None for a head, came {reads!r}")
     row, is_folder = known(name) or Known(str(name)), bool(name) and Path(name).is_dir()
     options = {"device": device, "dtype": dtype, "attention": attention, "bos": bos}
     options |= {"max_length": max_length, "too_long": too_long}
@@ -196,7 +209,10 @@ def _backbone(
     files = checkpoint.weight_files(folder, pickled=writes)
     stored = config.get("dtype") or config.get("torch_dtype") or "float32"
     dtype = options["dtype"] or ("float32" if device.type == "cpu" else stored)
-    dtype, stored = (getattr(torch, str(each).removeprefix("torch.")) for each in (dtype, stored))
+    dtype, stored = (str(each).removeprefix("torch.") for each in (dtype, stored))
+    if dtype not in DTYPES:
+        raise ValueError(f"dtype must be one of {DTYPES}, came {dtype!r}")
+    dtype, stored = getattr(torch, dtype), getattr(torch, stored)
     size = sum(path.stat().st_size for path in files) * dtype.itemsize / stored.itemsize
     _check_memory(folder.name, size, device, spread=options["device"] == "auto")
     attention = _attention(options["attention"], kind, device)
