@@ -121,6 +121,9 @@ class Comparison(Mapping[str, Any]):
         return verdict, table, [*(step.sentence for step in self.path), rule, swap]
 
 
+Comparisons = list[Comparison]
+
+
 class RewardModel(ABC):
     """Anything that says which of two responses is better; `kind` says by what."""
 
@@ -133,9 +136,7 @@ class RewardModel(ABC):
         raise NotImplementedError(f"{came}; give it a property `identity`, a dict")
 
     @abstractmethod
-    def compare_many(
-        self, prompts: Texts, responses1: Texts, responses2: Texts
-    ) -> list[Comparison]:
+    def compare_many(self, prompts: Texts, responses1: Texts, responses2: Texts) -> Comparisons:
         """Compare many pairs, with the same result for each as `compare`."""
 
     def compare(

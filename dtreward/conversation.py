@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,7 +82,8 @@ class ChatTokenizer:
     def token_ids(self, prompt: Any, response: Any) -> Tokenized:
         """Tokenize a conversation, the template's final token last; ValueError if it cannot be."""
         turns = messages(prompt, "" if response is None else response)
-        return self._fit(self._render(turns), lambda text: self._prompt_span(turns, text))
+        blank = [turn | {"content": STAND_IN} for turn in turns[:-1]] + turns[-1:]
+        return self._fit(turns, blank)
 
     def prompt_end(self, ids: Sequence[int]) -> int:
         """Find where the last prompt ends: the first token of the marker before the response.
@@ -107,16 +108,9 @@ class ChatTokenizer:
 
         The message is the three parts in a row; of one that is too long, only `prompt` is cut.
         """
-        message = before + prompt + after
-        turns = [{"role": "user", "content": message}]
-
-        def span(text: str) -> tuple[int, int] | None:
-            blanks = len(message) - len(message.lstrip())  # which a template may trim
-            place = text.find(message.strip())
-            start = place - blanks + len(before)
-            return None if place < 0 else (start, start + len(prompt))
-
-        return self._fit(self._render(turns, add_generation_prompt=True), span)
+        texts = before + prompt + after, before + STAND_IN + after
+        asked = ([{"role": "user", "content": text}] for text in texts)
+        return self._fit(*asked, add_generation_prompt=True)
 
     @property
     def identity(self) -> dict[str, str]:
@@ -135,8 +129,9 @@ class ChatTokenizer:
         options |= {"tokenize": False, "date_string": "26 Jul 2024"}
         return self.tokenizer.apply_chat_template(turns, **options)
 
-    def _fit(self, text: str, span: Callable[[str], tuple[int, int] | None]) -> Tokenized:
-        """Tokenize what the template made; of too long a text cut what lies in its `span`."""
+    def _fit(self, turns: list, blank: list, **given: bool) -> Tokenized:
+        """Tokenize turns; if they are too long, cut what `blank` has a stand-in for."""
+        text = self._render(turns, **given)
         options = {"add_special_tokens": False, "return_offsets_mapping": True, "verbose": False}
         encoded, bos = self.tokenizer(text, **options), self.tokenizer.bos_token_id
         ids, offsets = encoded["input_ids"], encoded["offset_mapping"]
@@ -149,17 +144,12 @@ class ChatTokenizer:
         came = f"conversation is {excess} tokens longer than max_length={self.max_length}"
         if self.too_long == "error":
             raise ValueError(f'{came}; raise it or set too_long="cut_prompt_start"')
-        if (place := span(text)) is None:
+        pieces = self._render(blank, **given).split(STAND_IN, max(1, len(turns) - 1))
+        header, ending = pieces[0], pieces[-1]
+        if not (text.startswith(header) and text.endswith(ending)):
             raise ValueError(f"{came}, and its template hides where the prompt is; raise it")
-        inside = [i for i, (a, b) in enumerate(offsets) if a >= place[0] and b <= place[1]]
+        stop = len(text) - len(ending)
+        inside = [i for i, (a, b) in enumerate(offsets) if a >= len(header) and b <= stop]
         if len(inside) < excess:
             raise ValueError(f"{came}, its prompt has {len(inside)}; the response is never cut")
         return Tokenized((*opening, *ids[: inside[0]], *ids[inside[0] + excess :]), excess)
-
-    def _prompt_span(self, turns: list, text: str) -> tuple[int, int] | None:
-        """Where the prompt's text begins and ends in a conversation's."""
-        blank = [turn | {"content": STAND_IN} for turn in turns[:-1]] + turns[-1:]
-        pieces = self._render(blank).split(STAND_IN, len(turns) - 1)
-        header, ending = pieces[0], pieces[-1]
-        shown = text.startswith(header) and text.endswith(ending)
-        return (len(header), len(text) - len(ending)) if shown else None

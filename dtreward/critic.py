@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from dtreward.comparison import Comparison, RewardModel, Texts, conversations_of
+from dtreward.comparison import Comparison, Comparisons, RewardModel, Texts, conversations_of
 from dtreward.conversation import Tokenized, messages
 from dtreward.extract import Backbone
 
@@ -50,9 +50,7 @@ class Critic(RewardModel):
         own = {"kind": self.kind, "template": self.template, "max_tokens": self.max_tokens}
         return own | {"backbone": self.backbone.identity | self.backbone.chat.identity}
 
-    def compare_many(
-        self, prompts: Texts, responses1: Texts, responses2: Texts
-    ) -> list[Comparison]:
+    def compare_many(self, prompts: Texts, responses1: Texts, responses2: Texts) -> Comparisons:
         """Compare many pairs, with the same result for each as `compare`."""
         found, conversations = [], conversations_of(prompts, responses1, responses2)
         for (prompt, one), (_, two) in zip(conversations[::2], conversations[1::2], strict=True):

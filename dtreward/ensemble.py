@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from dtreward.comparison import Comparison, RewardModel, Texts, conversations_of
+from dtreward.comparison import Comparison, Comparisons, RewardModel, Texts, conversations_of
 from dtreward.conversation import Conversations
 
 # The five members with a weight, by hub id; transformers 5 has no InternLM2.
@@ -60,9 +60,7 @@ class Ensemble(RewardModel):
             total = total + weight * (values - low) / ((high - low) or 1.0)  # all alike: 0
         return total
 
-    def compare_many(
-        self, prompts: Texts, responses1: Texts, responses2: Texts
-    ) -> list[Comparison]:
+    def compare_many(self, prompts: Texts, responses1: Texts, responses2: Texts) -> Comparisons:
         """Compare many pairs; without `limits`, a pair's scores depend on the others."""
         conversations = conversations_of(prompts, responses1, responses2)
         return self.compare_scores({n: m.scores(conversations) for n, m in self.members.items()})

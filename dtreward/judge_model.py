@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from dtreward import judges
-from dtreward.comparison import Comparison, RewardModel, Texts, conversations_of
+from dtreward.comparison import Comparison, Comparisons, RewardModel, Texts, conversations_of
 from dtreward.conversation import messages
 from dtreward.pairs import TEXTS
 from dtreward.record import digest
@@ -37,9 +37,7 @@ class JudgeModel(RewardModel):
         own = {"kind": self.kind, "judge": self.judge.name, "model": self.judge.model}
         return own | {"settings": self.judge.settings, "template": self.template}
 
-    def compare_many(
-        self, prompts: Texts, responses1: Texts, responses2: Texts
-    ) -> list[Comparison]:
+    def compare_many(self, prompts: Texts, responses1: Texts, responses2: Texts) -> Comparisons:
         """Compare many pairs, with the same result for each as `compare`.
 
         Raises:

@@ -29,7 +29,7 @@ from transformers.utils import is_flash_attn_2_available
 from dtreward import checkpoint, ensemble
 from dtreward.catalogue import Known, known
 from dtreward.checkpoint import export_checkpoint
-from dtreward.comparison import Comparison, RewardModel, Texts, conversations_of
+from dtreward.comparison import Comparison, Comparisons, RewardModel, Texts, conversations_of
 from dtreward.conversation import ChatTokenizer, Conversations
 from dtreward.critic import Critic
 from dtreward.ensemble import Ensemble
@@ -103,9 +103,7 @@ class HeadModel(RewardModel):
         """Score each (prompt, response), more is better; a ValueError of models that do not."""
         return self._read(conversations)[1] if self.head.scored else super().scores(conversations)
 
-    def compare_many(
-        self, prompts: Texts, responses1: Texts, responses2: Texts
-    ) -> list[Comparison]:
+    def compare_many(self, prompts: Texts, responses1: Texts, responses2: Texts) -> Comparisons:
         """Compare many pairs, with the same result for each as `compare`."""
         if self.kind == "multi-attribute":
             trees = 'PreferenceTree.load(path) or PreferenceTree.published("Human")'
@@ -168,7 +166,7 @@ def load(
             a kind not known; the message names it.
         MemoryError: if the weights need more memory than is free.
     """
-    if reads not in (None, "", *READS):
+    if reads and reads not in READS:
         raise ValueError(f"reads must be one of {READS}, or None for a head, came {reads!r}")
     row, is_folder = known(name) or Known(str(name)), bool(name) and Path(name).is_dir()
     options = {"device": device, "dtype": dtype, "attention": attention, "bos": bos}
@@ -209,10 +207,9 @@ def _backbone(
     files = checkpoint.weight_files(folder, pickled=writes)
     stored = config.get("dtype") or config.get("torch_dtype") or "float32"
     dtype = options["dtype"] or ("float32" if device.type == "cpu" else stored)
-    dtype, stored = (str(each).removeprefix("torch.") for each in (dtype, stored))
-    if dtype not in DTYPES:
+    if str(dtype).removeprefix("torch.") not in DTYPES:
         raise ValueError(f"dtype must be one of {DTYPES}, came {dtype!r}")
-    dtype, stored = getattr(torch, dtype), getattr(torch, stored)
+    dtype, stored = (getattr(torch, str(each).removeprefix("torch.")) for each in (dtype, stored))
     size = sum(path.stat().st_size for path in files) * dtype.itemsize / stored.itemsize
     _check_memory(folder.name, size, device, spread=options["device"] == "auto")
     attention = _attention(options["attention"], kind, device)

@@ -72,10 +72,6 @@ def evaluate(
     """
     path, told = Path(path), {"model": model.identity, "bench": digest(bench.to_json())}
     settings, folder = json.dumps(told, sort_keys=True), path.with_suffix(".parts")
-    if isinstance(model, Ensemble):
-        files = {name: folder / f"{name.replace('/', '_')}.parquet" for name in model.members}
-        each = {n: evaluate(model.members[n], bench, files[n], part=part) for n in files}
-        return _stored(path, settings, bench, partial(_weighed, model, each))
 
     def in_parts(bench: pd.DataFrame) -> pd.DataFrame:
         parts, ask = [], partial(judge, model)
@@ -84,8 +80,13 @@ def evaluate(
             parts.append(_stored(file, settings, rows, ask))
         return pd.concat(parts, ignore_index=True)
 
-    results = _stored(path, settings, bench, in_parts)
-    shutil.rmtree(folder, ignore_errors=True)
+    if isinstance(model, Ensemble):
+        files = {name: folder / f"{name.replace('/', '_')}.parquet" for name in model.members}
+        each = {n: evaluate(model.members[n], bench, files[n], part=part) for n in files}
+        results = _stored(path, settings, bench, partial(_weighed, model, each))
+    else:
+        results = _stored(path, settings, bench, in_parts)
+        shutil.rmtree(folder, ignore_errors=True)
     if (results["unread"] != "").all():
         path.unlink()  # the reason may be mended outside of the settings
         raise ValueError(f"none of {len(bench)} pairs could be read: {results['unread'].iloc[0]}")
