@@ -845,6 +845,34 @@ def test_the_executed_notebook_has_its_figures_and_no_error(executed):
     assert names == {f"09_{name}" for name in wanted}
 
 
+def test_only_what_is_published_under_its_name_gets_a_difference_and_a_claim(folders, tmp_path):
+    """A bench with all pairs of Chat, of which one is blank; a score model, and a judge's stand-in."""
+    asked = pd.read_csv(PUBLISHED / "subset_counts.csv").groupby("subset")["total"].first()
+    chat = asked[WEIGHTS.index[WEIGHTS["Chat"] > 0]]
+    pool = demo_bench.make_bench(40)
+    names = np.repeat(chat.index, chat)
+    bench = pool.iloc[: len(names)].assign(subset=names)
+    assert len(bench) == 358
+    bench.loc[0, "chosen"] = " "
+    bench.to_parquet(tmp_path / "chat.parquet")
+    score = "Skywork-Reward-Llama-3.1-8B-v0.2"
+    given = {"study": "chat", "bench_source": f"{tmp_path}/chat.parquet", "resamples": 100}
+    given |= {"data_dir": str(tmp_path), "models": [str(folders[score])], "margin": 50.0}
+    path = tmp_path / "chat" / "09_evaluate_rewardbench.ipynb"
+    with endpoint(lambda *_: says("B is")) as (url, _):
+        given["models"].append({"name": JUDGE, "model": "m", "endpoint": url})
+        run(ROOT / "notebooks" / path.name, path, given)
+    table = pd.read_csv(tmp_path / "chat" / "09_table.csv").set_index(["model", "row"])
+    found = table.loc[(score, "measured"), "Chat"] - table.loc[(score, "published"), "Chat"]
+    assert table.loc[(score, "difference"), "Chat"] == pytest.approx(found)
+    assert table.loc[(score, "difference"), ["Chat Hard", "overall"]].isna().all()
+    assert (JUDGE, "published") in table.index and (JUDGE, "difference") not in table.index
+    record = json.loads((tmp_path / "chat" / "09_evaluate_rewardbench.json").read_text())
+    near = [each for each in record["claims"] if "of the published" in each["sentence"]]
+    assert len(near) == 1 and near[0]["sentence"].startswith(f"{score}, Chat: measured")
+    assert near[0]["held"] == (abs(found) <= 50)
+
+
 def test_stand_ins_are_marked_by_having_no_repository(root):
     board = pd.read_csv(PUBLISHED / "leaderboard.csv")["model"]
     stand_ins = {name for name in board if not KNOWN[name].repo}
