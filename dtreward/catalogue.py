@@ -22,7 +22,8 @@ class Known:
     """One reward model: where it is, and how it is read where its tensors do not tell.
 
     Args:
-        repo: hub id; "" where nothing is public.
+        repo: hub id; "" where nothing or not all is public: what is loaded under that name only
+            stands in for it, and is not comparable to its published scores.
         reads: "" (a head, by its tensors), "next token" (the logit of token 0 is the score),
             "verdict" (it writes which response is better) or "scores" (of other reward models).
         attributes: names of the head's rows, which the configuration does not give.
@@ -59,7 +60,9 @@ KNOWN = {
         "scores",
         note="lacks internlm2-7b-reward and internlm2-1_8b-reward: not in transformers 5",
     ),
-    "Skywork-Critic-Llama-3.1-70B": Known("Skywork/Skywork-Critic-Llama-3.1-70B", "verdict"),
+    "Skywork-Critic-Llama-3.1-70B": Known(
+        "Skywork/Skywork-Critic-Llama-3.1-70B", "verdict", note="asked in this project's words"
+    ),
     "QRM-Llama3.1-8B-v2": Known("nicolinho/QRM-Llama3.1-8B-v2", attributes=ATTRIBUTES),
     "Skywork-Reward-Llama-3.1-8B-v0.2": Known("Skywork/Skywork-Reward-Llama-3.1-8B-v0.2"),
     "ArmoRM-Llama3-8B-v0.1": Known("RLHFlow/ArmoRM-Llama3-8B-v0.1", attributes=ARMORM),

@@ -75,6 +75,17 @@ class Comparison(Mapping[str, Any]):
         scores = None if scores is None else scores.tolist()
         return cls(list(attributes), *told, path, rule, decision != swapped, scores, tree)
 
+    @classmethod
+    def of_verdicts(cls, given: float, swapped: float, told: Sequence[str] = ()) -> Comparison:
+        """Compare by the verdicts in both orders: 0.0 for the response shown first, 0.5 for none.
+
+        >>> Comparison.of_verdicts(1.0, 0.0).preference, Comparison.of_verdicts(0.0, 0.0).probability
+        (1, 0.5)
+        """
+        probability, flips = (given + 1 - swapped) / 2, abs(given - swapped) == 1
+        rule = ("response 2 iff the verdicts of both orders, averaged, name it", *told)
+        return cls([], [[], []], [], int(probability > 0.5), probability, (), rule, flips)
+
     def __getitem__(self, key: str) -> Any:
         if key not in list(self):
             raise KeyError(f"{key!r} is none of {', '.join(self)}")
@@ -110,15 +121,22 @@ class Comparison(Mapping[str, Any]):
         return verdict, table, [*(step.sentence for step in self.path), rule, swap]
 
 
+Comparisons = list[Comparison]
+
+
 class RewardModel(ABC):
     """Anything that says which of two responses is better; `kind` says by what."""
 
     kind: str
 
+    @property
+    def identity(self) -> dict[str, Any]:
+        """All that changes what it says, as JSON and without secrets: kept results are keyed by it."""
+        came = f"{type(self).__name__} does not say what makes its answers"
+        raise NotImplementedError(f"{came}; give it a property `identity`, a dict")
+
     @abstractmethod
-    def compare_many(
-        self, prompts: Texts, responses1: Texts, responses2: Texts
-    ) -> list[Comparison]:
+    def compare_many(self, prompts: Texts, responses1: Texts, responses2: Texts) -> Comparisons:
         """Compare many pairs, with the same result for each as `compare`."""
 
     def compare(

@@ -59,7 +59,8 @@ class ChatTokenizer:
     Args:
         max_length: most tokens of one conversation, BOS and template included.
         too_long: "error", or "cut_prompt_start": drop tokens from the start of the prompt's text
-            (headers between its turns too); BOS, first header and the whole response stay.
+            (headers between its turns too); BOS, first header and the whole response stay, and of
+            a question to a critic (`request_ids`) all but the prompt.
     """
 
     tokenizer: PreTrainedTokenizerFast
@@ -81,16 +82,8 @@ class ChatTokenizer:
     def token_ids(self, prompt: Any, response: Any) -> Tokenized:
         """Tokenize a conversation, the template's final token last; ValueError if it cannot be."""
         turns = messages(prompt, "" if response is None else response)
-        text = self._render(turns)
-        options = {"add_special_tokens": False, "return_offsets_mapping": True, "verbose": False}
-        encoded, bos = self.tokenizer(text, **options), self.tokenizer.bos_token_id
-        ids, offsets = encoded["input_ids"], encoded["offset_mapping"]
-        while ids and ids[0] == bos:
-            ids, offsets = ids[1:], offsets[1:]
-        start = (bos,) if self.bos == "one" else ()
-        excess = max(0, len(start) + len(ids) - self.max_length)
-        first = self._cut_start(turns, text, offsets, excess) if excess else 0
-        return Tokenized((*start, *ids[:first], *ids[first + excess :]), excess)
+        blank = [turn | {"content": STAND_IN} for turn in turns[:-1]] + turns[-1:]
+        return self._fit(turns, blank)
 
     def prompt_end(self, ids: Sequence[int]) -> int:
         """Find where the last prompt ends: the first token of the marker before the response.
@@ -110,15 +103,14 @@ class ChatTokenizer:
             "use the tokenizer and chat template that the model was published with"
         )
 
-    def request_ids(self, message: str) -> tuple[int, ...]:
-        """Tokenize one user's message and the header that asks for an answer, with one BOS."""
-        turns = [{"role": "user", "content": message}]
-        text = self._render(turns, add_generation_prompt=True)
-        ids = self.tokenizer(text, add_special_tokens=False)["input_ids"]
-        bos = self.tokenizer.bos_token_id
-        if len(ids) > self.max_length:
-            raise ValueError(f"request has {len(ids)} tokens, more than max_length; raise it")
-        return (*([bos] if ids[:1] != [bos] and bos is not None else []), *ids)
+    def request_ids(self, before: str, prompt: str = "", after: str = "") -> Tokenized:
+        """Tokenize one user's message, and the header that asks for an answer.
+
+        The message is the three parts in a row; of one that is too long, only `prompt` is cut.
+        """
+        texts = before + prompt + after, before + STAND_IN + after
+        asked = ([{"role": "user", "content": text}] for text in texts)
+        return self._fit(*asked, add_generation_prompt=True)
 
     @property
     def identity(self) -> dict[str, str]:
@@ -137,13 +129,22 @@ class ChatTokenizer:
         options |= {"tokenize": False, "date_string": "26 Jul 2024"}
         return self.tokenizer.apply_chat_template(turns, **options)
 
-    def _cut_start(self, turns: list, text: str, offsets: list, excess: int) -> int:
-        """Index of the first token within the prompt's text, if `excess` tokens lie there."""
+    def _fit(self, turns: list, blank: list, **given: bool) -> Tokenized:
+        """Tokenize turns; if they are too long, cut what `blank` has a stand-in for."""
+        text = self._render(turns, **given)
+        options = {"add_special_tokens": False, "return_offsets_mapping": True, "verbose": False}
+        encoded, bos = self.tokenizer(text, **options), self.tokenizer.bos_token_id
+        ids, offsets = encoded["input_ids"], encoded["offset_mapping"]
+        while ids and ids[0] == bos:
+            ids, offsets = ids[1:], offsets[1:]
+        opening = (bos,) if self.bos == "one" else ()
+        excess = max(0, len(opening) + len(ids) - self.max_length)
+        if not excess:
+            return Tokenized((*opening, *ids), 0)
         came = f"conversation is {excess} tokens longer than max_length={self.max_length}"
         if self.too_long == "error":
             raise ValueError(f'{came}; raise it or set too_long="cut_prompt_start"')
-        blank = [turn | {"content": STAND_IN} for turn in turns[:-1]] + turns[-1:]
-        pieces = self._render(blank).split(STAND_IN, len(turns) - 1)
+        pieces = self._render(blank, **given).split(STAND_IN, max(1, len(turns) - 1))
         header, ending = pieces[0], pieces[-1]
         if not (text.startswith(header) and text.endswith(ending)):
             raise ValueError(f"{came}, and its template hides where the prompt is; raise it")
@@ -151,4 +152,4 @@ class ChatTokenizer:
         inside = [i for i, (a, b) in enumerate(offsets) if a >= len(header) and b <= stop]
         if len(inside) < excess:
             raise ValueError(f"{came}, its prompt has {len(inside)}; the response is never cut")
-        return inside[0]
+        return Tokenized((*opening, *ids[: inside[0]], *ids[inside[0] + excess :]), excess)

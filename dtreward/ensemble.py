@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
-from dtreward.comparison import Comparison, RewardModel, Texts, conversations_of
+from dtreward.comparison import Comparison, Comparisons, RewardModel, Texts, conversations_of
 from dtreward.conversation import Conversations
 
 # The five members with a weight, by hub id; transformers 5 has no InternLM2.
@@ -35,6 +36,12 @@ class Ensemble(RewardModel):
     limits: Mapping[str, tuple[float, float]] | None = None
     kind = "score"
 
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What makes its answers: weights, limits, and the identity of each member."""
+        own = {"kind": self.kind, "weights": dict(self.weights), "limits": self.limits}
+        return own | {"members": {name: each.identity for name, each in self.members.items()}}
+
     def scores(self, conversations: Conversations) -> Float[np.ndarray, " responses"]:
         """Score each (prompt, response), more is better."""
         return self.weigh({name: each.scores(conversations) for name, each in self.members.items()})
@@ -53,9 +60,12 @@ class Ensemble(RewardModel):
             total = total + weight * (values - low) / ((high - low) or 1.0)  # all alike: 0
         return total
 
-    def compare_many(
-        self, prompts: Texts, responses1: Texts, responses2: Texts
-    ) -> list[Comparison]:
+    def compare_many(self, prompts: Texts, responses1: Texts, responses2: Texts) -> Comparisons:
         """Compare many pairs; without `limits`, a pair's scores depend on the others."""
-        pairs = self.scores(conversations_of(prompts, responses1, responses2)).reshape(-1, 2)
+        conversations = conversations_of(prompts, responses1, responses2)
+        return self.compare_scores({n: m.scores(conversations) for n, m in self.members.items()})
+
+    def compare_scores(self, scores: Mapping[str, np.ndarray]) -> list[Comparison]:
+        """Compare by scores that are there already, response 1 and 2 of each pair in turn."""
+        pairs = self.weigh(scores).reshape(-1, 2)
         return [Comparison.of(pair[:, None], attributes=["score"], scores=pair) for pair in pairs]

@@ -29,7 +29,7 @@ from dtreward import checkpoint, ensemble
 from dtreward.attention import choose, prepare
 from dtreward.catalogue import Known, known
 from dtreward.checkpoint import export_checkpoint
-from dtreward.comparison import Comparison, RewardModel, Texts, conversations_of
+from dtreward.comparison import Comparison, Comparisons, RewardModel, Texts, conversations_of
 from dtreward.conversation import ChatTokenizer, Conversations
 from dtreward.critic import Critic
 from dtreward.ensemble import Ensemble
@@ -49,6 +49,8 @@ WRITERS = {
     kind.config_class.model_type: kind
     for kind in (LlamaForCausalLM, GemmaForCausalLM, Gemma2ForCausalLM)
 }
+READS = ("next token", "verdict")
+DTYPES = ("float64", "float32", "bfloat16", "float16")
 __all__ = [
     "Comparison",
     "Critic",
@@ -80,6 +82,15 @@ class HeadModel(RewardModel):
             return "decision-tree"
         return "score" if self.head.scored else "multi-attribute"
 
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What makes its answers: backbone, tokenizer, head and tree."""
+        tensors = [*self.head.parameters(), *self.head.buffers()]
+        head = digest(str(self.head), *(each.detach().numpy().tobytes() for each in tensors))
+        own = {"kind": self.kind, "attributes": self.attributes, "head": head}
+        own |= {"tree": self.tree and self.tree.to_dict()}
+        return own | {"backbone": self.backbone.identity | self.backbone.chat.identity}
+
     def features(self, conversations: Conversations) -> Float[np.ndarray, "responses hidden"]:
         """Return the last token's final hidden state of each (prompt, response)."""
         prompts = [prompt for prompt, _ in conversations]
@@ -93,9 +104,7 @@ class HeadModel(RewardModel):
         """Score each (prompt, response), more is better; a ValueError of models that do not."""
         return self._read(conversations)[1] if self.head.scored else super().scores(conversations)
 
-    def compare_many(
-        self, prompts: Texts, responses1: Texts, responses2: Texts
-    ) -> list[Comparison]:
+    def compare_many(self, prompts: Texts, responses1: Texts, responses2: Texts) -> Comparisons:
         """Compare many pairs, with the same result for each as `compare`."""
         if self.kind == "multi-attribute":
             trees = 'PreferenceTree.load(path) or PreferenceTree.published("Human")'
@@ -149,7 +158,7 @@ def load(
         name: a folder, a hub id such as "RLHFlow/Decision-Tree-Reward-Llama-3.1-8B", or a name of
             the leaderboard (`catalogue.KNOWN`).
         device: CUDA where there is one, else the CPU; "auto" spreads the layers over all GPUs.
-        dtype: of the backbone: float32 on the CPU, else the checkpoint's. The head is float32, or
+        dtype: of the backbone, float64 to float16: float32 on the CPU, else the checkpoint's. The head is float32, or
             float64 beside a float64 backbone.
         attention: a kernel of `dtreward.attention`: by default the first that works here.
         reads: of a language model without a reward model's head: "next token" (the logit of token
@@ -167,6 +176,8 @@ def load(
             a kind not known; the message names it.
         MemoryError: if the weights need more memory than is free.
     """
+    if reads and reads not in READS:
+        raise ValueError(f"reads must be one of {READS}, or None for a head, came {reads!r}")
     row, is_folder = known(name) or Known(str(name)), bool(name) and Path(name).is_dir()
     options = {"device": device, "dtype": dtype, "attention": attention, "bos": bos}
     options |= {"max_length": max_length, "too_long": too_long, "pack_tokens": pack_tokens}
@@ -206,6 +217,8 @@ def _backbone(
     files = checkpoint.weight_files(folder, pickled=writes)
     stored = config.get("dtype") or config.get("torch_dtype") or "float32"
     dtype = options["dtype"] or ("float32" if device.type == "cpu" else stored)
+    if str(dtype).removeprefix("torch.") not in DTYPES:
+        raise ValueError(f"dtype must be one of {DTYPES}, came {dtype!r}")
     dtype, stored = (getattr(torch, str(each).removeprefix("torch.")) for each in (dtype, stored))
     size = sum(path.stat().st_size for path in files) * dtype.itemsize / stored.itemsize
     _check_memory(folder.name, size, device, spread=options["device"] == "auto")

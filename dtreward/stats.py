@@ -63,6 +63,22 @@ def mean_interval(values: Rows, prompts: Prompts, **options) -> Interval:
     return bootstrap(_checked(values, "values")[:, None], prompts, lambda m: m[..., 0], **options)
 
 
+def alike_interval(value: float, share: float, *, level: float = 0.95) -> Interval:
+    """Give an interval to a mean of rows that all have one value, to which a bootstrap gives no width.
+
+    Rows are from 0 to 1; `share` is the largest share that one prompt has in the mean. With n
+    prompts of the same weight (share 1/n) and all right, it is the exact interval of Clopper and
+    Pearson (1934, Biometrika 26, 404-413) for n successes in n trials. With other weights it is
+    wide rather than narrow: that all are alike has the chance prod(q), at most mean(q) ** (1 /
+    share), if q is the chance of each prompt and the mean is weighted, by Jensen's inequality.
+
+    >>> print(alike_interval(1.0, 1 / 10))
+    1.000 [0.692, 1.000]
+    """
+    rest = 1 - ((1 - level) / 2) ** share  # at most so much of the mean may be otherwise
+    return Interval(value, value * (1 - rest), value + rest * (1 - value))
+
+
 def mean_intervals(
     values: Float[np.ndarray, "rows columns"],
     prompts: Prompts,

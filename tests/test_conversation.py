@@ -244,6 +244,29 @@ def test_a_response_found_elsewhere_in_the_text_is_not_mistaken(llama, response)
     assert chat.token_ids("two and two", response).ids == whole[:6] + whole[11:]
 
 
+@pytest.mark.parametrize("bos", ["one", "none"])
+@pytest.mark.parametrize("family", ["llama", "gemma"])
+def test_of_a_request_only_the_part_that_may_be_cut_is_cut(family, bos, request):
+    tokenizer = request.getfixturevalue(family)
+    parts = "is four", " two and two", " and is four"
+    chat = ChatTokenizer(tokenizer, bos=bos)
+    whole = chat.request_ids(*parts).ids
+    assert chat.request_ids("".join(parts)).ids == whole
+    start = len(chat.request_ids(parts[0]).ids) - len(chat.request_ids("x").ids) + 1
+    start += spelled(tokenizer, whole).index("is")
+    for cut in range(1, 13):
+        short = dataclasses.replace(chat, max_length=len(whole) - cut, too_long="cut_prompt_start")
+        if short_enough := cut <= len(tokenizer(parts[1], add_special_tokens=False)["input_ids"]):
+            found = short.request_ids(*parts)
+            place = next(k for k in range(len(whole)) if found.ids == whole[:k] + whole[k + cut :])
+            kept = tokenizer.decode(whole[:place]), tokenizer.decode(whole[place + cut :])
+            assert found.cut == cut and "is four" in kept[0] and kept[1].count("is four") == 1
+        else:
+            with pytest.raises(ValueError, match="never cut"):
+                short.request_ids(*parts)
+    assert not short_enough
+
+
 def test_a_template_that_hides_the_prompt_cannot_be_cut():
     template = "{% for m in messages %}{{ '%05d' % (m['content'] | length) }}{{ m['content'] }}{% endfor %}"
     chat = ChatTokenizer(

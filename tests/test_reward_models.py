@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import itertools
 import json
 import pickle
@@ -501,7 +502,7 @@ def test_the_critics_verdict_is_what_plain_transformers_generates(critic, critic
     text += "<|start_header_id|>assistant<|end_header_id|>\n\n"
     tokenizer = AutoTokenizer.from_pretrained(critic_folder)
     ids = tokenizer(text, add_special_tokens=False, return_tensors="pt")
-    assert critic.backbone.chat.request_ids(request) == tuple(ids["input_ids"][0].tolist())
+    assert critic.question(PROMPT, *pair).ids == tuple(ids["input_ids"][0].tolist())
     plain = AutoModelForCausalLM.from_pretrained(critic_folder, attn_implementation="eager")
     written = plain.generate(**ids, do_sample=False, max_new_tokens=20)
     answer = tokenizer.decode(written[0, ids["input_ids"].shape[1] :])
@@ -524,10 +525,73 @@ def test_a_prompt_of_several_turns_is_shown_to_the_critic_with_its_roles(critic,
     asked = []
     chat = type(critic.backbone.chat)
     real = chat.request_ids
-    monkeypatch.setattr(chat, "request_ids", lambda *each: asked.append(each[1]) or real(*each))
+    spy = lambda self, *parts: asked.append("".join(parts)) or real(self, *parts)
+    monkeypatch.setattr(chat, "request_ids", spy)
     critic.verdict(LATER, *SIGNED)
     assert "user: Jane" in asked[0] and "\n\nassistant: Eight.\n\nuser:  Are you" in asked[0]
     assert "<extra_id_1>" not in asked[0]
+
+
+def critic_of(folder: Path, max_length: int, **options) -> Critic:
+    return load(folder, reads="verdict", max_length=max_length, **options)
+
+
+def test_a_question_that_is_too_long_is_an_error_unless_a_cut_is_chosen(critic, critic_folder):
+    whole = len(critic.question(PROMPT, *SIGNED).ids)
+    exact = critic_of(critic_folder, whole)
+    assert exact.question(PROMPT, *SIGNED) == critic.question(PROMPT, *SIGNED)
+    with pytest.raises(ValueError, match="1 tokens longer than max_length"):
+        critic_of(critic_folder, whole - 1).question(PROMPT, *SIGNED)
+
+
+@pytest.mark.parametrize(
+    "prompt", [PROMPT, LATER, "  One two.\n\nThree [User Question] four {five}"]
+)
+@pytest.mark.parametrize("start", ["", "  \n"])
+def test_a_cut_question_loses_the_start_of_the_prompt_and_nothing_else(
+    critic, critic_folder, prompt, start
+):
+    critic = dataclasses.replace(critic, template=start + critic.template)
+    whole = critic.question(prompt, *SIGNED).ids
+    before, after = (
+        critic.template.format(prompt="\ue000", first=SIGNED[0], second=SIGNED[1])
+    ).split("\ue000")
+    decode = critic.backbone.chat.tokenizer.decode
+    for cut in (1, 3, 9):
+        model = critic_of(critic_folder, len(whole) - cut, too_long="cut_prompt_start")
+        model = dataclasses.replace(model, template=critic.template)
+        short = model.question(prompt, *SIGNED)
+        assert (short.cut, len(short.ids)) == (cut, len(whole) - cut)
+        same = [a == b for a, b in zip(short.ids, whole, strict=False)]
+        at = same.index(False) if False in same else len(short.ids)
+        first = next(k for k in range(at + 1) if short.ids == whole[:k] + whole[k + cut :])
+        assert before.strip() in decode(whole[:at]) and after.strip() in decode(
+            whole[first + cut :]
+        )
+        assert model.verdict(prompt, *SIGNED) == 0.0 and model.verdict(prompt, *SIGNED[::-1]) == 1.0
+
+
+def test_instruction_and_responses_are_never_cut(critic, critic_folder):
+    prompt = PROMPT.strip()  # its last line break would become a token with those behind it
+    most = len(critic.question(prompt, *SIGNED).ids)
+    empty = len(critic.question("x", *SIGNED).ids) - 1
+    model = critic_of(critic_folder, empty, too_long="cut_prompt_start")
+    assert model.question(prompt, *SIGNED).cut == most - empty
+    with pytest.raises(ValueError, match="the response is never cut"):
+        model.question(prompt, SIGNED[0], SIGNED[1] + " + 1")
+
+
+def test_a_critic_says_how_much_it_cut(critic, critic_folder):
+    whole = len(critic.question(PROMPT, *SIGNED).ids)
+    model = critic_of(critic_folder, whole - 4, too_long="cut_prompt_start")
+    assert "4 tokens of the prompt cut" in str(model.compare(PROMPT, *SIGNED))
+    assert "cut" not in str(critic.compare(PROMPT, *SIGNED))
+
+
+def test_a_critic_asks_nothing_of_blank_responses(critic):
+    for pair in (("", "Eight."), ("Eight.", " \n")):
+        with pytest.raises(ValueError, match="with text"):
+            critic.verdict(PROMPT, *pair)
 
 
 class Malicious:
@@ -596,6 +660,20 @@ def test_a_critic_with_a_wrong_tensor_is_an_error(critic_folder, tmp_path, chang
         load(copy, reads="verdict")
 
 
+def test_readings_and_dtypes_that_do_not_exist_name_those_that_do(critic_folder, folders):
+    for reads in ("bogus", "scores", "Verdict"):
+        with pytest.raises(
+            ValueError, match=rf"reads must be one of \('next token', 'verdict'\).*'{reads}'"
+        ):
+            load(critic_folder, reads=reads)
+    folder = folders["Skywork-Reward-Llama-3.1-8B-v0.2"]
+    for dtype in ("float33", "int8", "torch.bool", "nn"):
+        with pytest.raises(ValueError, match=r"dtype must be one of \('float64', .*'bfloat16'"):
+            load(folder, dtype=dtype)
+    for dtype in ("torch.bfloat16", torch.bfloat16, "bfloat16"):
+        assert load(folder, dtype=dtype).backbone.identity["dtype"] == "bfloat16"
+
+
 # TextEval, and any generative judge
 
 
@@ -617,7 +695,7 @@ def test_a_gemma_that_judges_is_loaded_as_gemma_never_as_llama(folders, tmp_path
     judge = load(copy, reads="verdict")
     assert type(judge.backbone.transformer) is GemmaForCausalLM
     assert isinstance(judge.backbone.transformer.config, GemmaConfig)
-    ids = torch.tensor([judge.backbone.chat.request_ids(PROMPT)])
+    ids = torch.tensor([judge.backbone.chat.request_ids(PROMPT).ids])
     plain = AutoModel.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager")
     with torch.inference_mode():
         state = plain(ids).last_hidden_state[0, -1]
