@@ -1,4 +1,4 @@
-"""Scores computed a second time: eager transformers in float64, heads by hand from their tensors.
+"""Scores computed a second time: transformers in float64, with exact attention, heads by hand from their tensors.
 
 One conversation at a time, in plain words; nothing here knows the package that is tested.
 """
@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from exact_attention import EXACT
 from replicas import read_tensors
 from reward_replicas import Replica
 from tokenizers import Tokenizer
@@ -62,7 +63,7 @@ def read(
     """Compute one conversation's rewards and score, perhaps with pads behind it, masked."""
     ids = token_ids(folder, replica.template, turns)
     pad = json.loads((folder / "config.json").read_text())["pad_token_id"]
-    options = {"dtype": torch.float64, "attn_implementation": "eager"}
+    options = {"dtype": torch.float64, "attn_implementation": EXACT}
     inputs = {
         "input_ids": torch.tensor([ids + [pad] * pads]),
         "attention_mask": torch.tensor([[1] * len(ids) + [0] * pads]),

@@ -8,10 +8,11 @@ from types import MethodType
 import numpy as np
 import pytest
 import torch
+from exact_attention import EXACT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from replicas import HIDDEN, SLIDING_WINDOW, make_replica
-from transformers import AttentionInterface, AutoModel, LlamaConfig
+from transformers import AutoModel, LlamaConfig
 
 from dtreward import attention
 from dtreward.attention import KERNELS, choose, self_test, why_not
@@ -19,21 +20,6 @@ from dtreward.extract import hidden_states, last_hidden_states
 from dtreward.models import load
 
 CPU = torch.device("cpu")
-
-
-def exact_attention(module, query, key, value, mask, *, scaling, softcap=None, **unused):
-    """Attention of one conversation in float64, with the mask made here: shares nothing with ours."""
-    groups, length = query.shape[1] // key.shape[1], query.shape[2]
-    key, value = (each.repeat_interleave(groups, 1) for each in (key, value))
-    scores = query @ key.mT * scaling
-    scores = softcap * torch.tanh(scores / softcap) if softcap else scores
-    back = torch.arange(length)[:, None] - torch.arange(length)
-    window = getattr(module, "sliding_window", None) or length
-    scores = scores.masked_fill((back < 0) | (back >= window), -torch.inf)
-    return (scores.softmax(-1) @ value).transpose(1, 2), None
-
-
-AttentionInterface.register("exact_for_tests", exact_attention)
 
 
 def exact_norm(self, states):
@@ -58,7 +44,7 @@ def folder(request, tmp_path_factory):
 @pytest.fixture(scope="module")
 def one_at_a_time(folder):
     plain = in_float64(AutoModel.from_pretrained(folder, dtype=torch.float64))
-    plain.config._attn_implementation = "exact_for_tests"
+    plain.config._attn_implementation = EXACT
 
     @torch.inference_mode()
     def states(ids):

@@ -107,7 +107,7 @@ def test_the_head_stays_float32_beside_a_bfloat16_backbone(replicas):
     assert weight.dtype == np.float32 and np.array_equal(weight, stored)
 
 
-@pytest.mark.parametrize(("architecture", "attention"), [("llama", "sdpa"), ("gemma2", "eager")])
+@pytest.mark.parametrize(("architecture", "attention"), [("llama", "plain"), ("gemma2", "plain")])
 def test_the_cpu_default_is_float32_and_the_attention_is_recorded(
     tmp_path, architecture, attention
 ):
@@ -254,18 +254,19 @@ def test_other_architectures_adapters_and_quantized_weights_are_refused(copy):
         load(copy)
 
 
-def test_sdpa_is_refused_for_gemma_and_taken_for_llama(replicas):
-    with pytest.raises(ValueError, match=r"gemma2 must be one of \['eager', 'flash_attention_2'\]"):
-        load(replicas / "gemma2-tree", attention="sdpa")
-    one, other = (load(replicas / "llama-tree", attention=name) for name in ("eager", "sdpa"))
+def test_transformers_own_attention_is_refused_and_another_kernel_gives_the_same(replicas):
+    for name in ("sdpa", "eager", "flash_attention_2"):  # sdpa drops Gemma's soft-cap
+        with pytest.raises(ValueError, match=rf"attention must be one of .*plain.*, came '{name}'"):
+            load(replicas / "gemma2-tree", attention=name)
+    one, other = (load(replicas / "gemma2-tree", attention=name) for name in ("plain", "flex"))
     # The same sums in another order, in float32: a relative rounding of 2**-24 a step.
     both = [model.features([(PROMPT, FIRST)]) for model in (one, other)]
     np.testing.assert_allclose(*both, rtol=0, atol=1e-5 * np.abs(both[0]).max())
 
 
-def test_flash_attention_without_its_package_is_refused_before_a_kernel_is_fetched(replicas):
-    with pytest.raises(ValueError, match="flash-attn package"):
-        load(replicas / "gemma2-tree", attention="flash_attention_2")
+def test_a_kernel_without_its_package_or_device_is_refused_before_weights_are_read(replicas):
+    with pytest.raises(ValueError, match="flash_attn: needs a GPU and 16 bit numbers"):
+        load(replicas / "gemma2-tree", attention="flash_attn")
 
 
 def test_the_soft_cap_is_at_work_in_the_gemma_replica(replicas, tmp_path):

@@ -11,6 +11,7 @@ import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
+import exact_attention
 import numpy as np
 import pytest
 import reward_references as reference
@@ -76,7 +77,7 @@ CONVERSATIONS = {
         f"I quote{LLAMA}and{GEMMA}this.",
     ),
 }
-EXACT = {"dtype": "float64", "attention": "eager"}
+EXACT = {"dtype": "float64"}
 
 
 @pytest.fixture(scope="session")
@@ -255,7 +256,7 @@ def test_nemotrons_score_is_the_first_score_that_generate_gives(folders):
     folder = folders["Llama-3.1-Nemotron-70B-Reward"]
     model = load(folder, **EXACT)
     plain = LlamaForCausalLM.from_pretrained(
-        folder, dtype=torch.float64, attn_implementation="eager"
+        folder, dtype=torch.float64, attn_implementation=exact_attention.EXACT
     )
     for (given, score), turns in zip(
         zip(CONVERSATIONS, all_scores(model), strict=True), CONVERSATIONS.values(), strict=True
@@ -432,12 +433,12 @@ def test_the_soft_cap_is_never_dropped(folders, tmp_path, name):
     )
     np.testing.assert_allclose(model.rewards([given])[0], capped.numpy(), rtol=1e-6)
     assert (capped - dropped).abs().max() > 0.01 * capped.abs().max()
-    for attention, words in (("sdpa", "must be one of"), ("flash_attention_2", "flash-attn")):
-        with pytest.raises(ValueError, match=words):
+    for attention in ("sdpa", "eager", "flash_attention_2"):
+        with pytest.raises(ValueError, match="attention must be one of"):
             load(folders[name], attention=attention)
     default = load(folders[name]).backbone
-    assert default.identity["attention"] == "eager"
-    assert default.transformer.config._attn_implementation == "eager"
+    assert default.identity["attention"] == "plain"
+    assert default.transformer.config._attn_implementation == "packed"
     assert default.transformer.config.attn_logit_softcapping == 2.0
 
 
