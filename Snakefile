@@ -87,6 +87,12 @@ except ValueError as error:
 DATA = os.path.normpath(os.path.join("notebooks", shared.get("data_dir", "../data"), shared["study"]))
 if "00_compare_two_responses" in PARAMETERS:  # it asks the model that the study makes
     PARAMETERS["00_compare_two_responses"]["model"] = os.path.relpath(f"{DATA}/checkpoint", "notebooks")
+if "needs" in study:  # of a real study, which stands on commits of the hub
+    from preflight import REVISIONS, pin
+
+    if not (commits := Path(DATA, REVISIONS)).exists():
+        sys.exit(f"{commits} is not there: make study STUDY={STUDY.stem}, or notebooks/preflight.py, writes it")
+    PARAMETERS = pin(PARAMETERS, json.loads(commits.read_text()))
 PACKAGE = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(Path("dtreward").glob("**/*.py")))).hexdigest()
 
 
