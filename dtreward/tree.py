@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
+import pandas as pd
 from jaxtyping import Bool, Float, Int, Real, Shaped
 from scipy.stats import entropy
 
@@ -21,6 +22,7 @@ PUBLISHED = Path(__file__).parents[1] / "data" / "published" / "published_trees.
 HEAD = {"format": "dtreward-preference-tree", "version": 1}
 KEYS = ("attribute", "threshold", "left", "right", "value", "share")  # of a node in JSON
 LEAF = dict.fromkeys(KEYS[:4])
+MANY = 2**15  # pairs, from which on equal ones are fitted as one of their weight
 
 Differences = Real[np.ndarray, "pairs attributes"]  # response 2 minus response 1, finite
 Pairs = Float[np.ndarray, " pairs"]
@@ -116,8 +118,16 @@ class PreferenceTree:
             differences = np.concatenate([differences, -differences])
             preference = np.concatenate([preference, 1 - preference])
         model = DecisionTreeClassifier(criterion=criterion, max_depth=max_depth, random_state=seed)
-        model.set_params(max_leaf_nodes=max_leaves, min_samples_leaf=min_leaf, ccp_alpha=pruning)
-        fitted = model.fit(differences, preference).tree_.__getstate__()
+        model.set_params(max_leaf_nodes=max_leaves, ccp_alpha=pruning)
+        rows, counts = np.column_stack([differences, preference]), None
+        if 2 * min_leaf < len(rows) > MANY:  # few differ: the same tree, in a tenth of the time
+            found = pd.DataFrame(rows).value_counts(sort=False).reset_index().to_numpy()
+            rows, counts = found[:, :-1], found[:, -1]
+            # a quarter less, so that neither a leaf nor the two of a split are decided by rounding
+            model.set_params(min_weight_fraction_leaf=(min_leaf - 0.25) / counts.sum())
+        else:
+            model.set_params(min_samples_leaf=min_leaf)
+        fitted = model.fit(rows[:, :-1], rows[:, -1], counts).tree_.__getstate__()
         return cls._from_nodes(attributes, fitted["nodes"], fitted["values"])
 
     @classmethod
