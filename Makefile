@@ -50,7 +50,7 @@ study: $(INSTALLED)
 	@echo "== Running the study '$(STUDY)' (parameters: notebooks/studies/$(STUDY).yaml$(if $(strip $(SOURCE)$(MODEL)$(SET)$(ORDER_BY)), and the command line))"
 	@$(BIN)/python notebooks/preflight.py $(CONFIG)
 	@PATH="$(abspath $(BIN)):$$PATH" flock --nonblock --conflict-exit-code 75 .snakemake/$(STUDY).running \
-		snakemake --cores $(CORES) --nolock --rerun-incomplete --keep-going --quiet all --config $(CONFIG) \
+		snakemake --cores $(CORES) --resources gpu=1 --nolock --rerun-incomplete --keep-going --quiet all --config $(CONFIG) \
 		|| { status=$$?; [ $$status -ne 75 ] || echo "The study '$(STUDY)' is already running: wait for it, or end it." >&2; exit $$status; }
 	@echo "== Done. Executed notebooks, figures, tables and models are in data/$(STUDY)/"
 

@@ -48,6 +48,7 @@ NEED_A_MODEL = (
     "03_fit_attribute_probe",
     "09_evaluate_rewardbench",
 )
+ON_THE_GPU = (*NEED_A_MODEL, "04_fit_preference_tree")  # 04 asks its checkpoint one question
 OF_A_MODEL = ("rewards.parquet", "probe.safetensors", "checkpoint")  # read and written only with one
 FOLDERS = ("checkpoint", "paper")
 RECORDLESS = ("00_compare_two_responses",)
@@ -149,5 +150,7 @@ for each in study["notebooks"]:
         params:
             json=json.dumps(PARAMETERS[each], sort_keys=True),
             package=PACKAGE,
+        resources:
+            gpu=int("needs" in study and each in ON_THE_GPU),  # one model at a time fits on it
         shell:
             f"{sys.executable} notebooks/run.py run {{input.notebook}} {{output.executed}} {{params.json:q}}"

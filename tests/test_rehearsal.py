@@ -8,6 +8,7 @@ need not hold: they must be recorded so, and stop nothing.
 
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -50,9 +51,20 @@ def real(request, workshop, offline, tmp_path_factory):  # noqa: F811
     commits = fill_cache(offline, scratch, downloads, list(WEIGHTS.index), (TRAIN, VALIDATION))
     done = preflight(workshop, request.param)
     assert done.returncode == 0, done.stderr
-    done = snakemake(workshop, f"study={request.param}", *GIVEN)
+    done = snakemake(workshop, f"study={request.param}", *GIVEN, options=["--resources", "gpu=1"])
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    assert_models_run_alone(done.stdout + done.stderr)
     return study, workshop / "data" / request.param, commits
+
+
+def assert_models_run_alone(log):
+    """A card of the stated size holds one model: those notebooks must not run side by side."""
+    running = set()
+    for name, what in re.findall(r"(?m)^   (\w+) (runs|is done)", log):
+        if name[:2] in ("00", "02", "03", "04", "09"):
+            (running.add if what == "runs" else running.remove)(name)
+            assert len(running) < 2, running
+    assert "   09_evaluate_rewardbench runs" in log and not running
 
 
 def record(folder, name):
