@@ -109,12 +109,24 @@ def resampled_sums(
     sums = np.stack([np.bincount(codes, column, minlength=n) for column in values.T], axis=1)
     generator = np.random.default_rng(seed)
     if n > MANY:
-        kinds = pd.DataFrame(sums).value_counts(sort=False).reset_index().to_numpy()
+        kinds, counts = count_rows(sums)
         if len(kinds) < n / 8:  # how often each comes among n draws is multinomial
-            draws = (generator.multinomial(n, kinds[:, -1] / n) for _ in range(resamples))
-            return np.stack([draw @ kinds[:, :-1] for draw in draws])
+            draws = (generator.multinomial(n, counts / n) for _ in range(resamples))
+            return np.stack([draw @ kinds for draw in draws])
     drawn = (generator.integers(n, size=n) for _ in range(resamples))
     return np.stack([np.bincount(draw, minlength=n) @ sums for draw in drawn])
+
+
+def count_rows(
+    table: Float[np.ndarray, "rows columns"],
+) -> tuple[Float[np.ndarray, "different columns"], Float[np.ndarray, " different"]]:
+    """Give the different rows of a table, and how often each comes.
+
+    >>> [each.tolist() for each in count_rows(np.array([[0.0, 1.0], [2.0, 1.0], [0.0, 1.0]]))]
+    [[[0.0, 1.0], [2.0, 1.0]], [2.0, 1.0]]
+    """
+    found = pd.DataFrame(table).value_counts(sort=False).reset_index().to_numpy(float)
+    return found[:, :-1], found[:, -1]
 
 
 def pearson_interval(x: Rows, y: Rows, prompts: Prompts, **options) -> Interval:

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-import pandas as pd
 from jaxtyping import Bool, Float, Int, Real, Shaped
 from scipy.stats import entropy
 
 from dtreward.record import write_json
+from dtreward.stats import MANY, count_rows
 from dtreward.tree_pickle import MAX_BYTES, read_nodes
 
 ATTRIBUTES = ("helpfulness", "correctness", "coherence", "complexity", "verbosity")
@@ -22,7 +22,6 @@ PUBLISHED = Path(__file__).parents[1] / "data" / "published" / "published_trees.
 HEAD = {"format": "dtreward-preference-tree", "version": 1}
 KEYS = ("attribute", "threshold", "left", "right", "value", "share")  # of a node in JSON
 LEAF = dict.fromkeys(KEYS[:4])
-MANY = 2**15  # pairs, from which on equal ones are fitted as one of their weight
 
 Differences = Real[np.ndarray, "pairs attributes"]  # response 2 minus response 1, finite
 Pairs = Float[np.ndarray, " pairs"]
@@ -111,22 +110,17 @@ class PreferenceTree:
             wanted = f"one preference for each of {len(differences)} pairs, 0 and 1 among them"
             came = f"{preference.shape} with {sorted(found, key=str)[:5]}"
             raise ValueError(f"expected {wanted}; found {came}; drop ties first")
-        preference = preference.astype(np.int64)
         if orders not in ("as_given", "both"):
             raise ValueError(f'orders must be "as_given" or "both", came {orders!r}')
-        if orders == "both":
-            differences = np.concatenate([differences, -differences])
-            preference = np.concatenate([preference, 1 - preference])
         model = DecisionTreeClassifier(criterion=criterion, max_depth=max_depth, random_state=seed)
-        model.set_params(max_leaf_nodes=max_leaves, ccp_alpha=pruning)
-        rows, counts = np.column_stack([differences, preference]), None
+        model.set_params(max_leaf_nodes=max_leaves, min_samples_leaf=min_leaf, ccp_alpha=pruning)
+        rows, counts = np.column_stack([differences, preference.astype(int)]), None
+        if orders == "both":
+            rows = np.concatenate([rows, np.column_stack([-differences, 1 - rows[:, -1]])])
         if 2 * min_leaf < len(rows) > MANY:  # few differ: the same tree, in a tenth of the time
-            found = pd.DataFrame(rows).value_counts(sort=False).reset_index().to_numpy()
-            rows, counts = found[:, :-1], found[:, -1]
-            # a quarter less, so that neither a leaf nor the two of a split are decided by rounding
-            model.set_params(min_weight_fraction_leaf=(min_leaf - 0.25) / counts.sum())
-        else:
-            model.set_params(min_samples_leaf=min_leaf)
+            rows, counts = count_rows(rows)
+            least = (min_leaf - 0.25) / counts.sum()  # a quarter less, or rounding would decide
+            model.set_params(min_samples_leaf=1, min_weight_fraction_leaf=least)
         fitted = model.fit(rows[:, :-1], rows[:, -1], counts).tree_.__getstate__()
         return cls._from_nodes(attributes, fitted["nodes"], fitted["values"])
 
