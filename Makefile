@@ -23,6 +23,7 @@ endif
 
 help:
 	@echo "make study                      run the demo study (no GPU, no network after installation)"
+	@echo "make study STUDY=paper-llama-8b   the real study (or paper-gemma-27b): GPU and hub, says first what it needs"
 	@echo "make study STUDY=own SOURCE=f   run the study on your own table f (.parquet, .csv, .jsonl)"
 	@echo "make study SET='seed=1 limit=500'   the same with other parameters; only what depends on them runs"
 	@echo "make test                       run the tests, a small demo study among them"
@@ -47,8 +48,9 @@ install: $(INSTALLED)
 study: $(INSTALLED)
 	@mkdir -p .snakemake
 	@echo "== Running the study '$(STUDY)' (parameters: notebooks/studies/$(STUDY).yaml$(if $(strip $(SOURCE)$(MODEL)$(SET)$(ORDER_BY)), and the command line))"
+	@$(BIN)/python notebooks/preflight.py $(CONFIG)
 	@PATH="$(abspath $(BIN)):$$PATH" flock --nonblock --conflict-exit-code 75 .snakemake/$(STUDY).running \
-		snakemake --cores $(CORES) --nolock --rerun-incomplete --keep-going --quiet all --config $(CONFIG) \
+		snakemake --cores $(CORES) --resources gpu=1 --nolock --rerun-incomplete --keep-going --quiet all --config $(CONFIG) \
 		|| { status=$$?; [ $$status -ne 75 ] || echo "The study '$(STUDY)' is already running: wait for it, or end it." >&2; exit $$status; }
 	@echo "== Done. Executed notebooks, figures, tables and models are in data/$(STUDY)/"
 

@@ -48,6 +48,7 @@ NEED_A_MODEL = (
     "03_fit_attribute_probe",
     "09_evaluate_rewardbench",
 )
+ON_THE_GPU = (*NEED_A_MODEL, "04_fit_preference_tree")  # 04 asks its checkpoint one question
 OF_A_MODEL = ("rewards.parquet", "probe.safetensors", "checkpoint")  # read and written only with one
 FOLDERS = ("checkpoint", "paper")
 RECORDLESS = ("00_compare_two_responses",)
@@ -87,6 +88,12 @@ except ValueError as error:
 DATA = os.path.normpath(os.path.join("notebooks", shared.get("data_dir", "../data"), shared["study"]))
 if "00_compare_two_responses" in PARAMETERS:  # it asks the model that the study makes
     PARAMETERS["00_compare_two_responses"]["model"] = os.path.relpath(f"{DATA}/checkpoint", "notebooks")
+if "needs" in study:  # of a real study, which stands on commits of the hub
+    from preflight import REVISIONS, pin
+
+    if not (commits := Path(DATA, REVISIONS)).exists():
+        sys.exit(f"{commits} is not there: make study STUDY={STUDY.stem}, or notebooks/preflight.py, writes it")
+    PARAMETERS = pin(PARAMETERS, json.loads(commits.read_text()))
 PACKAGE = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(Path("dtreward").glob("**/*.py")))).hexdigest()
 
 
@@ -143,5 +150,7 @@ for each in study["notebooks"]:
         params:
             json=json.dumps(PARAMETERS[each], sort_keys=True),
             package=PACKAGE,
+        resources:
+            gpu=int("needs" in study and each in ON_THE_GPU),  # one model at a time fits on it
         shell:
             f"{sys.executable} notebooks/run.py run {{input.notebook}} {{output.executed}} {{params.json:q}}"

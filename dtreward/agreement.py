@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from dtreward.judges import OUTCOMES
-from dtreward.stats import Prompts, Rows, resampled_rows, share_interval
+from dtreward.stats import Prompts, Rows, resampled_rows, resampled_sums, share_interval
 from dtreward.tree import Differences, PreferenceTree
 
 
@@ -59,11 +59,10 @@ def agreement(
         raise ValueError("votes must be 0 (response 1), 1 (response 2) or nan; map them first")
     one, other = (values[:, [pair[side] for pair in two]] for side in (0, 1))
     both = ~np.isnan(one + other)
-    counted = np.hstack([both, both & (one == other), both & (one == 1), both & (other == 1)])
-    draws = [np.arange(n := len(values)), *resampled_rows(prompts, resamples, seed=seed)]
-    weights = np.array([np.bincount(rows, minlength=n) for rows in draws], np.float32)
-    sums = weights @ counted.astype(np.float32)  # float32 counts exactly up to 2 ** 24
-    pairs, *sums = np.split(sums.astype(float), 4, axis=1)
+    counted = [both, both & (one == other), both & (one == 1), both & (other == 1)]
+    counted = np.hstack(counted).astype(float)
+    draws = resampled_sums(counted, prompts, resamples, seed=seed)
+    pairs, *sums = np.split(np.vstack([counted.sum(axis=0), draws]), 4, axis=1)
     with np.errstate(invalid="ignore"):  # 0 / 0 is nan: nobody can tell
         same, p, q = (total / pairs for total in sums)
         chance = p * q + (1 - p) * (1 - q)

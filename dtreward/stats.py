@@ -10,6 +10,7 @@ from scipy.stats import binomtest, rankdata
 from statsmodels.stats.proportion import proportion_confint
 
 Rows = Shaped[np.ndarray, "rows"] | pd.Series
+MANY = 2**15  # prompts, from which on equal ones are drawn together: as exact, and much faster
 Prompts = Collection[Hashable]  # of each row; none missing, at least two different
 
 
@@ -103,9 +104,45 @@ def resampled_rows(
     [[1, 1], [1, 0, 2]]
     """
     codes, names = _prompt_codes(prompts, len(prompts))
-    rows, generator = pd.Series(codes).groupby(codes).indices, np.random.default_rng(seed)
+    by_prompt, sizes = np.argsort(codes, kind="stable"), np.bincount(codes)
+    starts, generator = np.cumsum(sizes) - sizes, np.random.default_rng(seed)
     for _ in range(resamples):
-        yield np.concatenate([rows[code] for code in generator.integers(names, size=names)])
+        drawn = generator.integers(names, size=names)
+        ends = np.cumsum(sizes[drawn])
+        shift = np.repeat(starts[drawn] - ends + sizes[drawn], sizes[drawn])
+        yield by_prompt[shift + np.arange(ends[-1])]
+
+
+def resampled_sums(
+    values: Float[np.ndarray, "rows columns"], prompts: Prompts, resamples: int, *, seed: int = 0
+) -> Float[np.ndarray, "resamples columns"]:
+    """Sum the rows of each of `resampled_rows`; of many prompts in another order of chance.
+
+    >>> resampled_sums(np.array([[1.0], [10.0], [100.0]]), ["a", "b", "a"], 2).tolist()
+    [[20.0], [111.0]]
+    """
+    codes, n = _prompt_codes(prompts, len(values))
+    sums = np.stack([np.bincount(codes, column, minlength=n) for column in values.T], axis=1)
+    generator = np.random.default_rng(seed)
+    if n > MANY:
+        kinds, counts = count_rows(sums)
+        if len(kinds) < n / 8:  # how often each comes among n draws is multinomial
+            draws = (generator.multinomial(n, counts / n) for _ in range(resamples))
+            return np.stack([draw @ kinds for draw in draws])
+    drawn = (generator.integers(n, size=n) for _ in range(resamples))
+    return np.stack([np.bincount(draw, minlength=n) @ sums for draw in drawn])
+
+
+def count_rows(
+    table: Float[np.ndarray, "rows columns"],
+) -> tuple[Float[np.ndarray, "different columns"], Float[np.ndarray, " different"]]:
+    """Give the different rows of a table, and how often each comes.
+
+    >>> [each.tolist() for each in count_rows(np.array([[0.0, 1.0], [2.0, 1.0], [0.0, 1.0]]))]
+    [[[0.0, 1.0], [2.0, 1.0]], [2.0, 1.0]]
+    """
+    found = pd.DataFrame(table).value_counts(sort=False).reset_index().to_numpy(float)
+    return found[:, :-1], found[:, -1]
 
 
 def pearson_interval(x: Rows, y: Rows, prompts: Prompts, **options) -> Interval:
@@ -232,12 +269,8 @@ def _prompt_codes(prompts, rows):
 
 
 def _resampled_means(values, prompts, resamples, seed):
-    codes, n = _prompt_codes(prompts, len(values))
     columns = np.column_stack([_checked(values, "values"), np.ones(len(values))])
-    sums = np.stack([np.bincount(codes, column) for column in columns.T], axis=1)
-    generator = np.random.default_rng(seed)
-    drawn = (generator.integers(n, size=n) for _ in range(resamples))
-    totals = np.stack([np.bincount(draw, minlength=n) @ sums for draw in drawn])
+    totals = resampled_sums(columns, prompts, resamples, seed=seed)
     return totals[:, :-1] / totals[:, -1:]
 
 

@@ -301,3 +301,48 @@ def test_resampled_rows_are_whole_prompts_and_give_the_bootstrap_s_interval():
     low, high = np.quantile([values[each].mean() for each in rows], [0.025, 0.975])
     interval = stats.mean_interval(values, prompts, seed=2)  # the same draws
     assert (low, high) == pytest.approx((interval.low, interval.high))
+
+
+@given(
+    prompts=st.lists(st.integers(0, 6), min_size=2, max_size=30).filter(lambda p: len(set(p)) > 1),
+    seed=st.integers(0, 9),
+)
+def test_a_resample_has_all_rows_of_every_prompt_as_often_as_it_is_drawn(prompts, seed):
+    codes, names = pd.factorize(pd.Series(prompts))
+    generator = np.random.default_rng(seed)
+    for rows in stats.resampled_rows(prompts, 3, seed=seed):
+        drawn = generator.integers(len(names), size=len(names))
+        assert rows.tolist() == [row for code in drawn for row in np.flatnonzero(codes == code)]
+
+
+def test_sums_of_resamples_are_those_of_their_rows():
+    generator = np.random.default_rng(0)
+    values, prompts = generator.normal(size=(50, 3)), generator.integers(20, size=50)
+    sums = stats.resampled_sums(values, prompts, 40, seed=7)
+    expected = [values[rows].sum(axis=0) for rows in stats.resampled_rows(prompts, 40, seed=7)]
+    assert np.allclose(sums, expected, rtol=1e-12)
+
+
+def test_equal_prompts_drawn_together_give_the_same_distribution_of_means(monkeypatch):
+    generator = np.random.default_rng(3)
+    prompts = np.repeat(np.arange(400), generator.integers(1, 3, size=400))
+    values = generator.integers(0, 3, size=(len(prompts), 2)).astype(float)
+    values = np.column_stack([values, np.ones(len(values))])
+    apart = stats.resampled_sums(values, prompts, 4000)
+    monkeypatch.setattr("dtreward.stats.MANY", 0)
+    together = stats.resampled_sums(values, prompts, 4000)
+    assert not np.array_equal(apart, together)  # it did go the other way
+    # Of 4,000 draws a mean has a standard error of sd / 63, a spread one of about 1 / 90 of itself.
+    spread = apart.std(axis=0)
+    assert (
+        np.abs(apart.mean(axis=0) - together.mean(axis=0)) < 5 * spread * np.sqrt(2 / 4000)
+    ).all()
+    assert np.allclose(spread, together.std(axis=0), rtol=5 / 63)
+    assert np.allclose(np.corrcoef(apart.T), np.corrcoef(together.T), atol=5 / 63)
+
+
+def test_values_that_hardly_repeat_are_drawn_as_few_are(monkeypatch):
+    values = np.random.default_rng(0).normal(size=(300, 1))
+    direct = stats.resampled_sums(values, range(300), 20)
+    monkeypatch.setattr("dtreward.stats.MANY", 0)
+    assert np.array_equal(direct, stats.resampled_sums(values, range(300), 20))

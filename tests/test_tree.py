@@ -845,3 +845,35 @@ def test_the_distance_of_two_trees_is_symmetric_and_zero_to_itself(one, other, r
     differences = np.array(rows, dtype=float)
     assert one.distance(one, differences) == 0
     assert one.distance(other, differences) == other.distance(one, differences) <= 1
+
+
+@given(
+    seed=st.integers(0, 200),
+    pairs=st.integers(30, 200),
+    options=st.fixed_dictionaries(
+        {
+            "min_leaf": st.integers(1, 14),
+            "criterion": st.sampled_from(["log_loss", "gini"]),
+            "orders": st.sampled_from(["as_given", "both"]),
+            "max_depth": st.sampled_from([1, 3, 8, None]),
+            "max_leaves": st.sampled_from([None, 2, 5]),
+            "pruning": st.sampled_from([0.0, 0.01]),
+        }
+    ),
+)
+@settings(max_examples=150, deadline=None)
+def test_equal_pairs_fitted_as_one_of_their_weight_give_the_same_tree(seed, pairs, options):
+    generator = np.random.default_rng(seed)
+    d = generator.integers(-2, 3, size=(pairs, 3)) / 2
+    preference = (generator.random(pairs) < 0.2 + 0.6 * (d[:, 0] + d[:, 1] > 0)).astype(int)
+    preference[:2] = 0, 1
+    options = {"attributes": ["a", "b", "c"], "seed": seed} | options
+    alone = PreferenceTree.fit(d, preference, **options)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("dtreward.tree.MANY", 0)
+        together = PreferenceTree.fit(d, preference, **options)
+    ours, theirs = alone.to_dict()["nodes"], together.to_dict()["nodes"]
+    assert [node["threshold"] for node in ours] == [node["threshold"] for node in theirs]
+    assert [node["attribute"] for node in ours] == [node["attribute"] for node in theirs]
+    assert np.allclose(alone.value, together.value, rtol=0, atol=1e-12)
+    assert np.allclose(alone.share, together.share, rtol=0, atol=1e-12)
