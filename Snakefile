@@ -40,6 +40,7 @@ NOTEBOOKS = {
         ["08_shap.parquet", "08_global.parquet"],
     ),
     "09_evaluate_rewardbench": (["pairs.parquet", "checkpoint"], ["09_table.csv", "09_table.md", "09_table.tex"]),
+    "10_measure_throughput": ([], []),  # reads data/measured
     "99_draw_paper_figures": ([], ["paper"]),  # reads what all others of the study wrote
 }
 NEED_A_MODEL = (
@@ -47,6 +48,7 @@ NEED_A_MODEL = (
     "02_extract_features",
     "03_fit_attribute_probe",
     "09_evaluate_rewardbench",
+    "10_measure_throughput",
 )
 ON_THE_GPU = (*NEED_A_MODEL, "04_fit_preference_tree")  # 04 asks its checkpoint one question
 OF_A_MODEL = ("rewards.parquet", "probe.safetensors", "checkpoint")  # read and written only with one
@@ -55,6 +57,7 @@ RECORDLESS = ("00_compare_two_responses",)
 OUTSIDE = {  # parameters that may name files or folders
     "01_load_pairs": ["source"],
     "02_extract_features": ["model"],
+    "10_measure_throughput": ["model"],
     "06_collect_judge_preferences": ["judges_source", "judges_table"],
     "09_evaluate_rewardbench": ["bench_source"],
 }
@@ -103,6 +106,8 @@ def reads(name):
     if name == "99_draw_paper_figures":
         own += [file for other in study["notebooks"] if other != name for file in writes(other)]
         own = [file for file in own if file != f"{DATA}/checkpoint"] + ["notebooks/paper.py", "notebooks/captions.yaml"]
+    if name == "10_measure_throughput":
+        own += sorted(map(str, Path("data/measured").glob("*.json")))
     named = [local(PARAMETERS[name].get(parameter, "")) for parameter in OUTSIDE.get(name, [])]
     files = [path / "model.safetensors" if (path / "model.safetensors").exists() else path for path in named if path]
     return own + [str(path) for path in files if path.is_file()]

@@ -202,7 +202,7 @@ def climb(ladder: Ladder, pairs: int, few: int, growth: int = 0) -> dict[str, An
         ladder.packed("packed, layers compiled", ids, None, backbone)
         ladder.packed("packed, prompts shared, layers compiled", ids, prompts, backbone)
     prepare(own, compiled=compiled)
-    what = "packed, prompts shared, layers compiled, last layer pruned"
+    what = f"packed, prompts shared, {'layers compiled, ' * compiled}last layer pruned"
     ladder.packed(what, ids, prompts, backbone)
     bits = bit_for_bit(backbone, ids, prompts)
     grown = grow(ladder, backbone, pairs, growth) if growth else {}

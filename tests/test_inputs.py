@@ -13,7 +13,7 @@ from test_study import DEMO
 FIRST = dict.fromkeys(DEMO, "pairs.parquet")
 FIRST |= {"09_evaluate_rewardbench": "checkpoint", "99_draw_paper_figures": "01_load_pairs.json"}
 FIRST |= {"00_compare_two_responses": "checkpoint"}
-ALONE = sorted(set(DEMO) - {"01_load_pairs"})  # which makes its own
+ALONE = sorted(set(DEMO) - {"01_load_pairs", "10_measure_throughput"})  # which need none
 
 
 def run_until_its_data(name, **parameters):

@@ -2,7 +2,7 @@
 
 The command is the user's own: preflight, then snakemake, with the cache of the hub's client in place
 and the network off. Overridden are the device (what `SET=device=cpu` does for a user too) and the
-numbers of processes, resamples, bootstraps and shuffles, to be quick. The weights are random, so that claims
+numbers of processes, resamples, bootstraps, shuffles and of pairs that are timed, to be quick. The weights are random, so that claims
 need not hold: they must be recorded so, and stop nothing.
 """
 
@@ -23,7 +23,7 @@ from test_study import finished, snakemake, workshop  # noqa: F401 (a fixture)
 from dtreward import load
 from dtreward.rewardbench import WEIGHTS
 
-GIVEN = ["device=cpu", "jobs=1", "resamples=20", "bootstraps=2", "shuffles=2"]
+GIVEN = ["device=cpu", "jobs=1", "resamples=20", "bootstraps=2", "shuffles=2", "pairs=4"]
 TRAIN, VALIDATION = 90, 30
 
 

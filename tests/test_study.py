@@ -31,6 +31,7 @@ DEMO = [
     "07_compare_judges",
     "08_compare_shap",
     "09_evaluate_rewardbench",
+    "10_measure_throughput",
     "99_draw_paper_figures",
 ]
 
