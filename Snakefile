@@ -112,11 +112,14 @@ def writes(name):
     return [directory(f"{DATA}/{file}") if file in FOLDERS else f"{DATA}/{file}" for file in own + records]
 
 
+HELD = []
+
+
 onstart:  # one run of a study at a time; the lock goes with this process, Snakemake's own would stay behind
     os.makedirs(DATA, exist_ok=True)
-    running = open(f"{DATA}/.running", "a")
+    HELD.append(open(f"{DATA}/.running", "a"))  # open for as long as this process lives
     try:
-        fcntl.flock(running, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(HELD[0], fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         sys.exit(f"The study '{STUDY.stem}' is already running: wait for it, or end it.")
 

@@ -19,7 +19,7 @@ import yaml
 from huggingface_hub import metadata_load, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError
 from jaxtyping import Float
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from dtreward import draw
@@ -70,9 +70,16 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise ValueError(
             f"{folder} has no config.json: expected a checkpoint as transformers saves it"
         )
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    if (came := config.get("model_type")) not in FAMILIES:
+    config = _object(folder / "config.json")
+    if (came := config.get("model_type")) not in [*FAMILIES]:
         raise ValueError(f"model_type must be one of {', '.join(FAMILIES)}, {folder} has {came!r}")
+    hidden, labels = config.get("hidden_size"), config.get("id2label", {})
+    named = isinstance(labels, dict) and all(
+        each.isdecimal() and isinstance(labels[each], str) for each in labels
+    )
+    if not named or type(hidden) is not int or not 0 < hidden < 2**17:
+        came = f"hidden_size {hidden!r:.40} and id2label {labels!r:.80}"
+        raise ValueError(f"{folder}: config.json has {came}; fetch it again, or mend it")
     if "quantization_config" in config:
         raise ValueError(f"{folder} is quantized; load the checkpoint that it was made from")
     return config
@@ -81,16 +88,38 @@ def read_config(folder: Path) -> dict[str, Any]:
 def weight_files(folder: Path, *, pickled: bool = False) -> list[Path]:
     """List a checkpoint's safetensors files; PyTorch's .bin files only where `pickled`."""
     for single in (WEIGHTS, *["pytorch_model.bin"] * pickled):
-        index = folder / f"{single}.index.json"
-        if (folder / single).exists():
-            return [folder / single]
-        if index.exists():
-            shards = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
-            return [folder / name for name in sorted(set(shards))]
+        index, names = folder / f"{single}.index.json", {single}
+        if index.exists() and not (folder / single).exists():
+            placed = _object(index).get("weight_map")
+            names = {str(name) for name in placed.values()} if isinstance(placed, dict) else set()
+            if not names or any(Path(name).name != name for name in names):
+                raise ValueError(f"{index} does not map tensors to files beside it; fetch it again")
+        if index.exists() or (folder / single).exists():
+            return [_whole(folder / name) for name in sorted(names)]
     raise ValueError(
         f"{folder} has no {WEIGHTS} (nor an index of shards); .bin files are pickles and are not "
         "read: where you trust them, load them with transformers and save_pretrained() them"
     )
+
+
+def _whole(path: Path) -> Path:
+    """Check that the header of a safetensors file is as long as the file, before hours of work."""
+    try:
+        with safe_open(path, "pt") if path.suffix == ".safetensors" else path.open("rb"):
+            return path
+    except (OSError, SafetensorError) as error:
+        raise ValueError(f"{path} is absent or not whole ({error}); fetch it again") from error
+
+
+def _object(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is no JSON ({error}); fetch it again") from error
+    if not isinstance(found, dict):
+        came = f"{path} is no JSON object, but {found!r:.80}"
+        raise ValueError(f"{came}; fetch it again")  # noqa: TRY004
+    return found
 
 
 def read_head(

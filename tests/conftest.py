@@ -49,7 +49,12 @@ def snakemake(root, *config, options=()):
 @pytest.fixture(scope="session")
 def workshop(root, tmp_path_factory):
     """A copy of the committed project, so that runs leave no trace in this one."""
-    copy = tmp_path_factory.mktemp("workshop") / "somebody's project"  # names that shells trip over
+    named = "somebody's project"  # shells trip over such names
+    return copy_project(root, tmp_path_factory.mktemp("workshop") / named)
+
+
+def copy_project(root, copy):
+    """Copy what the project has committed, but for its tests and executed notebooks."""
     kept = shutil.ignore_patterns(
         ".venv", ".git", ".snakemake", "__pycache__", "executed", "tests", "*.partial.ipynb"
     )
