@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-CLOCK = {"seconds"}  # in records; in notebook 02 also the rate that follows from it
+OF_THE_RUN = {"seconds", "resumed"}  # in the record of 02: how the run went, not what it found
+SAID_OF_THE_RUN = (b" tokens/s", b"found or resumed", b" new answers, ")  # in notebooks 02 and 06
 # Coordinates come from the eigenvectors of a solver whose sums depend on the number of threads.
 COORDINATES, NEAR = "07_umap.parquet", 1e-9
 ARRIVAL = "judges.sqlite"  # answers are kept in the order in which they came
@@ -38,7 +39,7 @@ def _content(path):
     if path.suffix == ".json" and path.name[:2].isdigit():
         record = json.loads(data)
         record["numbers"] = {
-            key: value for key, value in record["numbers"].items() if key not in CLOCK
+            key: value for key, value in record["numbers"].items() if key not in OF_THE_RUN
         }
         inputs = record["provenance"]["inputs"]  # hashes of records that hold seconds
         record["provenance"]["inputs"] = {
@@ -47,8 +48,11 @@ def _content(path):
             if name not in ("02_extract_features.json", COORDINATES)
         }
         data = json.dumps(record).encode()
-    if path.suffix == ".ipynb" and path.name[:2] == "02":
-        data = b"\n".join(line for line in data.splitlines() if b" tokens/s" not in line)
+    if path.suffix == ".ipynb" and path.name[:2] in ("02", "06"):
+        lines = data.splitlines()
+        data = b"\n".join(
+            line for line in lines if not any(said in line for said in SAID_OF_THE_RUN)
+        )
     return _hash(data)
 
 
