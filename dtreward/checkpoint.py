@@ -66,18 +66,13 @@ def read_config(folder: Path) -> dict[str, Any]:
     """Read config.json, and refuse what would load otherwise than it says."""
     if (folder / "adapter_config.json").exists():
         raise ValueError(f"{folder} is an adapter; merge it into its model and save that")
-    if not (folder / "config.json").exists():
-        raise ValueError(
-            f"{folder} has no config.json: expected a checkpoint as transformers saves it"
-        )
     config = _object(folder / "config.json")
     if (came := config.get("model_type")) not in [*FAMILIES]:
         raise ValueError(f"model_type must be one of {', '.join(FAMILIES)}, {folder} has {came!r}")
     hidden, labels = config.get("hidden_size"), config.get("id2label", {})
-    named = isinstance(labels, dict) and all(
-        each.isdecimal() and isinstance(labels[each], str) for each in labels
-    )
-    if not named or type(hidden) is not int or not 0 < hidden < 2**17:
+    named = isinstance(labels, dict) and {*map(type, labels.values())} <= {str}
+    numbered = named and all(map(str.isdecimal, labels))
+    if not (numbered and type(hidden) is int and 0 < hidden < 2**17):
         came = f"hidden_size {hidden!r:.40} and id2label {labels!r:.80}"
         raise ValueError(f"{folder}: config.json has {came}; fetch it again, or mend it")
     if "quantization_config" in config:
@@ -91,8 +86,8 @@ def weight_files(folder: Path, *, pickled: bool = False) -> list[Path]:
         index, names = folder / f"{single}.index.json", {single}
         if index.exists() and not (folder / single).exists():
             placed = _object(index).get("weight_map")
-            names = {str(name) for name in placed.values()} if isinstance(placed, dict) else set()
-            if not names or any(Path(name).name != name for name in names):
+            names = {*map(str, placed.values())} if isinstance(placed, dict) else {""}
+            if any(Path(name).name != name for name in names or {""}):
                 raise ValueError(f"{index} does not map tensors to files beside it; fetch it again")
         if index.exists() or (folder / single).exists():
             return [_whole(folder / name) for name in sorted(names)]
@@ -113,13 +108,9 @@ def _whole(path: Path) -> Path:
 
 def _object(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is no JSON ({error}); fetch it again") from error
-    if not isinstance(found, dict):
-        came = f"{path} is no JSON object, but {found!r:.80}"
-        raise ValueError(f"{came}; fetch it again")  # noqa: TRY004
-    return found
+        return dict(json.loads(path.read_text(encoding="utf-8")).items())
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
+        raise ValueError(f"{path.parent} has no {path.name} in JSON ({error}); fetch it") from error
 
 
 def read_head(

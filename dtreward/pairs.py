@@ -26,7 +26,6 @@ HELPSTEER2_FILES = ["train.jsonl.gz", "validation.jsonl.gz", "preference/prefere
 TEXTS = ["prompt", "response_1", "response_2"]
 SPLITS = ["train", "validation", "test"]
 TAKEN = {"prompt", "prompt_id", "response", "split", "preference"}  # no names for attributes
-LARGEST = 1e30  # of a rating: trees are fitted in float32
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,8 +78,7 @@ def load_pairs(
     Raises:
         ValueError: for files, columns or values that are not as described, or if no pair is left.
     """
-    held_out = validation_share + test_share
-    if not (min(limit, validation_share, test_share) >= 0 and held_out < 1):  # nan neither
+    if not (min(limit, validation_share, test_share) >= 0 and validation_share + test_share < 1):
         raise ValueError("limit and shares must not be negative, and the shares' sum below 1")
     rng, counts = np.random.default_rng(seed), Counter(ties=0)
     if source == "demo":
@@ -110,12 +108,9 @@ def load_pairs(
     counts["no preference"] = int(table["preference"].isna().sum())
     counts["identical responses"] = int((table["response_1"] == table["response_2"]).sum())
     first = ["prompt_id", *TEXTS, *ratings, "preference", "split"]
-    rest = table.columns.difference(first, sort=False)
-    mixed = list(
-        table[rest].select_dtypes(object)
-    )  # Parquet, which keeps them, has one type a column
+    mixed = list(table.drop(columns=first).select_dtypes(object))  # Parquet has one type a column
     table[mixed] = table[mixed].astype("str")
-    return Pairs(table[[*first, *rest]], names, dict(counts))
+    return Pairs(table[[*first, *table.columns.difference(first, sort=False)]], names, dict(counts))
 
 
 def differences(frame: pd.DataFrame, attributes: Sequence[str]) -> Float[np.ndarray, "pairs n"]:
@@ -165,9 +160,8 @@ def read_table(path: Path) -> pd.DataFrame:
     try:
         return _parsed(path, kind)
     except (ValueError, OSError, EOFError, OverflowError, RecursionError, zlib.error) as error:
-        wanted = f"{path}: expected a whole {kind} table" + " in UTF-8" * (kind != ".parquet")
-        came = f"{type(error).__name__}: {error}".rstrip()
-        raise ValueError(f"{wanted}; {came}; mend it, or save it once more") from error
+        told = f"{type(error).__name__}: {error}; mend it, or save it once more"
+        raise ValueError(f"{path}: expected a whole {kind} table in UTF-8; {told}") from error
 
 
 def _parsed(path: Path, kind: str) -> pd.DataFrame:
@@ -256,10 +250,8 @@ def expect_columns(table: pd.DataFrame, columns: list[str]) -> None:
 
 
 def _attributes(table: pd.DataFrame, asked: tuple[str, ...], order_by: str) -> tuple[str, ...]:
-    numeric = set(table.select_dtypes("number", exclude="timedelta")) - {
-        "response_1",
-        f"{order_by}_1",
-    }
+    numeric = set(table.select_dtypes("number", exclude="timedelta"))
+    numeric -= {"response_1", f"{order_by}_1"}
     both = [name for name in table if {name, f"{name[:-1]}2"} <= numeric and name[-2:] == "_1"]
     found = tuple(name.removesuffix("_1") for name in both)
     asked_for = {f"{name}_{side}" for name in asked for side in (1, 2)}
@@ -278,8 +270,7 @@ def _attributes(table: pd.DataFrame, asked: tuple[str, ...], order_by: str) -> t
         raise ValueError(f"attributes {asked} asked for, found {found} with two numeric columns")
     half = {name for name in rated & numeric if f"{name[:-1]}{3 - int(name[-1])}" not in numeric}
     if half - {f"{order_by}_2"}:
-        came = f"columns {sorted(half)} have no partner of the other response that holds numbers"
-        raise ValueError(f"{came}; add or mend it")
+        raise ValueError(f"columns {sorted(half)} have no partner of numbers; add or mend it")
     return asked or found
 
 
@@ -303,7 +294,8 @@ def _usable(
     table = drop("duplicates", table.astype(str).duplicated())
     texts = table[TEXTS].itertuples(index=False)
     table = drop("unreadable", [not _readable(*each) for each in texts])
-    table = drop("missing ratings", ~(table[ratings].astype(float).abs() < LARGEST).all(axis=1))
+    # Trees are fitted in float32, which ends at 3e38.
+    table = drop("missing ratings", ~(table[ratings].astype(float).abs() < 1e30).all(axis=1))
     late = table["split"].map(SPLITS.index)
     last = late.groupby(table["prompt"]).transform("max")
     table = drop("prompt in a later split", late < last)

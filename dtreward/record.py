@@ -139,6 +139,5 @@ def _plain(value: Any) -> Any:
         return asdict(value)
     if hasattr(value, "tolist"):
         return value.tolist()
-    raise TypeError(
-        f"expected plain values, dataclasses or numpy values, got {type(value)}: {value!r}"
-    )
+    wanted = "expected plain values, dataclasses or numpy values"
+    raise TypeError(f"{wanted}, got {type(value)}: {value!r}")
