@@ -106,7 +106,7 @@ class ChatTokenizer:
             if list(ids[place : place + len(wanted)]) == wanted:
                 return place
         came = f"the gate reads the prompt's end; its marker {marker!r} is not in the conversation"
-        raise ValueError(f"{came}; use the tokenizer and template that the model came with")
+        raise ValueError(f"{came}; use the chat template that the model was published with")
 
     def request_ids(self, message: str) -> tuple[int, ...]:
         """Tokenize one user's message and the header that asks for an answer, with one BOS."""

@@ -8,6 +8,9 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("long", max_examples=3000, deadline=None)  # --hypothesis-profile=long
 
 ROOT = Path(__file__).parents[1]
 SMALL = 300  # pairs: a tenth of the demo world
