@@ -64,7 +64,7 @@ def start(workshop, *config, options=()):
 @pytest.fixture(scope="module")
 def undisturbed(workshop):
     """A small study that nothing befell; while it ran, a second run of it was tried."""
-    folder = write_study(workshop, "calms", RESUMED)
+    folder, started = write_study(workshop, "calms", RESUMED), time.monotonic()
     first = start(workshop, "study=calms")
     while not (folder / ".running").exists():
         time.sleep(0.1)
@@ -73,11 +73,11 @@ def undisturbed(workshop):
     second = snakemake(workshop, "study=calms")
     told = first.communicate()[0]
     assert first.returncode == 0, told[-3000:]
-    return folder, second
+    return folder, second, time.monotonic() - started
 
 
 def test_a_second_run_at_the_same_time_is_refused_and_does_no_harm(undisturbed):
-    folder, second = undisturbed
+    folder, second, _ = undisturbed
     assert second.returncode != 0
     assert (
         "The study 'calms' is already running: wait for it, or end it."
@@ -134,19 +134,21 @@ def _like(folder, other, name):
 
 
 def test_killed_at_five_moments_it_ends_as_if_undisturbed(undisturbed, workshop, tmp_path):
-    moments = np.random.default_rng(0).uniform(2, 14, size=5)
+    moments = undisturbed[2] * np.random.default_rng(0).uniform(0.1, 0.6, size=5)
     folder = killed(workshop, "harms", RESUMED, moments.tolist())
     assert differing(_like(undisturbed[0], tmp_path / "harms", "harms"), folder) == []
 
 
 @pytest.mark.slow
 def test_killed_at_fifty_moments_it_ends_as_if_undisturbed(workshop, tmp_path):
-    calm = write_study(workshop, "calms", LONGER)
-    assert snakemake(workshop, "study=calms").returncode == 0
+    calm, started = write_study(workshop, "peace", LONGER), time.monotonic()
+    shutil.rmtree(calm, ignore_errors=True)
+    assert snakemake(workshop, "study=peace").returncode == 0
+    whole = time.monotonic() - started
     rng = np.random.default_rng(1)
     for turn in range(10):  # each time from the start, so that all notebooks are met
         shutil.rmtree(workshop / "data" / "harms", ignore_errors=True)
-        folder = killed(workshop, "harms", LONGER, rng.uniform(2, 20, size=5).tolist())
+        folder = killed(workshop, "harms", LONGER, (whole * rng.uniform(0.1, 0.6, size=5)).tolist())
         assert differing(_like(calm, tmp_path / str(turn), "harms"), folder) == []
 
 
