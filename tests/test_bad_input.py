@@ -224,6 +224,11 @@ KINDS = {
         parquet(table(), lambda data: data[:200] + b"\xff" * 300 + data[500:]),
         WHOLE.format(r"\.parquet"),
     ),
+    "Parquet with text that is no UTF-8": (
+        "t.parquet",
+        parquet(table(), lambda data: data.replace(b"question 1", b"\x80uestion 1")),
+        WHOLE.format(r"\.parquet"),
+    ),
     "CSV named Parquet": ("t.parquet", csv(table()), WHOLE.format(r"\.parquet")),
     "gzip that is cut off": ("t.jsonl.gz", gzip.compress(jsonl(table()))[:-20], WHOLE.format(r"\.jsonl")),
     "gzip with other bytes inside": (
