@@ -9,8 +9,9 @@ PYTHON ?= python3
 CORES ?= all
 # Parameters given on the command line win over the study's own: SOURCE, MODEL, ORDER_BY, or any in SET.
 SET ?=
-CONFIG = study=$(STUDY) $(if $(SOURCE),source='$(SOURCE)') $(if $(MODEL),model='$(MODEL)') \
-	$(if $(ORDER_BY),order_by='$(ORDER_BY)') $(SET)
+CONFIG = study=$(STUDY) $(if $(SOURCE),"source=$$SOURCE") $(if $(MODEL),"model=$$MODEL") \
+	$(if $(ORDER_BY),"order_by=$$ORDER_BY") $(SET)
+export SOURCE MODEL ORDER_BY
 
 # In the conda environment of environment.yml everything is installed already.
 ifeq ($(CONDA_DEFAULT_ENV),dtreward)
@@ -43,15 +44,10 @@ install: $(INSTALLED)
 	@.venv/bin/python -m pip check
 	@touch .venv/installed
 
-# One run a study at a time. The lock goes with the process that holds it; Snakemake's own would stay
-# behind when it is killed.
 study: $(INSTALLED)
-	@mkdir -p .snakemake
 	@echo "== Running the study '$(STUDY)' (parameters: notebooks/studies/$(STUDY).yaml$(if $(strip $(SOURCE)$(MODEL)$(SET)$(ORDER_BY)), and the command line))"
 	@$(BIN)/python notebooks/preflight.py $(CONFIG)
-	@PATH="$(abspath $(BIN)):$$PATH" flock --nonblock --conflict-exit-code 75 .snakemake/$(STUDY).running \
-		snakemake --cores $(CORES) --resources gpu=1 --nolock --rerun-incomplete --keep-going --quiet all --config $(CONFIG) \
-		|| { status=$$?; [ $$status -ne 75 ] || echo "The study '$(STUDY)' is already running: wait for it, or end it." >&2; exit $$status; }
+	@PATH="$(abspath $(BIN)):$$PATH" snakemake --cores $(CORES) --resources gpu=1 --nolock --rerun-incomplete --keep-going --quiet all --config $(CONFIG)
 	@echo "== Done. Executed notebooks, figures, tables and models are in data/$(STUDY)/"
 
 test: $(INSTALLED)

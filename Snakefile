@@ -3,16 +3,16 @@
 # A study is notebooks/studies/NAME.yaml: which notebooks it runs and their parameters. What is given
 # with --config wins over it. A rule runs again when its notebook, its inputs, its parameters or the
 # package have changed. Notebooks that need a reward model are left out where the study has none.
+import fcntl
 import hashlib
 import json
 import os
+import shlex
 import sys
 from pathlib import Path
 
-import yaml
-
 sys.path.insert(0, "notebooks")
-from run import study_parameters
+from run import plain_name, read_study, study_parameters
 
 # notebook: what it reads and writes under data/<study>/, besides its record NN_name.json. The shards
 # of 02, the answers of 06 and the per-pair results of 09 are no outputs: they must survive a failed run, to be resumed.
@@ -62,21 +62,25 @@ OUTSIDE = {  # parameters that may name files or folders
     "09_evaluate_rewardbench": ["bench_source"],
 }
 
-if not (STUDY := Path(f"notebooks/studies/{config.get('study', 'demo')}.yaml")).exists():
-    known = ", ".join(sorted(path.stem for path in STUDY.parent.glob("*.yaml")))
-    sys.exit(f"there is no study '{STUDY.stem}'; those in {STUDY.parent}/ are {known}")
-study = yaml.safe_load(STUDY.read_text())
+try:
+    STUDY = Path(f"notebooks/studies/{plain_name(config.get('study', 'demo'))}.yaml")
+    if not STUDY.exists():
+        known = ", ".join(sorted(path.stem for path in STUDY.parent.glob("*.yaml")))
+        raise ValueError(f"there is no study '{STUDY.stem}'; those in {STUDY.parent}/ are {known}")
+    study = read_study(STUDY)
+except ValueError as error:
+    sys.exit(str(error))
 
 
 def local(name):
     """The path from here of a file or folder that a parameter names, or None for a hub id or a word."""
-    path = Path(os.path.normpath(Path("notebooks", name))) if name else None
+    path = Path(os.path.normpath(Path("notebooks", str(name)))) if name else None
     return path if path and path.exists() else None
 
 
-given = {key: value for key, value in config.items() if key != "study"}
+given = {key: "" if value is None else value for key, value in config.items() if key != "study"}
 for name in {each for names in OUTSIDE.values() for each in names} & set(given):
-    if given[name] and Path(given[name]).exists():  # on the command line paths start here
+    if given[name] and Path(str(given[name])).exists():  # on the command line paths start here
         given[name] = os.path.relpath(given[name], "notebooks")
 shared = study["parameters"] | given
 if "source" in shared and not shared["source"]:
@@ -120,6 +124,18 @@ def writes(name):
     return [directory(f"{DATA}/{file}") if file in FOLDERS else f"{DATA}/{file}" for file in own + records]
 
 
+HELD = []
+
+
+onstart:  # one run of a study at a time; the lock goes with this process, Snakemake's own would stay behind
+    os.makedirs(DATA, exist_ok=True)
+    HELD.append(open(f"{DATA}/.running", "a"))  # open for as long as this process lives
+    try:
+        fcntl.flock(HELD[0], fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        sys.exit(f"The study '{STUDY.stem}' is already running: wait for it, or end it.")
+
+
 def left_open():
     """Notebooks that finished without all that they asked for: their records say how much is missing."""
     for name in study["notebooks"]:
@@ -158,4 +174,4 @@ for each in study["notebooks"]:
         resources:
             gpu=int("needs" in study and each in ON_THE_GPU),  # one model at a time fits on it
         shell:
-            f"{sys.executable} notebooks/run.py run {{input.notebook}} {{output.executed}} {{params.json:q}}"
+            shlex.quote(sys.executable) + " notebooks/run.py run {input.notebook:q} {output.executed:q} {params.json:q}"

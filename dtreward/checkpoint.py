@@ -19,7 +19,7 @@ import yaml
 from huggingface_hub import metadata_load, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError
 from jaxtyping import Float
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from dtreward import draw
@@ -66,12 +66,15 @@ def read_config(folder: Path) -> dict[str, Any]:
     """Read config.json, and refuse what would load otherwise than it says."""
     if (folder / "adapter_config.json").exists():
         raise ValueError(f"{folder} is an adapter; merge it into its model and save that")
-    if not (folder / "config.json").exists():
-        wanted = "expected a checkpoint as transformers saves it"
-        raise ValueError(f"{folder} has no config.json: {wanted}")
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    if (came := config.get("model_type")) not in FAMILIES:
+    config = _object(folder / "config.json")
+    if (came := config.get("model_type")) not in [*FAMILIES]:
         raise ValueError(f"model_type must be one of {', '.join(FAMILIES)}, {folder} has {came!r}")
+    hidden, labels = config.get("hidden_size"), config.get("id2label", {})
+    named = isinstance(labels, dict) and {*map(type, labels.values())} <= {str}
+    numbered = named and all(map(str.isdecimal, labels))
+    if not (numbered and type(hidden) is int and 0 < hidden < 2**17):
+        came = f"hidden_size {hidden!r:.40} and id2label {labels!r:.80}"
+        raise ValueError(f"{folder}: config.json has {came}; fetch it again, or mend it")
     if "quantization_config" in config:
         raise ValueError(f"{folder} is quantized; load the checkpoint that it was made from")
     return config
@@ -80,15 +83,34 @@ def read_config(folder: Path) -> dict[str, Any]:
 def weight_files(folder: Path, *, pickled: bool = False) -> list[Path]:
     """List a checkpoint's safetensors files; PyTorch's .bin files only where `pickled`."""
     for single in (WEIGHTS, *["pytorch_model.bin"] * pickled):
-        index = folder / f"{single}.index.json"
-        if (folder / single).exists():
-            return [folder / single]
-        if index.exists():
-            shards = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
-            return [folder / name for name in sorted(set(shards))]
-    advice = "where you trust them, load them with transformers and save_pretrained() them"
-    lacks = f"{folder} has no {WEIGHTS} (nor an index of shards)"
-    raise ValueError(f"{lacks}; .bin files are pickles and are not read: {advice}")
+        index, names = folder / f"{single}.index.json", {single}
+        if index.exists() and not (folder / single).exists():
+            placed = _object(index).get("weight_map")
+            names = {*map(str, placed.values())} if isinstance(placed, dict) else {""}
+            if any(Path(name).name != name for name in names or {""}):
+                raise ValueError(f"{index} does not map tensors to files beside it; fetch it again")
+        if index.exists() or (folder / single).exists():
+            return [_whole(folder / name) for name in sorted(names)]
+    raise ValueError(
+        f"{folder} has no {WEIGHTS} (nor an index of shards); .bin files are pickles and are not "
+        "read: where you trust them, load them with transformers and save_pretrained() them"
+    )
+
+
+def _whole(path: Path) -> Path:
+    """Check that the header of a safetensors file is as long as the file, before hours of work."""
+    try:
+        with safe_open(path, "pt") if path.suffix == ".safetensors" else path.open("rb"):
+            return path
+    except (OSError, SafetensorError) as error:
+        raise ValueError(f"{path} is absent or not whole ({error}); fetch it again") from error
+
+
+def _object(path: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")).items())
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
+        raise ValueError(f"{path.parent} has no {path.name} in JSON ({error}); fetch it") from error
 
 
 def read_head(

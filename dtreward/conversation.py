@@ -98,10 +98,8 @@ class ChatTokenizer:
         for place in places:
             if list(ids[place : place + len(wanted)]) == wanted:
                 return place
-        raise ValueError(
-            f"the gate reads the prompt's end, and its marker {marker!r} is not in the conversation; "
-            "use the tokenizer and chat template that the model was published with"
-        )
+        came = f"the gate reads the prompt's end; its marker {marker!r} is not in the conversation"
+        raise ValueError(f"{came}; use the chat template that the model was published with")
 
     def request_ids(self, before: str, prompt: str = "", after: str = "") -> Tokenized:
         """Tokenize one user's message, and the header that asks for an answer.

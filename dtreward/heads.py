@@ -121,10 +121,8 @@ def make_head(
         if set(tensors) == {"lm_head.weight"}:
             tensors = {"score.weight": tensors["lm_head.weight"][:1]}
         if "score.weight" not in tensors:
-            raise ValueError(
-                f"expected a head ({', '.join(PREFIXES[:3])}); found {shapes or 'none'}; "
-                "fetch it again, or pass reads= for a language model"
-            )
+            wanted = f"expected a head ({', '.join(PREFIXES[:3])}); found {shapes or 'none'}"
+            raise ValueError(f"{wanted}; fetch it again, or pass reads= for a language model")
         names = read_attributes(config, len(tensors["score.weight"]), attributes)
         head = LinearHead(names, hidden, bias="score.bias" in tensors)
     head = head.to(next(iter(tensors.values())).dtype)

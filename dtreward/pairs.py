@@ -6,7 +6,7 @@ import gzip
 import json
 import re
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ HELPSTEER2_REVISION = "990b2711a36180dd19d9c94b8627844866f8982a"
 HELPSTEER2_FILES = ["train.jsonl.gz", "validation.jsonl.gz", "preference/preference.jsonl.gz"]
 TEXTS = ["prompt", "response_1", "response_2"]
 SPLITS = ["train", "validation", "test"]
+TAKEN = {"prompt", "prompt_id", "response", "split", "preference"}  # no names for attributes
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,11 +33,13 @@ class Pairs:
 
     Columns of `frame`: `prompt_id` (0, 1, ... by first appearance of the text), `prompt`,
     `response_1`, `response_2`, ratings `<attribute>_1`, `<attribute>_2`, `preference` (0: response
-    1, 1: response 2, or missing), `split` (one for all pairs of a prompt), then the source's own.
+    1, 1: response 2, or missing), `split` (one for all pairs of a prompt), then the source's own
+    (those of mixed kinds as text).
 
     `counts`: of the "pairs read", "duplicates" (of whole rows), "unreadable" ones (no conversation,
-    or an empty text), those with "missing ratings", with a "prompt in a later split" and "over
-    limit" were dropped; of the `pairs` kept, some have "no preference" or "identical responses".
+    or an empty text), those with "missing ratings" (infinite and beyond 1e30 among them), with a
+    "prompt in a later split" and "over limit" were dropped; of the `pairs` kept, some have "no
+    preference" or "identical responses".
     `ties`: pairs that the source calls equal, before any was dropped.
     """
 
@@ -74,7 +77,7 @@ def load_pairs(
     Raises:
         ValueError: for files, columns or values that are not as described, or if no pair is left.
     """
-    if min(limit, validation_share, test_share) < 0 or validation_share + test_share >= 1:
+    if not (min(limit, validation_share, test_share) >= 0 and validation_share + test_share < 1):
         raise ValueError("limit and shares must not be negative, and the shares' sum below 1")
     rng, counts = np.random.default_rng(seed), Counter(ties=0)
     if source == "demo":
@@ -92,7 +95,7 @@ def load_pairs(
     ratings = [f"{name}_{side}" for name in names for side in (1, 2)]
     table = _usable(table, ratings, limit, rng, counts)
     if table.empty:
-        raise ValueError(f"no pair of {source} can be used: {dict(counts)}")
+        raise ValueError(f"no pair of {source} can be used, mend what was dropped: {dict(counts)}")
     table[ratings] = table[ratings].astype(float)
     own, rest = set(table["split"]), table.loc[table["split"] == "train", "prompt_id"].unique()
     rest, prompts = rng.permutation(rest), len(rest)
@@ -104,6 +107,8 @@ def load_pairs(
     counts["no preference"] = int(table["preference"].isna().sum())
     counts["identical responses"] = int((table["response_1"] == table["response_2"]).sum())
     first = ["prompt_id", *TEXTS, *ratings, "preference", "split"]
+    mixed = list(table.drop(columns=first).select_dtypes(object))  # Parquet has one type a column
+    table[mixed] = table[mixed].astype("str")
     return Pairs(table[[*first, *table.columns.difference(first, sort=False)]], names, dict(counts))
 
 
@@ -151,23 +156,36 @@ def read_table(path: Path) -> pd.DataFrame:
         raise ValueError(f"expected {legal}; {path} is {'another' if path.exists() else 'absent'}")
     if not path.stat().st_size:
         raise ValueError(f"{path} is empty: expected rows with {', '.join(TEXTS)}")
+    try:
+        return _parsed(path, kind)
+    except Exception as error:  # readers of damaged files raise any kind
+        told = f"{type(error).__name__}: {error}; mend it, or save it once more"
+        raise ValueError(f"{path}: expected a whole {kind} table in UTF-8; {told}") from error
+
+
+def _parsed(path: Path, kind: str) -> pd.DataFrame:
     if kind == ".parquet":
-        return pd.read_parquet(path).reset_index(drop=True)
+        table = pd.read_parquet(path).reset_index(drop=True)
+        table.select_dtypes("str").astype(object)  # here, not later, text that is no UTF-8 is found
+        return table
     if kind == ".csv":  # texts are read as they stand: "NA" and "4" are responses
         options = {"dtype": str, "keep_default_na": False}
+        header = pd.read_csv(path, header=None, nrows=1, **options).iloc[0]
+        if header.duplicated().any():
+            raise ValueError(f"expected each column once, came {list(header)}; rename or drop one")
         texts = pd.read_csv(path, usecols=lambda name: name in {*TEXTS, "response"}, **options)
         return pd.read_csv(path, low_memory=False).assign(**texts)
-    with (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8") as file:
+    with (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8-sig") as file:
         return pd.DataFrame([_record(line, f"{path}:{n}") for n, line in enumerate(file, 1)])
 
 
 def _record(line: str, where: str) -> dict:
     try:
         record = dict(json.loads(line))
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"{where}: expected a JSON object, came {line!r:.60}") from error
     if r"\ud" in line.lower():  # half a surrogate pair cannot be stored: its text counts as missing
-        return {k: v for k, v in record.items() if not re.search("[\ud800-\udfff]", str(v))}
+        return {k: v for k, v in record.items() if not re.search("[\ud800-\udfff]", f"{k}{v}")}
     return record
 
 
@@ -233,23 +251,27 @@ def expect_columns(table: pd.DataFrame, columns: list[str]) -> None:
 
 
 def _attributes(table: pd.DataFrame, asked: tuple[str, ...], order_by: str) -> tuple[str, ...]:
-    numeric = set(table.select_dtypes("number")) - {"response_1", f"{order_by}_1"}
+    numeric = set(table.select_dtypes("number", exclude="timedelta"))
+    numeric -= {"response_1", f"{order_by}_1"}
     both = [name for name in table if {name, f"{name[:-1]}2"} <= numeric and name[-2:] == "_1"]
     found = tuple(name.removesuffix("_1") for name in both)
     asked_for = {f"{name}_{side}" for name in asked for side in (1, 2)}
     rated = asked_for or {name for name in table if name[-2:] in ("_1", "_2")} - {*TEXTS}
     for name in sorted((rated & set(table)) - numeric - {f"{order_by}_1", f"{order_by}_2"}):
-        values = pd.to_numeric(table[name], errors="coerce")
+        column = table[name].astype(str) if table[name].dtype == object else table[name]
+        values = pd.to_numeric(column, errors="coerce")
         if values.notna().mean() > 0.5:
             bad = table.loc[values.isna() & table[name].notna(), name]
-            told = f"such as {bad.iloc[0]!r}" if len(bad) else "stored as text"
+            told = f"such as {bad.iloc[0]!r}" if len(bad) else f"stored as {table[name].dtype}"
             advice = "mend it, or name the attributes to use"
             raise ValueError(f"column {name} is mostly numbers, but not all ({told}); {advice}")
+    if taken := TAKEN.intersection(asked or found):
+        raise ValueError(f"attributes cannot be named {sorted(taken)}, as other columns; rename")
     if not set(asked) <= set(found):
         raise ValueError(f"attributes {asked} asked for, found {found} with two numeric columns")
     half = {name for name in rated & numeric if f"{name[:-1]}{3 - int(name[-1])}" not in numeric}
     if half - {f"{order_by}_2"}:
-        raise ValueError(f"columns {sorted(half)} have no partner of the other response; add it")
+        raise ValueError(f"columns {sorted(half)} have no partner of numbers; add or mend it")
     return asked or found
 
 
@@ -261,9 +283,10 @@ def _usable(
         return table[keep].reset_index(drop=True)
 
     given = pd.Series(table.get("preference", np.nan), table.index, dtype=object)
+    given = given.map(lambda value: value if isinstance(value, Hashable) else str(value))
     preference = given.map({0: 0, 1: 1}.get)
     if len(wrong := given[given.notna() & preference.isna()]):
-        raise ValueError(f"preference must be 0, 1 or missing, came {wrong.unique()[:3]}")
+        raise ValueError(f"preference must be 0, 1 or missing, came {wrong.unique()[:3].tolist()}")
     split = pd.Series(table.get("split", "train"), table.index).astype(str)
     if wrong := set(split) - set(SPLITS):
         raise ValueError(f"split must be one of {SPLITS}, came {wrong}")
@@ -272,7 +295,8 @@ def _usable(
     table = drop("duplicates", table.astype(str).duplicated())
     texts = table[TEXTS].itertuples(index=False)
     table = drop("unreadable", [not _readable(*each) for each in texts])
-    table = drop("missing ratings", ~np.isfinite(table[ratings].astype(float)).all(axis=1))
+    # Trees are fitted in float32, which ends at 3e38.
+    table = drop("missing ratings", ~(table[ratings].astype(float).abs() < 1e30).all(axis=1))
     late = table["split"].map(SPLITS.index)
     last = late.groupby(table["prompt"]).transform("max")
     table = drop("prompt in a later split", late < last)

@@ -30,7 +30,7 @@ from nbconvert import HTMLExporter
 from pygments.formatters import HtmlFormatter
 
 from dtreward.record import file_digest, write_atomically
-from run import executed_notebooks
+from run import executed_notebooks, plain_name
 
 HERE = Path(__file__).resolve().parent
 FILES = HERE / "report_files"
@@ -485,7 +485,7 @@ def _leads(href, ids):
 def main():
     """Parse the command line; errors in one line, exit status 1."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("study")
+    parser.add_argument("study", type=plain_name)
     study = parser.parse_args().study
     made = HERE.parent / "data" / study
     executed, figures = made, made / "figures"

@@ -13,6 +13,7 @@ import fcntl
 import filecmp
 import json
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -21,6 +22,7 @@ from time import perf_counter
 
 import nbformat
 import papermill
+import yaml
 from traitlets.config import Config
 
 from readme import refresh
@@ -28,6 +30,34 @@ from readme import refresh
 HERE = Path(__file__).parent
 SHOWN_METADATA = ("parameters",)  # the rest of papermill's are paths and clock times
 WIDGET = "application/vnd.jupyter.widget-view+json"  # shows nothing once its kernel has gone
+
+
+def plain_name(study):
+    """Give a study's name; a ValueError for one that would lead out of its folder."""
+    if not re.fullmatch(r"[A-Za-z0-9_][\w.-]*", str(study)):
+        raise ValueError(f"expected a study's name of letters, digits, - and _, came {str(study)!r:.80}")
+    return str(study)
+
+
+def read_study(path):
+    """Read a study's YAML; a ValueError for more than plain values, each written out once."""
+    text = path.read_text(encoding="utf-8")
+    try:
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.SafeLoader)):
+            raise ValueError("found an alias (*name); write its value out")
+        study = yaml.safe_load(text)
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        raise ValueError(f"{path}: expected plain YAML; {type(error).__name__}: {error}") from error
+    for key, kind in {"notebooks": list, "parameters": dict}.items():
+        if not isinstance(study, dict) or not isinstance(study.get(key), kind):
+            wanted = f"{path}: expected a {kind.__name__} of {key}"
+            raise ValueError(f"{wanted}; see notebooks/studies/demo.yaml")  # noqa: TRY004
+    for name in study["notebooks"]:
+        if not re.fullmatch(r"\d\d_\w+", str(name)) or not (HERE / f"{name}.ipynb").is_file():
+            raise ValueError(f"{path}: expected names of notebooks in {HERE.name}/, came {name!r:.80}")
+    if plain_name(study["parameters"].get("study")) != path.stem:
+        raise ValueError(f"{path}: expected `study: {path.stem}` among its parameters, as its file is named")
+    return study
 
 
 def legal_parameters(notebook):
@@ -39,7 +69,8 @@ def study_parameters(study, given, folder=HERE):
     """Split a study's parameters among its notebooks: {notebook: {name: value}}.
 
     Shared ones go to each notebook that has them, `given` (the command line) wins. A parameter
-    that none of the study's notebooks has, or a notebook's own that it lacks, is a ValueError.
+    that none of the study's notebooks has, a notebook's own that it lacks, or a value of another
+    type than the notebook declares, is a ValueError.
     """
     legal = {name: legal_parameters(folder / f"{name}.ipynb") for name in study["notebooks"]}
     shared = study.get("parameters", {}) | given
@@ -47,9 +78,13 @@ def study_parameters(study, given, folder=HERE):
     parameters = {}
     for name, names in legal.items():
         own = study.get(name) or {}
+        if not isinstance(own, dict):
+            wanted = f"{name}: expected its parameters as name: value"
+            raise ValueError(f"{wanted}, came {own!r:.80}")  # noqa: TRY004
         _refuse(own, names, name)
         chosen = {key: value for key, value in shared.items() if key in names}
         parameters[name] = chosen | own | {key: given[key] for key in given if key in names}
+        _check_types(parameters[name], folder / f"{name}.ipynb")
     _refuse({key: 0 for key in study if key[:2].isdigit()}, set(legal), "this study", "notebook")
     return parameters
 
@@ -61,9 +96,19 @@ def _refuse(given, legal, owner, kind="parameter"):
         )
 
 
+def _check_types(parameters, notebook):
+    for name, declared in papermill.inspect_notebook(str(notebook)).items():
+        kind, came = declared["inferred_type_name"], parameters.get(name)
+        legal = ("float", "int") if kind == "float" else (kind,)
+        if name in parameters and type(came).__name__ not in legal:
+            raise ValueError(f"{notebook.stem}: expected {name} as {kind}, came {came!r:.80}")
+
+
 def run(notebook, executed, parameters):
     """Execute a notebook in notebooks/, with checked parameters; whole or absent."""
     _refuse(parameters, legal_parameters(notebook), notebook.name)
+    _check_types(parameters, notebook)
+    plain_name(parameters.get("study", "demo"))
     executed.parent.mkdir(parents=True, exist_ok=True)
     executed.unlink(missing_ok=True)
     partial = executed.with_suffix(".partial.ipynb")
@@ -128,6 +173,7 @@ def clean(path):
 
 def publish(study, root=HERE.parent):
     """Copy a study's executed notebooks and figures, and the demo's model, to their committed places."""
+    plain_name(study)
     made = root / "data" / study
     copies = {path: HERE / "executed" / study / path.name for path in executed_notebooks(made)}
     copies |= {path: root / "figures" / study / path.name for path in (made / "figures").iterdir()}

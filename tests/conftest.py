@@ -1,10 +1,19 @@
-"""Paths that several tests need."""
+"""Paths, and the small study that has run, which several tests need."""
 
+import os
+import shutil
+import subprocess
+import sys
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("long", max_examples=3000, deadline=None)  # --hypothesis-profile=long
 
 ROOT = Path(__file__).parents[1]
+SMALL = 300  # pairs: a tenth of the demo world
 
 
 @pytest.fixture(scope="session")
@@ -20,3 +29,64 @@ def shared_data() -> Path:
     if not folder.exists():
         pytest.skip("the real data sets are not on this machine")
     return folder
+
+
+def snakemake(root, *config, options=()):
+    """Run the Snakefile as `make study` does; give the finished process."""
+    environment = os.environ | {"PATH": f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}"}
+    command = [
+        "snakemake",
+        "--cores",
+        "2",
+        "--nolock",
+        "--rerun-incomplete",
+        *options,
+        "--config",
+        *config,
+    ]
+    return subprocess.run(
+        command, check=False, cwd=root, env=environment, capture_output=True, text=True
+    )
+
+
+@pytest.fixture(scope="session")
+def workshop(root, tmp_path_factory):
+    """A copy of the committed project, so that runs leave no trace in this one."""
+    named = "somebody's project"  # shells trip over such names
+    return copy_project(root, tmp_path_factory.mktemp("workshop") / named)
+
+
+def copy_project(root, copy):
+    """Copy what the project has committed, but for its tests and executed notebooks."""
+    kept = shutil.ignore_patterns(
+        ".venv", ".git", ".snakemake", "__pycache__", "executed", "tests", "*.partial.ipynb"
+    )
+    shutil.copytree(
+        root,
+        copy,
+        ignore=lambda folder, names: kept(folder, names) | _made_by_studies(root, folder, names),
+    )
+    return copy
+
+
+def _made_by_studies(root, folder, names):
+    """What .gitignore excludes of data/: all but the names that it takes back."""
+    if folder not in (str(root / "data"), str(root / "data" / "demo")):
+        return set()
+    taken_back = [
+        line[2:].rstrip("/")
+        for line in (root / ".gitignore").read_text().splitlines()
+        if line.startswith("!/data/")
+    ]
+    here = Path(folder).relative_to(root)
+    return {
+        name for name in names if not any(fnmatch(str(here / name), each) for each in taken_back)
+    }
+
+
+@pytest.fixture(scope="session")
+def demo(workshop):
+    """The demo study on a seeded tenth of its pairs."""
+    done = snakemake(workshop, "study=demo", f"limit={SMALL}", "seed=1")
+    assert done.returncode == 0, done.stderr[-3000:]
+    return workshop / "data" / "demo"

@@ -3,23 +3,20 @@
 import fcntl
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
 import time
-from fnmatch import fnmatch
-from pathlib import Path
 
 import nbformat
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import SMALL, snakemake
 
 from dtreward import load
 from dtreward.tree import PreferenceTree
 
-SMALL = 300  # pairs: a tenth of the demo world
 DEMO = [
     "00_compare_two_responses",
     "01_load_pairs",
@@ -34,62 +31,6 @@ DEMO = [
     "10_measure_throughput",
     "99_draw_paper_figures",
 ]
-
-
-def snakemake(root, *config, options=()):
-    """Run the Snakefile as `make study` does; give the finished process."""
-    environment = os.environ | {"PATH": f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}"}
-    command = [
-        "snakemake",
-        "--cores",
-        "2",
-        "--nolock",
-        "--rerun-incomplete",
-        *options,
-        "--config",
-        *config,
-    ]
-    return subprocess.run(
-        command, check=False, cwd=root, env=environment, capture_output=True, text=True
-    )
-
-
-@pytest.fixture(scope="module")
-def workshop(root, tmp_path_factory):
-    """A copy of the committed project, so that runs leave no trace in this one."""
-    copy = tmp_path_factory.mktemp("workshop") / "project"
-    kept = shutil.ignore_patterns(
-        ".venv", ".git", ".snakemake", "__pycache__", "executed", "tests", "*.partial.ipynb"
-    )
-    shutil.copytree(
-        root,
-        copy,
-        ignore=lambda folder, names: kept(folder, names) | _made_by_studies(root, folder, names),
-    )
-    return copy
-
-
-def _made_by_studies(root, folder, names):
-    """What .gitignore excludes of data/: all but the names that it takes back."""
-    if folder not in (str(root / "data"), str(root / "data" / "demo")):
-        return set()
-    taken_back = [
-        line[2:].rstrip("/")
-        for line in (root / ".gitignore").read_text().splitlines()
-        if line.startswith("!/data/")
-    ]
-    here = Path(folder).relative_to(root)
-    return {
-        name for name in names if not any(fnmatch(str(here / name), each) for each in taken_back)
-    }
-
-
-@pytest.fixture(scope="module")
-def demo(workshop):
-    """The demo study on a seeded tenth of its pairs."""
-    done = snakemake(workshop, "study=demo", f"limit={SMALL}", "seed=1")
-    assert done.returncode == 0, done.stderr[-3000:]
-    return workshop / "data" / "demo"
 
 
 def finished(folder):
