@@ -111,7 +111,7 @@ class Ladder:
         if kernel not in self.kernels:
             self.kernels[kernel] = choose(self.config, self.device, self.dtype, kernel)
         told = {"compiled": compiled}, self.size, self.kernels[kernel]
-        return Backbone(self.transformer, None, *told)  # type: ignore[arg-type]
+        return Backbone(self.transformer, None, *told)
 
     def rung(self, name: str, ids: list[np.ndarray], run: Callable, held: int, **told: Any) -> None:
         """Time one way of reading conversations and append what it gave."""

@@ -40,7 +40,7 @@ class Backbone:
     """
 
     transformer: nn.Module
-    chat: ChatTokenizer
+    chat: ChatTokenizer | None  # None: token ids come from elsewhere, as in the benchmark
     identity: dict[str, str]
     pack_tokens: int = 1024
     kernels: tuple[str, str] = ("plain", "plain")

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -357,9 +358,7 @@ class PreferenceTree:
         return f"response {response}{words} ({100 * self.value[node, response - 1]:.1f} %)"
 
     def _repr_html_(self) -> str:
-        from dtreward.draw import tree_html
-
-        return tree_html(self)
+        return import_module("dtreward.draw").tree_html(self)  # which imports this module
 
 
 def _matrix(differences: np.ndarray, attributes: Sequence[str]) -> Float[np.ndarray, "pairs k"]:

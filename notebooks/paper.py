@@ -1,8 +1,10 @@
-"""What notebook 99 writes besides pictures: the data behind a figure, tables and macros for LaTeX."""
+"""What notebook 99 writes besides pictures (data, tables, macros), and a figure that 10 draws too."""
 
 import re
 from functools import partial
+from textwrap import fill
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
@@ -82,3 +84,18 @@ def list_nodes(title, tree):
 
 def _write(path, text):
     path.write_text(text, encoding="utf-8", newline="\n")
+
+
+def draw_ladder(ladders):
+    """Draw tokens a second of each rung, a panel a shape; grey: padded, blue: packs; numbers: effective MFU.
+
+    `ladders` is {shape: frame with step, tokens_per_second, effective_mfu}; the first three rungs are padded.
+    """
+    figure, axes = plt.subplots(1, len(ladders), figsize=(6.75, 3.9), layout="constrained", squeeze=False)
+    for axis, (name, rows) in zip(axes[0], ladders.items(), strict=True):
+        axis.barh(range(len(rows)), rows["tokens_per_second"], color=["0.7"] * 3 + ["C0"] * (len(rows) - 3))
+        axis.bar_label(axis.containers[0], [f" {one:.2f}" for one in rows["effective_mfu"]], fontsize=6)
+        axis.set(title=name, xlabel="tokens a second", yticks=range(len(rows)), ylim=(len(rows) - 0.5, -0.5))
+        axis.set_yticklabels([fill(step, 32) for step in rows["step"]], size=5)
+        axis.set_xlim(0, 1.2 * rows["tokens_per_second"].max())
+    return figure

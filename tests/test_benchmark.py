@@ -1,0 +1,48 @@
+"""The ladder runs anywhere, measures what it says, and its committed results are whole."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from dtreward.benchmark import SHAPES, measure, sample_conversations
+
+RESULTS = ("llama-3.1-8b", "gemma-2-27b")
+
+
+def test_the_sample_has_helpsteer2s_lengths():
+    """The means of the law, cut as it says: 4,000 draws of a lognormal are within 5 % of them."""
+    ids, prompts = sample_conversations(4000, 1000, longest=10**6)
+    shared = np.array(
+        [np.argmin(a[: len(b)] == b[: len(a)]) for a, b in zip(*[iter(ids)] * 2, strict=True)]
+    )
+    assert abs(shared.mean() - 204) < 0.06 * 204  # two drawn tokens are alike once in a thousand
+    assert abs(np.mean([len(each) for each in ids]) - shared.mean() - 338) < 0.05 * 338
+    assert prompts[:4] == [0, 0, 1, 1]
+    again, _ = sample_conversations(4000, 1000, longest=10**6)
+    assert all(np.array_equal(*both) for both in zip(ids, again, strict=True))
+
+
+@pytest.mark.parametrize("shape", ["tiny-llama", "tiny-gemma-2"])
+def test_a_tiny_ladder_has_every_rung_of_a_cpu(shape):
+    result = measure(shape, pairs=6, few=3, growth=2)
+    rungs = [rung["rung"] for rung in result["rungs"]]
+    assert rungs[0] == "one conversation at a time" and rungs[-1].endswith("last layer pruned")
+    for rung in result["rungs"]:
+        assert rung["tokens_per_second"] * rung["seconds"] == pytest.approx(rung["tokens"])
+        cost = 2 * result["parameters_without_embedding"] * rung["tokens_per_second"]
+        assert rung["effective_mfu"] == pytest.approx(cost / result["peak_tflops"] / 1e12)
+    assert all(result["bit_for_bit"].values())
+    assert [each["pairs"] for each in result["growth"]] == [6, 12]
+
+
+@pytest.mark.parametrize("name", RESULTS)
+def test_a_committed_result_names_its_device_and_was_bit_for_bit_the_same(root, name):
+    result = json.loads((root / "data" / "measured" / f"extraction_{name}.json").read_text())
+    assert result["shape"] == name and result["pairs"] >= 500 and name in SHAPES
+    assert {"device", "torch", "transformers"} <= set(result["machine"])
+    assert all(result["bit_for_bit"].values())
+    for rung in result["rungs"]:
+        assert rung["tokens_per_second"] == pytest.approx(rung["tokens"] / rung["seconds"])
