@@ -268,11 +268,12 @@ def measure(
     ladder = Ladder(SHAPES[shape](), device, dtype, size)
     told = {"shape": shape, "weights": "random", "pairs": pairs, "pack_tokens": size}
     told |= {"dtype": str(dtype).removeprefix("torch."), "peak_tflops": ladder.peak}
-    told |= {"parameters_without_embedding": ladder.parameters, "machine": _machine(device)}
+    told |= {"parameters_without_embedding": ladder.parameters, "machine": machine(device)}
     return told | climb(ladder, pairs, few, growth)
 
 
-def _machine(device: torch.device) -> dict[str, str]:
+def machine(device: torch.device) -> dict[str, str]:
+    """Name the device and the versions that a measurement depends on."""
     found = {"torch": torch.__version__, "transformers": transformers.__version__}
     name = torch.cuda.get_device_name() if device.type == "cuda" else "CPU"
     for package in ("fa3-fwd", "flash-attn"):

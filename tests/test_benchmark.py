@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import large_model
 import numpy as np
 import pytest
 
@@ -46,3 +47,10 @@ def test_a_committed_result_names_its_device_and_was_bit_for_bit_the_same(root, 
     assert all(result["bit_for_bit"].values())
     for rung in result["rungs"]:
         assert rung["tokens_per_second"] == pytest.approx(rung["tokens"] / rung["seconds"])
+
+
+def test_a_sharded_model_with_random_weights_loads_and_scores(tmp_path):
+    """Here a tiny one; `python tests/large_model.py gemma-2-27b ...` is for a GPU of 80 GB."""
+    told = large_model.measure("tiny-gemma-2", tmp_path / "model")
+    assert told["alone_same_bits"] and np.isfinite(told["scores"]).all()
+    assert told["bytes"] > 0 and len(told["scores"]) == 8
