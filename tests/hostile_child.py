@@ -37,17 +37,22 @@ def address_space():
     return 4096 * int(Path("/proc/self/statm").read_text().split()[0])
 
 
-limit = address_space() + MEMORY
-resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-resource.setrlimit(resource.RLIMIT_CPU, (120, 120))
-before, told = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, {}
-for path in sorted(Path(sys.argv[1]).iterdir()):
-    started = time.process_time()
-    try:
-        found = read(path)
-        told[path.name] = ["", str(type(found).__name__)]
-    except Exception as error:  # noqa: BLE001 (the parent says which kinds are right)
-        told[path.name] = [type(error).__name__, str(error)[:500]]
-    told[path.name].append(round(time.process_time() - started, 3))
-grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-print(json.dumps({"told": told, "grown_mb": grown / 1024}))
+def main(folder):
+    limit = address_space() + MEMORY
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    resource.setrlimit(resource.RLIMIT_CPU, (120, 120))
+    before, told = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, {}
+    for path in sorted(Path(folder).iterdir()):
+        started = time.process_time()
+        try:
+            found = read(path)
+            told[path.name] = ["", str(type(found).__name__)]
+        except Exception as error:  # noqa: BLE001 (the parent says which kinds are right)
+            told[path.name] = [type(error).__name__, str(error)[:500]]
+        told[path.name].append(round(time.process_time() - started, 3))
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    print(json.dumps({"told": told, "grown_mb": grown / 1024}))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

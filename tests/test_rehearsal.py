@@ -18,7 +18,7 @@ import pytest
 import yaml
 from conftest import ROOT
 from hub_cache import JUDGES, commit_of, fill_cache
-from test_study import finished, snakemake, workshop  # noqa: F401 (a fixture)
+from test_study import finished, snakemake
 
 from dtreward import load
 from dtreward.rewardbench import WEIGHTS
@@ -43,7 +43,7 @@ def offline(tmp_path_factory):
 
 
 @pytest.fixture(scope="module", params=["paper-llama-8b", "paper-gemma-27b"])
-def real(request, workshop, offline, tmp_path_factory):  # noqa: F811
+def real(request, workshop, offline, tmp_path_factory):
     """One real study, run from nothing: its YAML, its folder, the commits of what it read."""
     study = yaml.safe_load((ROOT / "notebooks/studies" / f"{request.param}.yaml").read_text())
     downloads, scratch = study["needs"]["downloads"], tmp_path_factory.mktemp("scratch")
@@ -172,7 +172,7 @@ def test_the_published_tree_beside_ours_is_that_of_the_same_backbone(real):
     )
 
 
-def test_a_second_run_does_nothing_and_a_changed_repository_is_refused(real, workshop, offline):  # noqa: F811
+def test_a_second_run_does_nothing_and_a_changed_repository_is_refused(real, workshop, offline):
     study, folder, commits = real
     again = snakemake(workshop, f"study={folder.name}", *GIVEN)
     assert again.returncode == 0 and "Nothing to be done" in again.stdout + again.stderr
@@ -185,7 +185,7 @@ def test_a_second_run_does_nothing_and_a_changed_repository_is_refused(real, wor
     assert preflight(workshop, folder.name).returncode == 0
 
 
-def test_snakemake_alone_asks_for_the_preflight_first(workshop):  # noqa: F811
+def test_snakemake_alone_asks_for_the_preflight_first(workshop):
     revisions = workshop / "data" / "paper-llama-8b" / "revisions.json"
     kept = revisions.rename(revisions.with_suffix(".kept")) if revisions.exists() else None
     done = snakemake(workshop, "study=paper-llama-8b", *GIVEN, options=["--dry-run"])
