@@ -90,7 +90,7 @@ class Store:
     """
 
     def __init__(self, folder: str | Path) -> None:
-        self.files, self.root = LocalFileSystem(), str(folder)
+        self.files, self.root = LocalFileSystem(), str(Path(folder).absolute())
         if "://" in str(folder):
             self.files, self.root = fsspec.url_to_fs(str(folder))
         self.is_local = isinstance(self.files, LocalFileSystem)
