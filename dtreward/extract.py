@@ -9,22 +9,21 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from queue import Queue
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from jaxtyping import Float
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from dtreward.conversation import ChatTokenizer, Conversations
 from dtreward.packing import Pack, Plan, TokenIds, lay_out, plan_packs
-from dtreward.record import digest, write_atomically, write_json
+from dtreward.record import Store, as_json, digest
 
 MANIFEST = "manifest.json"
 
@@ -36,7 +35,8 @@ class Backbone:
     `transformer` returns `last_hidden_state` after its final norm; it is put into evaluation mode.
     `identity` holds all that changes those states: model, revision, digest of the weights, dtype,
     attention, tokens of a pack, device, versions. Features on disk are keyed by it. `kernels` are
-    the attention's, up to the model's sliding window and beyond it.
+    the attention's, up to the model's sliding window and beyond it. `source` is what
+    `models.load_again` needs to load the same in another process.
     """
 
     transformer: nn.Module
@@ -44,6 +44,7 @@ class Backbone:
     identity: dict[str, str]
     pack_tokens: int = 1024
     kernels: tuple[str, str] = ("plain", "plain")
+    source: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         self.transformer.eval()
@@ -133,6 +134,7 @@ def extract_features(
     *,
     shard_size: int = 32,
     devices: Sequence[str] | None = None,
+    engine: Literal["local", "ray"] = "local",
     progress: bool = True,
 ) -> dict[str, Any]:
     """Write the features of conversations to shards in `folder`, and return the manifest.
@@ -143,17 +145,22 @@ def extract_features(
     the same when its conversations were computed again, in reverse and without shared prompts.
 
     Args:
+        folder: on this machine, or the fsspec URL of one in an object store ("s3://...").
         shard_size: packs in a shard.
         devices: that share the work; by default every GPU, if the backbone is on the first.
+        engine: "ray" shares the work among the nodes of a Ray cluster; the same shards, to the bit.
 
     Raises:
         ValueError: if `folder` holds features of another key; the message names what differs.
     """
-    folder, manifest = Path(folder), {}
+    if engine not in ("local", "ray") or (engine == "ray" and devices):
+        wanted = 'engine must be "local", or "ray", which takes no devices'
+        raise ValueError(f"{wanted}; came {engine!r}, devices {devices}")
+    store, manifest = Store(folder), {}
     own = {"conversations": _texts(conversations), "shard_size": str(shard_size)}
     key = backbone.identity | backbone.chat.identity | own
-    if (folder / MANIFEST).exists():
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    if (found := store.read(MANIFEST)) is not None:
+        manifest = json.loads(found)
         there = manifest.get("key", {})
         fields = [name for name in sorted({*there, *key}) if there.get(name) != key.get(name)]
         if told := [f"{name} {there.get(name)!r}, now {key.get(name)!r}" for name in fields]:
@@ -168,12 +175,11 @@ def extract_features(
     told |= {"conversations_cut": sum(each.cut > 0 for each in tokens), "packs": len(plans)}
     told |= {"tokens_computed": computed, "fill": computed / held if plans else 1.0}
     manifest = {"bit_for_bit": manifest.get("bit_for_bit")} | told | {"key": key, "shards": {}}
-    write_json(folder / MANIFEST, manifest)
-    for leftover in [*folder.glob(".*.safetensors"), *folder.glob(".manifest.*.json")]:
-        leftover.unlink()  # of a run that was killed
+    store.write(MANIFEST, as_json(manifest))
+    store.remove_leftovers(".*.safetensors", ".manifest.*.json")
     shards, missing = _shards(plans, shard_size), {}
     for name, part in shards.items():
-        if found := _read_shard(folder / name, key, _rows(part)):
+        if found := _read_shard(store, name, key, _rows(part)):
             manifest["shards"][name] = found[1]
         else:
             missing[name] = part
@@ -182,14 +188,15 @@ def extract_features(
     done = sum(len(token_ids[row]) for name in manifest["shards"] for row in _rows(shards[name]))
     bar = tqdm(total=length, initial=done, unit=" tokens", unit_scale=True, disable=not progress)
     with bar:
-        for name, rows, features in _compute(backbone, missing, token_ids, devices):
+        for name, features in _compute(backbone, missing, token_ids, devices, engine):
+            rows = _rows(shards[name])
             tensors = {"features": features, "rows": rows}
             manifest["shards"][name] = _digest(tensors, key)
             header = {"digest": manifest["shards"][name]}
-            write_atomically(folder / name, partial(save_file, tensors, metadata=header))
+            store.write(name, save(tensors, metadata=header))
             bar.update(sum(len(token_ids[row]) for row in rows))
     manifest["shards"] = {name: manifest["shards"][name] for name in shards}
-    write_json(folder / MANIFEST, manifest)
+    store.write(MANIFEST, as_json(manifest))
     return manifest
 
 
@@ -202,9 +209,10 @@ def read_features(
         ValueError: if extraction has not finished, a shard is damaged, or the features are not of
             exactly `conversations` in this order, where given.
     """
-    if not (path := Path(folder, MANIFEST)).exists():
+    store = Store(folder)
+    if (found := store.read(MANIFEST)) is None:
         raise ValueError(f"expected features in {folder}, found no manifest; run extract_features")
-    manifest, folder = json.loads(path.read_text(encoding="utf-8")), path.parent
+    manifest = json.loads(found)
     key, rows = manifest["key"], manifest["rows"]
     if conversations is not None and _texts(conversations) != key["conversations"]:
         other = f"the {rows} features in {folder} are of other conversations than those given"
@@ -212,9 +220,9 @@ def read_features(
     features = np.empty((rows, manifest["hidden"]), dtype=np.float32)
     made = np.zeros(rows, bool)
     for name, told in manifest["shards"].items():
-        shard = _read_shard(folder / name, key)
+        shard = _read_shard(store, name, key)
         if shard is None or shard[1] != told:
-            raise ValueError(f"{folder / name} is missing or damaged; run extract_features again")
+            raise ValueError(f"{folder}/{name} is missing or damaged; run extract_features again")
         features[shard[0]["rows"]], made[shard[0]["rows"]] = shard[0]["features"], True
     if not made.all():
         raise ValueError(f"{folder} has not all {rows:,} features; run extract_features again")
@@ -300,19 +308,24 @@ def _compute(
     shards: Mapping[str, Sequence[Plan]],
     token_ids: Sequence[TokenIds],
     devices: Sequence[str] | None,
-) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    engine: str,
+) -> Iterator[tuple[str, np.ndarray]]:
     """Compute shards, on one device or side by side on several, and give each when it is ready."""
+    if engine == "ray":
+        from dtreward.extract_ray import compute_on_cluster
+
+        yield from compute_on_cluster(backbone, shards, token_ids)
+        return
     idle: Queue = Queue()
     for each in backbone.everywhere(devices):
         idle.put(each)
 
-    def shard(name: str) -> tuple[str, np.ndarray, np.ndarray]:
+    def shard(name: str) -> tuple[str, np.ndarray]:
         own = idle.get()
         try:
-            found = _run(own, shards[name], token_ids, _lasts(token_ids))
+            return name, shard_features(own, shards[name], token_ids)
         finally:
             idle.put(own)
-        return name, _rows(shards[name]), np.concatenate(found)[:, 0].astype(np.float32)
 
     if idle.qsize() == 1:  # in this thread, where Ctrl-C is heard at once
         yield from map(shard, shards)
@@ -323,6 +336,14 @@ def _compute(
             yield done.result()
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def shard_features(
+    backbone: Backbone, plans: Sequence[Plan], token_ids: Sequence[TokenIds]
+) -> Float[np.ndarray, "responses hidden"]:
+    """Compute one shard's features, rows in the order in which its packs hold them."""
+    found = _run(backbone, plans, token_ids, _lasts(token_ids))
+    return np.concatenate(found)[:, 0].astype(np.float32)
 
 
 def _repeats(backbone: Backbone, plan: Plan, token_ids: Sequence[TokenIds]) -> bool:
@@ -356,14 +377,15 @@ def _digest(tensors: Mapping[str, np.ndarray], key: Mapping[str, str]) -> str:
 
 
 def _read_shard(
-    path: Path, key: Mapping[str, str], rows: np.ndarray | None = None
+    store: Store, name: str, key: Mapping[str, str], rows: np.ndarray | None = None
 ) -> tuple[dict[str, np.ndarray], str] | None:
     try:
-        with safe_open(path, framework="numpy") as file:
-            header = file.metadata()
-            tensors = {name: file.get_tensor(name) for name in ("features", "rows")}
-    except (OSError, SafetensorError):  # absent or damaged
+        data = store.read(name) or b""
+        found = load(data)
+        tensors = {name: found[name] for name in ("features", "rows")}
+    except (OSError, SafetensorError, KeyError):  # absent or damaged
         return None
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")]).get("__metadata__")
     told = _digest(tensors, key)
     same = rows is None or np.array_equal(tensors["rows"], rows)
     return (tensors, told) if same and header == {"digest": told} else None

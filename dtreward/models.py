@@ -192,7 +192,9 @@ def load(
     folder, commit = checkpoint.find_folder(found, revision, pickled=reads == "verdict")
     config = checkpoint.read_config(folder)
     options |= {"name": folder.resolve().name if is_folder else row.repo, "commit": commit}
-    backbone = _backbone(folder, config, writes=reads == "verdict", **options)
+    options |= {"writes": reads == "verdict"}
+    place = {"place": str(folder.resolve()) if is_folder else row.repo}
+    backbone = replace(_backbone(folder, config, **options), source=options | place)
     if reads == "verdict":
         return Critic(backbone)
     files = checkpoint.weight_files(folder)
@@ -206,6 +208,14 @@ def load(
     if tree is not None and tree.attributes != head.attributes:
         raise ValueError(f"tree is over {tree.attributes}, the model's are {head.attributes}")
     return HeadModel(backbone, head, tree)
+
+
+def load_again(source: Mapping[str, Any], device: str) -> Backbone:
+    """Load what gave a backbone its `source`, in another process, there on this device."""
+    options = dict(source) | {"device": device}
+    writes, place = options["writes"], options.pop("place")
+    folder, _ = checkpoint.find_folder(place, options["commit"] or None, pickled=writes)
+    return _backbone(folder, checkpoint.read_config(folder), **options)
 
 
 def _backbone(

@@ -12,6 +12,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
 PACKAGES = ("dtreward", "numpy", "pandas", "scikit-learn", "torch", "transformers")
 
 
@@ -67,8 +70,50 @@ def write_json(path: str | Path, value: Any) -> Path:
         >>> write_json(Path(mkdtemp()) / "a.json", {"n": 3}).read_text()
         '{\\n  "n": 3\\n}\\n'
     """
+    return write_atomically(path, lambda temporary: temporary.write_bytes(as_json(value)))
+
+
+def as_json(value: Any) -> bytes:
+    """Give what `write_json` writes."""
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False, default=_plain) + "\n"
-    return write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    return text.encode()
+
+
+class Store:
+    """Files that are whole or absent: in a folder, or in an object store by its fsspec URL.
+
+    Example:
+        >>> store = Store("memory://features")
+        >>> store.write("a", b"whole")
+        >>> store.read("a"), store.read("b")
+        (b'whole', None)
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.files, self.root = LocalFileSystem(), str(Path(folder).absolute())
+        if "://" in str(folder):
+            self.files, self.root = fsspec.url_to_fs(str(folder))
+        self.is_local = isinstance(self.files, LocalFileSystem)
+
+    def read(self, name: str) -> bytes | None:
+        """Read a file; None where it is absent."""
+        try:
+            return self.files.cat_file(f"{self.root}/{name}")
+        except FileNotFoundError:
+            return None
+
+    def write(self, name: str, data: bytes) -> None:
+        """Write a file whole; what had its name is replaced at once."""
+        if self.is_local:
+            write_atomically(Path(self.root, name), lambda temporary: temporary.write_bytes(data))
+        else:
+            self.files.pipe_file(f"{self.root}/{name}", data)
+
+    def remove_leftovers(self, *patterns: str) -> None:
+        """Remove temporary files of `write` in a run that was killed; object stores have none."""
+        for pattern in patterns if self.is_local else ():
+            for leftover in Path(self.root).glob(pattern):
+                leftover.unlink()
 
 
 def digest(*parts: str | bytes) -> str:

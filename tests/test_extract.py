@@ -11,6 +11,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import fsspec
 import numpy as np
 import pytest
 import torch
@@ -22,6 +23,7 @@ from transformers import AutoModel
 from dtreward.conversation import ChatTokenizer
 from dtreward.extract import Backbone, extract_features, last_hidden_states, read_features
 from dtreward.models import load
+from dtreward.record import Store
 
 ARCHITECTURES = ("llama", "gemma2")
 CONVERSATIONS = [(f"What is {n} + {n}?", f"It is {2 * n}." * (1 + n % 7)) for n in range(22)]
@@ -205,6 +207,24 @@ def test_a_refused_conversation_is_refused_before_any_work(backbone, tmp_path):
     with pytest.raises(ValueError, match="turn 2"):
         extract(backbone, tmp_path / "features", [*CONVERSATIONS, ("a prompt", " ")])
     assert not (tmp_path / "features").exists()
+
+
+@pytest.mark.parametrize("scheme", ["memory", "file"])
+def test_a_url_holds_the_same_files_and_a_lost_one_alone_is_made_again(
+    scheme, backbone, untouched, tmp_path, monkeypatch
+):
+    url, written, write = f"{scheme}://{tmp_path}/features", [], Store.write
+    extract(backbone, url)
+    files, root = fsspec.url_to_fs(url)
+    found = {Path(name).name: files.cat_file(name) for name in files.ls(root, detail=False)}
+    assert found == contents(untouched)
+    files.rm_file(f"{root}/{SHARDS[1]}")
+    with pytest.raises(ValueError, match=f"{SHARDS[1]} is missing or damaged"):
+        read_features(url)
+    monkeypatch.setattr(Store, "write", lambda *told: (written.append(told[1]), write(*told)))
+    extract(backbone, url)
+    assert written == ["manifest.json", SHARDS[1], "manifest.json"]
+    assert np.array_equal(read_features(url, CONVERSATIONS), read_features(untouched))
 
 
 # Another key
