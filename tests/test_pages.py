@@ -18,6 +18,7 @@ NOT_RUN = {  # the first words of a block or command in a line, and what it need
     "PIP_EXTRA_INDEX_URL=": "the network: installs another build of torch",
     "conda env create": "the network, and conda",
     "MODEL=Skywork/": "a GPU of 24 GB, and the network",
+    "pip install ": "the network: kernels for a GPU, Ray, storage",
     "HF_HUB_OFFLINE=": "real models and data; tests/test_rehearsal.py sets it over replicas",
     "from dtreward.rewardbench": "a class of your own; tests/test_rewardbench.py evaluates one",
     "python -m dtreward.benchmark": "a GPU; tests/test_benchmark.py measures a tiny shape",
