@@ -253,6 +253,10 @@ def prepare(transformer: PreTrainedModel, *, compiled: bool, pruned: bool = True
         # accelerate, which spreads layers over GPUs, has put its own forward around this one.
         name = "_old_forward" if hasattr(layer, "_old_forward") else "forward"
         setattr(layer, name, MethodType(last_layer, layer))
+    if (
+        compiled
+    ):  # an entry a device, window, kernel and pack size, all on one code object: 8 run out
+        torch._dynamo.config.recompile_limit = max(256, torch._dynamo.config.recompile_limit)
     for layer in transformer.layers if compiled else ():
         layer.compile(dynamic=False)
 
@@ -271,19 +275,22 @@ def choose(
     if asked and asked not in KERNELS:
         raise ValueError(f"attention must be one of {KERNELS}, came {asked!r}")
     order = (asked,) if asked else KERNELS if device.type == "cuda" else ("plain",)
+    place, windowed = (config, device, dtype), bool(getattr(config, "sliding_window", None))
+
+    def fails(kernel: str, window: int) -> str | None:
+        return why_not(kernel, *place) or (why_not(kernel, *place, window) if window else None)
+
     unfit = {}
     for kernel in order:
-        if not (unfit.setdefault(kernel, why_not(kernel, config, device, dtype))):
+        window = 64 if windowed and kernel != "fa3_fwd" else 0
+        if not unfit.setdefault(kernel, fails(kernel, window)):
             break
     else:
         told = "; ".join(f"{name}: {reason}" for name, reason in unfit.items())
         raise ValueError(f"attention {told}; leave it out, and the best that works is taken")
-    if not getattr(config, "sliding_window", None) or kernel != "fa3_fwd":
+    if not windowed or kernel != "fa3_fwd":
         return kernel, kernel
-    place = config, device, dtype, 64
-    return kernel, next(
-        each for each in ("flash_attn", "flex", "plain") if not why_not(each, *place)
-    )
+    return kernel, next(each for each in ("flash_attn", "flex", "plain") if not fails(each, 64))
 
 
 def why_not(

@@ -242,7 +242,7 @@ def bit_for_bit(backbone: Backbone, ids: list[np.ndarray], prompts: list[int]) -
 
 
 def grow(ladder: Ladder, backbone: Backbone, pairs: int, times: int) -> dict[str, Any]:
-    """Time the whole of extraction's work on `pairs` and on `times` as many, planning included."""
+    """Time reading `pairs` and `times` as many, planning included; memory is the GPU's."""
     found = []
     for count in (pairs, times * pairs):
         ids, prompts = sample_conversations(count, ladder.config.vocab_size, longest=ladder.size)
@@ -269,7 +269,7 @@ def measure(
     told = {"shape": shape, "weights": "random", "pairs": pairs, "pack_tokens": size}
     told |= {"dtype": str(dtype).removeprefix("torch."), "peak_tflops": ladder.peak}
     told |= {"parameters_without_embedding": ladder.parameters, "machine": machine(device)}
-    return told | climb(ladder, pairs, few, growth)
+    return told | {"few": few} | climb(ladder, pairs, few, growth)
 
 
 def machine(device: torch.device) -> dict[str, str]:

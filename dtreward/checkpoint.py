@@ -87,7 +87,7 @@ def weight_files(folder: Path, *, pickled: bool = False) -> list[Path]:
         if index.exists() and not (folder / single).exists():
             placed = _object(index).get("weight_map")
             names = {*map(str, placed.values())} if isinstance(placed, dict) else {""}
-            if any(Path(name).name != name for name in names or {""}):
+            if not names or any(not name or Path(name).name != name for name in names):
                 raise ValueError(f"{index} does not map tensors to files beside it; fetch it again")
         if index.exists() or (folder / single).exists():
             return [_whole(folder / name) for name in sorted(names)]
@@ -110,7 +110,9 @@ def _object(path: Path) -> dict[str, Any]:
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")).items())
     except (OSError, ValueError, AttributeError, RecursionError) as error:
-        raise ValueError(f"{path.parent} has no {path.name} in JSON ({error}); fetch it") from error
+        raise ValueError(
+            f"{path.parent} has no {path.name} in JSON ({error}); fetch it again"
+        ) from error
 
 
 def read_head(

@@ -76,20 +76,23 @@ class Backbone:
         """Plan this backbone's packs of some conversations."""
         return plan_packs(token_ids, self.pack_tokens, prompts, apart=self.window)
 
-    def everywhere(self, devices: Sequence[str] | None = None) -> list[Backbone]:
-        """Copy the backbone to other devices: those named, or every GPU if it is on the first."""
+    def everywhere(
+        self, devices: Sequence[str] | None = None, most: int | None = None
+    ) -> list[Backbone]:
+        """Give this and copies on other devices, `most` in all: named, or all GPUs if on the first."""
         own = self.device
         spread = len({each.device for each in self.transformer.parameters()}) > 1
         if devices is None and own.type == "cuda" and own.index == 0 and not spread:
             devices = [f"cuda:{place}" for place in range(torch.cuda.device_count())]
-        others = [torch.device(each) for each in devices or ()]
-        return [self, *(self._copy(each) for each in others if each != own)]
+        named = dict.fromkeys(torch.zeros(0, device=each).device for each in devices or ())
+        others = [each for each in named if each != own]
+        return [self, *map(self._copy, others[: most and most - 1])]
 
     def _copy(self, device: torch.device) -> Backbone:
-        tensors = [*self.transformer.parameters(), *self.transformer.buffers()]
-        moved = {id(each): each.detach().to(device) for each in tensors}  # never twice on one GPU
-        memo = {k: nn.Parameter(v, False) if v.is_floating_point() else v for k, v in moved.items()}
-        transformer = deepcopy(self.transformer, memo)
+        own = self.transformer  # tensor by tensor: never twice on one GPU
+        moved = {id(each): nn.Parameter(each.to(device), False) for each in own.parameters()}
+        moved |= {id(each): each.to(device) for each in own.buffers()}
+        transformer = deepcopy(own, moved)
         if self.identity.get("compiled") == "layers":
             for layer in transformer.layers:
                 layer.compile(dynamic=False)
@@ -132,7 +135,7 @@ def extract_features(
     conversations: Conversations,
     folder: str | Path,
     *,
-    shard_size: int = 32,
+    shard_size: int = 16,
     devices: Sequence[str] | None = None,
     engine: Literal["local", "ray"] = "local",
     progress: bool = True,
@@ -168,11 +171,13 @@ def extract_features(
             raise ValueError(f"{other}; choose another folder, or delete it")
     tokens = [backbone.chat.token_ids(*conversation) for conversation in conversations]
     token_ids = [np.array(each.ids, np.int32) for each in tokens]
+    cut = sum(each.cut > 0 for each in tokens)
+    del tokens  # thirty bytes a token, and hours to go
     plans = backbone.plans(token_ids, [prompt for prompt, _ in conversations])
     length, held = sum(map(len, token_ids)), sum(plan.size for plan in plans)
     computed = sum(unit.tokens for plan in plans for unit in plan.units)
-    told = {"rows": len(tokens), "hidden": backbone.hidden_size, "tokens": length}
-    told |= {"conversations_cut": sum(each.cut > 0 for each in tokens), "packs": len(plans)}
+    told = {"rows": len(token_ids), "hidden": backbone.hidden_size, "tokens": length}
+    told |= {"conversations_cut": cut, "packs": len(plans)}
     told |= {"tokens_computed": computed, "fill": computed / held if plans else 1.0}
     manifest = {"bit_for_bit": manifest.get("bit_for_bit")} | told | {"key": key, "shards": {}}
     store.write(MANIFEST, as_json(manifest))
@@ -184,7 +189,8 @@ def extract_features(
         else:
             missing[name] = part
     if missing:
-        manifest["bit_for_bit"] = _repeats(backbone, plans[0], token_ids)
+        most = max(plans, key=lambda plan: len(plan.conversations))
+        manifest["bit_for_bit"] = _repeats(backbone, most, token_ids)
     done = sum(len(token_ids[row]) for name in manifest["shards"] for row in _rows(shards[name]))
     bar = tqdm(total=length, initial=done, unit=" tokens", unit_scale=True, disable=not progress)
     with bar:
@@ -223,7 +229,10 @@ def read_features(
         shard = _read_shard(store, name, key)
         if shard is None or shard[1] != told:
             raise ValueError(f"{folder}/{name} is missing or damaged; run extract_features again")
-        features[shard[0]["rows"]], made[shard[0]["rows"]] = shard[0]["features"], True
+        place = shard[0]["rows"]
+        if place.dtype != np.int64 or not ((place >= 0) & (place < rows)).all():
+            raise ValueError(f"{folder}/{name} is damaged: it names rows that are not there")
+        features[place], made[place] = shard[0]["features"], True
     if not made.all():
         raise ValueError(f"{folder} has not all {rows:,} features; run extract_features again")
     return features
@@ -239,7 +248,7 @@ def _forward(backbone: Backbone, plan: Plan, pack: Mapping[str, Tensor]) -> Tens
     given = {"input_ids": pack["token_ids"][None], "position_ids": pack["position_ids"][None]}
     output = backbone.transformer(**given, use_cache=False, **options)
     states = output.last_hidden_state[0]
-    return states if len(states) == len(pack["rows"]) else states[pack["rows"]]
+    return states[pack["rows"]] if len(states) == plan.size else states  # or pruned already
 
 
 def _run(
@@ -285,7 +294,7 @@ def _ahead(pool: ThreadPoolExecutor, prepare: Callable, items: Iterable) -> Iter
     waiting: deque = deque()
     for item in items:
         waiting.append(pool.submit(prepare, item))
-        if len(waiting) > 2:
+        if len(waiting) > 1:
             yield waiting.popleft().result()
     while waiting:
         yield waiting.popleft().result()
@@ -317,7 +326,7 @@ def _compute(
         yield from compute_on_cluster(backbone, shards, token_ids)
         return
     idle: Queue = Queue()
-    for each in backbone.everywhere(devices):
+    for each in backbone.everywhere(devices, most=max(1, len(shards))):
         idle.put(each)
 
     def shard(name: str) -> tuple[str, np.ndarray]:

@@ -80,7 +80,8 @@ def plan_packs(
     """Say which conversations lie together in packs of `size` tokens: best fit, longest first.
 
     Conversations of one prompt share their common prefix. One longer than `size` has a pack of its
-    own, of the first of 2, 4, 8, ... times `size` that holds it.
+    own, of the first of 2, 4, 8, ... times `size` that holds it. Packs are full for a few responses to
+    a prompt; many short ones to a long prompt run out of room for its repeated keys before.
 
     Args:
         token_ids: of each conversation, at least one token.
@@ -178,22 +179,29 @@ def _best_fit(units: list[Unit], size: int) -> list[list[Unit]]:
     spare: list[tuple[int, int]] = []  # (segments, keys beyond its tokens) free, of each pack
     order = sorted(units, key=lambda unit: -unit.tokens)
     least = order[-1].tokens if order else 0
+    wanted = np.min([_needs(unit) for unit in order], axis=0) if order else 0
     for unit in order:
-        count, more = len(unit.conversations), unit.keys - unit.tokens
         place = bisect_left(room, (unit.tokens, -1))
-        while place < len(room) and not (
-            count <= spare[room[place][1]][0] and more <= spare[room[place][1]][1]
-        ):
+        while place < len(room) and not _takes(spare[room[place][1]], unit):
             place += 1
         free, pack = room.pop(place) if place < len(room) else (size, len(packs))
         if pack == len(packs):
             packs.append([])
             spare.append((size // LEAST, size))
         packs[pack].append(unit)
-        spare[pack] = (spare[pack][0] - count, spare[pack][1] - more)
-        if free - unit.tokens >= least and spare[pack][0]:
+        spare[pack] = tuple(np.subtract(spare[pack], _needs(unit)).tolist())
+        if free - unit.tokens >= least and all(np.greater_equal(spare[pack], wanted)):
             insort(room, (free - unit.tokens, pack))
     return packs
+
+
+def _needs(unit: Unit) -> tuple[int, int]:
+    return len(unit.conversations), unit.keys - unit.tokens
+
+
+def _takes(spare: tuple[int, int], unit: Unit) -> bool:
+    segments, keys = _needs(unit)
+    return segments <= spare[0] and keys <= spare[1]
 
 
 def _filled(parts: Sequence[np.ndarray], length: int) -> np.ndarray:

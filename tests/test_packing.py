@@ -135,12 +135,12 @@ def test_planning_is_fast_where_there_are_many_pairs():
         ids, prompts = sample_conversations(pairs, 1000)
         count = [0]
 
-        def counted(*arguments, real=packing.bisect_left, count=count):
+        def counted(*arguments, real=packing._takes, count=count):
             count[0] += 1
             return real(*arguments)
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(packing, "bisect_left", counted)
+            patch.setattr(packing, "_takes", counted)
             plan_packs(ids, 16384, prompts)
         steps.append(count[0])
-    assert steps[1] <= 10.5 * steps[0]
+    assert 0 < steps[0] and steps[1] <= 12 * steps[0]
