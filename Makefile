@@ -51,8 +51,8 @@ study: $(INSTALLED)
 	@echo "== Done. Executed notebooks, figures, tables and models are in data/$(STUDY)/"
 
 test: $(INSTALLED)
-	@echo "== Running the tests (about 10 minutes on 2 cores; the demo study runs small among them)"
-	@PATH="$(abspath $(BIN)):$$PATH" python -m pytest --durations=5
+	@echo "== Running the tests (about 20 minutes on 2 cores; the studies run small among them)"
+	@PATH="$(abspath $(BIN)):$$PATH" python -m pytest -n 2 --dist loadfile --durations=5
 	@echo "== Done. What each test states is its name: tests/ ; full-size runs are marked slow: pytest -m slow"
 
 lab: $(INSTALLED)
