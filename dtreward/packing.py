@@ -90,7 +90,7 @@ def plan_packs(
         apart: a conversation of more tokens than this shares nothing and has a pack of its own.
 
     Example:
-        >>> [plan.conversations for plan in plan_packs([[1] * 30, [2] * 20, [3] * 12], 32)]
+        >>> [plan.conversations for plan in plan_packs([[1] * 60, [2] * 40, [3] * 20], 64)]
         [[0], [1, 2]]
     """
     if size < LEAST or size % LEAST:

@@ -614,7 +614,7 @@ def test_an_identity_holds_all_that_changes_what_a_model_says(models, folders, t
             dataclasses.replace(tree, head=other_head),
             load(folders["Decision-Tree-Reward-Llama-3.1-8B"], max_length=100),
             load(folders["Decision-Tree-Reward-Llama-3.1-8B"], too_long="cut_prompt_start"),
-            load(folders["Decision-Tree-Reward-Llama-3.1-8B"], attention="eager"),
+            load(folders["Decision-Tree-Reward-Llama-3.1-8B"], attention="flex"),
         ],
         "critic": [
             critic,
