@@ -1,12 +1,12 @@
 """Attention over packs, behind transformers' `AttentionInterface`: one law, several kernels."""
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache
 from importlib import import_module
 from itertools import pairwise
 from types import MethodType
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,20 @@ from transformers import AttentionInterface, PretrainedConfig, PreTrainedModel
 from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
 
 from dtreward.packing import lay_out, plan_packs
+
+
+class Segments(NamedTuple):
+    """Which keys each segment's queries see: a pack's arrays (`packing.Pack`), on the device.
+
+    Segment s asks with tokens `query_offsets[s]` to `query_offsets[s + 1]`, and its keys are the tokens
+    `keys[key_offsets[s]:key_offsets[s + 1]]`; `longest` is the most tokens of one.
+    """
+
+    query_offsets: Tensor
+    key_offsets: Tensor
+    keys: Tensor
+    longest: int
+
 
 KERNELS = ("flash_attn", "fa3_fwd", "varlen_attn", "flex", "plain")  # in the order of choice
 TILE = 64  # queries that `plain` computes together
@@ -25,10 +39,7 @@ def plain(
     query: Tensor,
     key: Tensor,
     value: Tensor,
-    query_offsets: Tensor,
-    key_offsets: Tensor,
-    keys: Tensor,
-    longest: int,
+    segments: Segments,
     scale: float,
     softcap: float,
     window: int,
@@ -41,19 +52,19 @@ def plain(
     Args:
         query: shape (tokens, heads, width).
         key, value: shape (tokens, key heads, width).
-        query_offsets, key_offsets, keys: the pack's; the dummy, its last segment, gives zeros.
+        segments: the pack's; the dummy, which is the last, gives zeros.
         scale, softcap: of scores; softcap 0 means none.
         window: how many tokens back a query sees, its own included; 0 means all.
     """
     found, groups = torch.zeros_like(query), query.shape[1] // key.shape[1]
     wide = torch.promote_types(query.dtype, torch.float32)
     query, key, value = (each.to(wide) for each in (query, key, value))
-    ends = zip(*(_spans(each) for each in (query_offsets, key_offsets)), strict=True)
-    for (asks, stop), (first, last) in list(ends)[:-1]:
+    spans = (pairwise(each.tolist()) for each in segments[:2])
+    for (asks, stop), (first, last) in list(zip(*spans, strict=True))[:-1]:
         length, count = last - first, stop - asks
         if not count:
             continue
-        own, room = keys[first:last], -(-length // TILE) * TILE
+        own, room = segments.keys[first:last], -(-length // TILE) * TILE
         padded = (0, 0, 0, 0, 0, room - length)
         k, v = (functional.pad(each[own], padded).transpose(0, 1) for each in (key, value))
         places = torch.arange(room, device=query.device)
@@ -71,52 +82,46 @@ def plain(
             states = (scores.softmax(-1) @ v[:, : at + TILE]).unflatten(1, (groups, TILE))
             low, high = max(0, before + skipped - at), min(TILE, length - at)
             start = asks + at - skipped - before
-            found[start + low : start + high] = (
-                states.flatten(0, 1).transpose(0, 1)[low:high].to(found)
-            )
+            states = states.flatten(0, 1).transpose(0, 1)
+            found[start + low : start + high] = states[low:high].to(found)
     return found
 
 
-def fa3_fwd(query, key, value, query_offsets, key_offsets, keys, longest, scale, softcap, window):
+def fa3_fwd(query, key, value, segments, scale, softcap, window):
     """FlashAttention-3, forward only (the package fa3-fwd): Hopper, 16 bit; no window."""
     import_module("fa3_fwd._C")
+    asks, shows, keys, _ = segments
     most = len(query)  # a bound that depends on nothing but the pack's size
-    offsets = {"cu_seqlens_q": query_offsets, "cu_seqlens_k": key_offsets}
+    offsets = {"cu_seqlens_q": asks, "cu_seqlens_k": shows}
     bounds = {"max_seqlen_q": most, "max_seqlen_k": most, "num_splits": 1}
     options = {"softmax_scale": scale, "is_causal": True, "softcap": softcap}
-    packed = query, key[keys], value[keys]
-    return torch.ops.fa3_fwd.fwd(*packed, **offsets, **bounds, **options)[0]
+    return torch.ops.fa3_fwd.fwd(query, key[keys], value[keys], **offsets, **bounds, **options)[0]
 
 
-def flash_attn(
-    query, key, value, query_offsets, key_offsets, keys, longest, scale, softcap, window
-):
+def flash_attn(query, key, value, segments, scale, softcap, window):
     """FlashAttention-2 (the package flash-attn): 16 bit, soft-cap and window."""
     run = import_module("flash_attn").flash_attn_varlen_func
-    offsets = (query_offsets, key_offsets, longest, longest)
+    asks, shows, keys, longest = segments
     options = {"softmax_scale": scale, "causal": True, "softcap": softcap}
     options["window_size"] = (window - 1 if window else -1, 0)
-    return run(query, key[keys], value[keys], *offsets, **options)
+    return run(query, key[keys], value[keys], asks, shows, longest, longest, **options)
 
 
-def varlen_attn(
-    query, key, value, query_offsets, key_offsets, keys, longest, scale, softcap, window
-):
+def varlen_attn(query, key, value, segments, scale, softcap, window):
     """FlashAttention-2 as torch ships it: 16 bit, CUDA, a window, no soft-cap."""
     run = import_module("torch.nn.attention.varlen").varlen_attn
+    asks, shows, keys, longest = segments
     options = {"scale": scale, "window_size": (window - 1 if window else -1, 0)}
-    if (
-        "enable_gqa" in inspect.signature(run).parameters
-    ):  # torch 2.13; before, it is a matter of course
+    if "enable_gqa" in inspect.signature(run).parameters:  # 2.11 groups heads without being told
         options["enable_gqa"] = True
-    offsets = (query_offsets, key_offsets, longest, longest)
-    return run(query, key[keys], value[keys], *offsets, **options)
+    return run(query, key[keys], value[keys], asks, shows, longest, longest, **options)
 
 
-def flex(query, key, value, query_offsets, key_offsets, keys, longest, scale, softcap, window):
+def flex(query, key, value, segments, scale, softcap, window):
     """torch's flex attention: any device and dtype, soft-cap and window; masks by blocks."""
     from torch.nn.attention.flex_attention import BlockMask
 
+    query_offsets, key_offsets, keys, _ = segments
     tokens, room = len(query), len(keys)
     places = torch.arange(room, device=query.device)
     segment = torch.searchsorted(query_offsets[1:], places[:tokens], right=True)
@@ -148,11 +153,6 @@ def flex(query, key, value, query_offsets, key_offsets, keys, longest, scale, so
     return found[0].transpose(0, 1)
 
 
-def _spans(offsets: Tensor) -> Iterator[tuple[int, int]]:
-    ends = offsets.tolist()
-    return pairwise(ends)
-
-
 @cache
 def _flex(compiled: bool) -> Callable[..., Tensor]:
     from torch.nn.attention.flex_attention import flex_attention
@@ -175,8 +175,8 @@ def packed_attention(
     kernel: str,
 ) -> Tensor:
     """Run one kernel: opaque to the compiler, so that no number in a pack makes it compile again."""
-    offsets = (query_offsets, key_offsets, keys, int(longest))
-    return globals()[kernel](query, key, value, *offsets, scale, softcap, window).contiguous()
+    segments = Segments(query_offsets, key_offsets, keys, int(longest))
+    return globals()[kernel](query, key, value, segments, scale, softcap, window).contiguous()
 
 
 @packed_attention.register_fake
@@ -253,9 +253,7 @@ def prepare(transformer: PreTrainedModel, *, compiled: bool, pruned: bool = True
         # accelerate, which spreads layers over GPUs, has put its own forward around this one.
         name = "_old_forward" if hasattr(layer, "_old_forward") else "forward"
         setattr(layer, name, MethodType(last_layer, layer))
-    if (
-        compiled
-    ):  # an entry a device, window, kernel and pack size, all on one code object: 8 run out
+    if compiled:  # all devices, windows, kernels and pack sizes share one code object: 8 run out
         torch._dynamo.config.recompile_limit = max(256, torch._dynamo.config.recompile_limit)
     for layer in transformer.layers if compiled else ():
         layer.compile(dynamic=False)
@@ -305,7 +303,7 @@ def why_not(
         return "has no soft-cap, which this model needs"
     try:
         error = self_test(kernel, config, device, dtype, softcap, window)
-    except Exception as problem:  # noqa: BLE001 - whatever a foreign kernel raises, another one can do it
+    except Exception as problem:  # noqa: BLE001 (a foreign kernel; another one can do it)
         return f"{type(problem).__name__}: {problem}"[:300]
     # Rounding of 16 bit numbers was measured at 0.0008, with soft-cap at 0.0018 (H200).
     most = 5e-3 if short else 1e-5
@@ -321,11 +319,7 @@ def self_test(
     window: int = 0,
 ) -> float:
     """Measure a kernel's relative error against `plain` in float32, on shared and single prompts."""
-    lengths, shared = (200, 330, 90, 17), 77
-    ids = [
-        [1] * shared + [number + 2] * (length - shared) for number, length in enumerate(lengths[:3])
-    ]
-    ids.append([9] * lengths[3])
+    ids = [[1] * 77 + [own] * rest for own, rest in ((2, 123), (3, 253), (4, 13))] + [[9] * 17]
     (plan,) = plan_packs(ids, 1024, [0, 0, 0, 1])
     pack = lay_out(plan, ids, [(0,)] * 4)
     heads, width = config.num_attention_heads, config.hidden_size // config.num_attention_heads
@@ -334,10 +328,10 @@ def self_test(
     shapes = [(1024, each, width) for each in (heads, *[config.num_key_value_heads] * 2)]
     packed = [torch.randn(shape, generator=generator).to(device, dtype) for shape in shapes]
     arrays = (pack.query_offsets, pack.key_offsets, pack.keys)
-    offsets = [torch.from_numpy(each).to(device) for each in arrays]
-    options = (pack.longest, width**-0.5, softcap, window)
-    given = globals()[kernel](*packed, *offsets, *options)
-    exact = plain(*(each.float() for each in packed), *offsets, *options)
+    segments = Segments(*(torch.from_numpy(each).to(device) for each in arrays), pack.longest)
+    options = (segments, width**-0.5, softcap, window)
+    given = globals()[kernel](*packed, *options)
+    exact = plain(*(each.float() for each in packed), *options)
     used = int(pack.query_offsets[-2])  # what follows is the dummy
     error = (given.float() - exact)[:used].norm() / exact[:used].norm()
     return float(error.nan_to_num(torch.inf))

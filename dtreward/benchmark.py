@@ -9,6 +9,7 @@ import argparse
 import gc
 import time
 from collections.abc import Callable
+from functools import partial
 from importlib import metadata
 from typing import Any
 
@@ -119,14 +120,8 @@ class Ladder:
             torch.cuda.reset_peak_memory_stats()
         _, seconds = _timed(lambda: run(ids), self.device)
         tokens, cost = sum(map(len, ids)), 2 * self.parameters / self.peak / 1e12
-        found = {
-            "rung": name,
-            **told,
-            "conversations": len(ids),
-            "tokens": tokens,
-            "seconds": seconds,
-        }
-        found |= {"tokens_per_second": tokens / seconds}
+        found = {"rung": name, **told, "conversations": len(ids), "tokens": tokens}
+        found |= {"seconds": seconds, "tokens_per_second": tokens / seconds}
         found |= {"effective_mfu": tokens * cost / seconds, "hardware_mfu": held * cost / seconds}
         if self.device.type == "cuda":
             found["memory_gib"] = torch.cuda.max_memory_allocated() / 2**30
@@ -143,7 +138,7 @@ class Ladder:
         held = sum(len(part) * max(map(len, part)) for part in parts)
 
         @torch.inference_mode()
-        def run(_: Any) -> None:
+        def run(parts: list[list[np.ndarray]]) -> None:
             for part in parts:
                 length = max(map(len, part))
                 rows = np.stack([np.pad(each, (0, length - len(each))) for each in part])
@@ -155,25 +150,21 @@ class Ladder:
                 last = mask.sum(1) - 1
                 states[torch.arange(len(part)), torch.from_numpy(last)].float().cpu()
 
-        parts, kept = parts[:2], parts
-        run(None)
-        parts = kept
-        self.rung(name, ids, run, held, attention=attention, batch=batch)
+        run(parts[:2])
+        self.rung(name, ids, lambda _: run(parts), held, attention=attention, batch=batch)
 
     def packed(
         self, name: str, ids: list[np.ndarray], prompts: list[int] | None, backbone: Backbone
     ) -> None:
         """Time packs as `extract` runs them."""
-        plans, lasts = backbone.plans(ids, prompts), extract._lasts(ids)
-        extract._run(backbone, plans[:3], ids, lasts)
+        plans, lasts = backbone.plans(ids, prompts), extract.last_positions(ids)
+        extract.run_packs(backbone, plans[:3], ids, lasts)
         used = sum(unit.tokens for plan in plans for unit in plan.units)
         held = sum(plan.size for plan in plans)
-        told = {
-            "attention": backbone.kernels[0],
-            "fill": used / held,
-            "shared": prompts is not None,
-        }
-        self.rung(name, ids, lambda ids: extract._run(backbone, plans, ids, lasts), held, **told)
+        told = {"attention": backbone.kernels[0], "fill": used / held}
+        told["shared"] = prompts is not None
+        run = partial(extract.run_packs, backbone, plans)
+        self.rung(name, ids, lambda ids: run(ids, lasts), held, **told)
 
 
 def climb(ladder: Ladder, pairs: int, few: int, growth: int = 0) -> dict[str, Any]:
@@ -211,14 +202,12 @@ def climb(ladder: Ladder, pairs: int, few: int, growth: int = 0) -> dict[str, An
         to_fp8(own)
         gc.collect()
         torch.cuda.empty_cache()
-        torch._dynamo.reset()
-        prepare(own, compiled=True)
         ladder.packed(f"{what}, fp8", ids, prompts, backbone)
         after = extract.last_hidden_states(backbone, ids[:120], prompts[:120])
-        grown |= {
-            "fp8_relative_change": float(np.linalg.norm(after - before) / np.linalg.norm(before))
-        }
-    return {"rungs": ladder.rungs, "bit_for_bit": bits, "kernels_left_out": unfit, **grown}
+        change = np.linalg.norm(after - before) / np.linalg.norm(before)
+        grown |= {"fp8_relative_change": float(change)}
+    left_out = {kernel: reason for kernel, reason in unfit.items() if reason}
+    return {"rungs": ladder.rungs, "bit_for_bit": bits, "kernels_left_out": left_out, **grown}
 
 
 def bit_for_bit(backbone: Backbone, ids: list[np.ndarray], prompts: list[int]) -> dict[str, bool]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
@@ -118,7 +117,7 @@ def hidden_states(
     count = len(positions[0]) if len(positions) else 1
     kind = torch.empty(0, dtype=backbone.wide_dtype).numpy().dtype
     found = np.empty((len(token_ids), count, backbone.hidden_size), kind)
-    for plan, states in zip(plans, _run(backbone, plans, token_ids, positions), strict=True):
+    for plan, states in zip(plans, run_packs(backbone, plans, token_ids, positions), strict=True):
         found[plan.conversations] = states
     return found
 
@@ -127,7 +126,7 @@ def last_hidden_states(
     backbone: Backbone, token_ids: Sequence[TokenIds], prompts: Sequence[Hashable] | None = None
 ) -> Float[np.ndarray, "responses hidden"]:
     """Give each conversation's `hidden_states` at its last token, at `len(ids) - 1`, whatever its id."""
-    return hidden_states(backbone, token_ids, _lasts(token_ids), prompts)[:, 0]
+    return hidden_states(backbone, token_ids, last_positions(token_ids), prompts)[:, 0]
 
 
 def extract_features(
@@ -243,21 +242,23 @@ def _forward(backbone: Backbone, plan: Plan, pack: Mapping[str, Tensor]) -> Tens
     """Give the states of one pack that are read, shape (rows, hidden), on the backbone's device."""
     # By the conversation's own length, never its company's: those beyond the window lie alone.
     longer = len(plan.conversations) == 1 and plan.units[0].tokens > (backbone.window or plan.size)
-    arrays = {name: pack[name] for name in ("query_offsets", "key_offsets", "keys", "longest")}
-    options = arrays | {"rows": pack["rows"], "kernel": backbone.kernels[longer]}
-    given = {"input_ids": pack["token_ids"][None], "position_ids": pack["position_ids"][None]}
-    output = backbone.transformer(**given, use_cache=False, **options)
+    given = dict(pack) | {"kernel": backbone.kernels[longer], "use_cache": False}
+    ids, places = (given.pop(name)[None] for name in ("token_ids", "position_ids"))
+    output = backbone.transformer(input_ids=ids, position_ids=places, **given)
     states = output.last_hidden_state[0]
     return states[pack["rows"]] if len(states) == plan.size else states  # or pruned already
 
 
-def _run(
+def run_packs(
     backbone: Backbone,
     plans: Sequence[Plan],
     token_ids: Sequence[TokenIds],
     positions: Sequence[Sequence[int]],
 ) -> list[np.ndarray]:
-    """Compute packs: the next one is laid out while the GPU works; on a CPU, as many as it has threads."""
+    """Compute packs: of each the states that are read, shape (conversations, positions, hidden).
+
+    The next one is laid out while the GPU works; a CPU computes as many as it has threads.
+    """
 
     def ready(plan: Plan) -> tuple[Plan, dict[str, Tensor], int]:
         return plan, *_arrays(lay_out(plan, token_ids, positions), backbone.device)
@@ -291,13 +292,11 @@ def _arrays(pack: Pack, device: torch.device) -> tuple[dict[str, Tensor], int]:
 
 def _ahead(pool: ThreadPoolExecutor, prepare: Callable, items: Iterable) -> Iterator:
     """Prepare the next of the items on another thread while this one is used."""
-    waiting: deque = deque()
-    for item in items:
-        waiting.append(pool.submit(prepare, item))
-        if len(waiting) > 1:
-            yield waiting.popleft().result()
-    while waiting:
-        yield waiting.popleft().result()
+    waiting = None
+    for item in [*items, None]:
+        ready, waiting = waiting, item and pool.submit(prepare, item)
+        if ready:
+            yield ready.result()
 
 
 @contextmanager
@@ -351,19 +350,19 @@ def shard_features(
     backbone: Backbone, plans: Sequence[Plan], token_ids: Sequence[TokenIds]
 ) -> Float[np.ndarray, "responses hidden"]:
     """Compute one shard's features, rows in the order in which its packs hold them."""
-    found = _run(backbone, plans, token_ids, _lasts(token_ids))
+    found = run_packs(backbone, plans, token_ids, last_positions(token_ids))
     return np.concatenate(found)[:, 0].astype(np.float32)
 
 
 def _repeats(backbone: Backbone, plan: Plan, token_ids: Sequence[TokenIds]) -> bool:
     """Whether a pack's features are the same bits in reverse order and without shared prompts."""
     rows = plan.conversations
-    shared = _run(backbone, [plan], token_ids, _lasts(token_ids))[0][:, 0]
+    shared = run_packs(backbone, [plan], token_ids, last_positions(token_ids))[0][:, 0]
     alone = last_hidden_states(backbone, [token_ids[row] for row in reversed(rows)])
     return bool(np.array_equal(shared, alone[::-1]))
 
 
-def _lasts(token_ids: Sequence[TokenIds]) -> list[tuple[int]]:
+def last_positions(token_ids: Sequence[TokenIds]) -> list[tuple[int]]:
     return [(len(ids) - 1,) for ids in token_ids]
 
 

@@ -36,12 +36,22 @@ class Fp8Linear(nn.Module):
 
 
 def to_fp8(transformer: nn.Module) -> None:
-    """Replace the linear layers of a transformer's decoder layers, one after the other, in place."""
+    """Replace the linear layers of a transformer's decoder layers, one after the other, in place.
+
+    A ValueError on a GPU but for bfloat16, the one form that its products by rows give.
+    """
+    dtype, on_gpu = transformer.dtype, next(transformer.parameters()).is_cuda
+    if on_gpu and dtype != torch.bfloat16:
+        raise ValueError(f'float8 needs a model in bfloat16, came {dtype}; load(dtype="bfloat16")')
     for layer in transformer.layers:
         for name, module in list(layer.named_modules()):
             if isinstance(module, nn.Linear):
                 parent, _, last = name.rpartition(".")
                 setattr(layer.get_submodule(parent), last, Fp8Linear(module))
+    if any(layer._compiled_call_impl is not None for layer in transformer.layers):
+        torch._dynamo.reset()  # what was compiled holds the layers that were replaced
+        for layer in transformer.layers:
+            layer.compile(dynamic=False)
 
 
 def use_fp8(
@@ -55,10 +65,8 @@ def use_fp8(
         the row "preference", the share whose preference flips, where the model has one.
     """
     conversations = conversations_of(prompts, responses1, responses2)
-    before, decided = (
-        model.rewards(conversations),
-        _decisions(model, prompts, responses1, responses2),
-    )
+    texts = prompts, responses1, responses2
+    before, decided = model.rewards(conversations), _decisions(model, *texts)
     to_fp8(model.backbone.transformer)
     model = with_identity(model, precision="float8 rows")
     after = model.rewards(conversations)
@@ -72,7 +80,7 @@ def use_fp8(
     }
     table = pd.DataFrame(columns, index=list(model.attributes))
     if decided is not None:
-        now = _decisions(model, prompts, responses1, responses2)
+        now = _decisions(model, *texts)
         table.loc["preference", "differences that change sign"] = np.mean(decided != now)
     return model, table
 

@@ -98,9 +98,8 @@ def plan_packs(
     groups: dict[Hashable, list[int]] = {}
     for place, ids in enumerate(token_ids):
         alone = prompts is None or len(ids) > (apart or size)
-        groups.setdefault(("alone", place) if alone else ("prompt", prompts[place]), []).append(
-            place
-        )
+        group = ("alone", place) if alone else ("prompt", prompts[place])
+        groups.setdefault(group, []).append(place)
     single: list[Plan] = []
     units: list[Unit] = []
     for group in groups.values():
@@ -178,19 +177,18 @@ def _best_fit(units: list[Unit], size: int) -> list[list[Unit]]:
     room: list[tuple[int, int]] = []  # (tokens free, pack), of packs that take one more
     spare: list[tuple[int, int]] = []  # (segments, keys beyond its tokens) free, of each pack
     order = sorted(units, key=lambda unit: -unit.tokens)
-    least = order[-1].tokens if order else 0
-    wanted = np.min([_needs(unit) for unit in order], axis=0) if order else 0
+    least = [min(each) for each in zip(*map(_needs, units), strict=True)]
     for unit in order:
         place = bisect_left(room, (unit.tokens, -1))
-        while place < len(room) and not _takes(spare[room[place][1]], unit):
+        while place < len(room) and not _takes(spare[room[place][1]], _needs(unit)):
             place += 1
         free, pack = room.pop(place) if place < len(room) else (size, len(packs))
         if pack == len(packs):
             packs.append([])
             spare.append((size // LEAST, size))
         packs[pack].append(unit)
-        spare[pack] = tuple(np.subtract(spare[pack], _needs(unit)).tolist())
-        if free - unit.tokens >= least and all(np.greater_equal(spare[pack], wanted)):
+        spare[pack] = tuple(a - b for a, b in zip(spare[pack], _needs(unit), strict=True))
+        if free - unit.tokens >= order[-1].tokens and _takes(spare[pack], least):
             insort(room, (free - unit.tokens, pack))
     return packs
 
@@ -199,9 +197,8 @@ def _needs(unit: Unit) -> tuple[int, int]:
     return len(unit.conversations), unit.keys - unit.tokens
 
 
-def _takes(spare: tuple[int, int], unit: Unit) -> bool:
-    segments, keys = _needs(unit)
-    return segments <= spare[0] and keys <= spare[1]
+def _takes(spare: Sequence[int], needs: Sequence[int]) -> bool:
+    return all(need <= free for need, free in zip(needs, spare, strict=True))
 
 
 def _filled(parts: Sequence[np.ndarray], length: int) -> np.ndarray:

@@ -31,22 +31,18 @@ def shared_data() -> Path:
     return folder
 
 
+def snakemake_call(root, *config, options=()):
+    """The arguments with which subprocess runs the Snakefile of a folder as `make study` does."""
+    fixed = ["--cores", "2", "--nolock", "--rerun-incomplete"]
+    path = f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}"
+    command = ["snakemake", *fixed, *options, "--config", *config]
+    return {"args": command, "cwd": root, "env": os.environ | {"PATH": path}, "text": True}
+
+
 def snakemake(root, *config, options=()):
     """Run the Snakefile as `make study` does; give the finished process."""
-    environment = os.environ | {"PATH": f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}"}
-    command = [
-        "snakemake",
-        "--cores",
-        "2",
-        "--nolock",
-        "--rerun-incomplete",
-        *options,
-        "--config",
-        *config,
-    ]
-    return subprocess.run(
-        command, check=False, cwd=root, env=environment, capture_output=True, text=True
-    )
+    call = snakemake_call(root, *config, options=options)
+    return subprocess.run(**call, check=False, capture_output=True)
 
 
 @pytest.fixture(scope="session")

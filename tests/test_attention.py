@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from types import MethodType
+from itertools import pairwise, product
+from types import MethodType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -132,10 +133,16 @@ def test_a_conversation_takes_its_kernel_by_its_own_length_never_by_its_company(
     assert (found[short] != other[short]).any(axis=1).all()
 
 
-def test_beyond_the_window_there_is_a_stated_path():
+def test_beyond_the_window_there_is_a_stated_path(monkeypatch):
     config = load_config(sliding_window=SLIDING_WINDOW)
     assert choose(config, CPU, torch.float32) == ("plain", "plain")
     assert choose(config, CPU, torch.float32, "flex") == ("flex", "flex")
+    fit, gpu = {"fa3_fwd", "flex", "plain"}, torch.device("cuda")
+    monkeypatch.setattr(attention, "why_not", lambda name, *place: None if name in fit else "no")
+    assert choose(config, gpu, torch.bfloat16) == ("fa3_fwd", "flex")
+    assert choose(load_config(), gpu, torch.bfloat16) == ("fa3_fwd", "fa3_fwd")
+    fit.add("flash_attn")
+    assert choose(config, gpu, torch.bfloat16) == ("flash_attn", "flash_attn")
 
 
 def load_config(**options):
@@ -153,6 +160,61 @@ def test_kernels_that_need_a_gpu_say_so_and_the_error_names_what_is_legal():
             choose(load_config(), CPU, torch.float32, kernel)
     with pytest.raises(ValueError, match=r"attention must be one of .*plain.*, came 'sdpa'"):
         choose(load_config(), CPU, torch.float32, "sdpa")
+
+
+def by_segments(query, key, value, asks, shows, scale, softcap, left):
+    """What a kernel of variable lengths is documented to do: causal, aligned at the end."""
+    found = torch.zeros_like(query)
+    groups = query.shape[1] // key.shape[1]
+    for (q0, q1), (k0, k1) in zip(pairwise(asks.tolist()), pairwise(shows.tolist()), strict=True):
+        shown = (each[k0:k1].repeat_interleave(groups, 1).transpose(0, 1) for each in (key, value))
+        keys, values = shown
+        scores = query[q0:q1].transpose(0, 1) @ keys.mT * scale
+        scores = softcap * torch.tanh(scores / softcap) if softcap else scores
+        back = (torch.arange(q1 - q0) + (k1 - k0) - (q1 - q0))[:, None] - torch.arange(k1 - k0)
+        hidden = (back < 0) | ((back > left) if left >= 0 else False)
+        states = scores.masked_fill(hidden, -torch.inf).softmax(-1) @ values
+        found[q0:q1] = states.transpose(0, 1)
+    return found
+
+
+@pytest.fixture
+def foreign(monkeypatch):
+    """Stand-ins for the packages of a GPU: their signatures, with arithmetic that a CPU does."""
+
+    def flash(q, k, v, cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k, *, softmax_scale,
+              causal, window_size, softcap):  # fmt: skip
+        assert causal and window_size[1] == 0 and max_seqlen_q == max_seqlen_k >= 330
+        return by_segments(
+            q, k, v, cu_seqlens_q, cu_seqlens_k, softmax_scale, softcap, window_size[0]
+        )
+
+    def varlen(query, key, value, cu_seq_q, cu_seq_k, max_q, max_k, *, scale, window_size,
+               enable_gqa=False):  # fmt: skip
+        assert enable_gqa and window_size[1] == 0 and max_q == max_k >= 330
+        return by_segments(query, key, value, cu_seq_q, cu_seq_k, scale, 0.0, window_size[0])
+
+    def fa3(q, k, v, *, cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k, num_splits,
+            softmax_scale, is_causal, softcap):  # fmt: skip
+        assert is_causal and num_splits == 1 and max_seqlen_q == max_seqlen_k == len(q)
+        found = by_segments(q, k, v, cu_seqlens_q, cu_seqlens_k, softmax_scale, softcap, -1)
+        return found, None, None, None
+
+    modules = {"flash_attn": SimpleNamespace(flash_attn_varlen_func=flash), "fa3_fwd._C": None}
+    modules["torch.nn.attention.varlen"] = SimpleNamespace(varlen_attn=varlen)
+    monkeypatch.setattr(attention, "import_module", modules.__getitem__)
+    monkeypatch.setattr(torch.ops, "fa3_fwd", SimpleNamespace(fwd=fa3), raising=False)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "softcap", "window"),
+    [(name, softcap, window) for name, softcap, window in product(KERNELS, (0.0, 2.0), (0, 50))
+     if name not in ("flex", "plain") and not (name == "varlen_attn" and softcap)
+     and not (name == "fa3_fwd" and window)],
+)  # fmt: skip
+def test_gpu_kernels_are_given_what_their_interfaces_say(foreign, kernel, softcap, window):
+    error = self_test(kernel, load_config(), CPU, torch.float32, softcap, window)
+    assert error < 1e-6
 
 
 def test_a_kernel_that_errs_is_left_out(monkeypatch):

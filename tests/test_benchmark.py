@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from dtreward.benchmark import SHAPES, measure, sample_conversations
+from dtreward.packing import plan_packs
 
 RESULTS = ("llama-3.1-8b", "gemma-2-27b")
 
@@ -31,10 +32,21 @@ def test_a_tiny_ladder_has_every_rung_of_a_cpu(shape):
     result = measure(shape, pairs=6, few=3, growth=2)
     rungs = [rung["rung"] for rung in result["rungs"]]
     assert rungs[0] == "one conversation at a time" and rungs[-1].endswith("last layer pruned")
-    for rung in result["rungs"]:
-        assert rung["tokens_per_second"] * rung["seconds"] == pytest.approx(rung["tokens"])
-        cost = 2 * result["parameters_without_embedding"] * rung["tokens_per_second"]
-        assert rung["effective_mfu"] == pytest.approx(cost / result["peak_tflops"] / 1e12)
+    ids, prompts = sample_conversations(6, 1024, longest=1024)
+    for rung, shared in ((result["rungs"][3], None), (result["rungs"][4], prompts)):
+        plans = plan_packs(ids, 1024, shared)
+        held = sum(plan.size for plan in plans)
+        assert rung["hardware_mfu"] / rung["effective_mfu"] == pytest.approx(held / rung["tokens"])
+        used = sum(unit.tokens for plan in plans for unit in plan.units)
+        assert rung["fill"] == pytest.approx(used / held)
+    sorted_batches = result["rungs"][2]
+    lengths = sorted(
+        len(each) for each in ids[:6]
+    )  # three pairs in one batch, padded to the longest
+    held = len(lengths) * lengths[-1] / sum(lengths)
+    ratio = sorted_batches["hardware_mfu"] / sorted_batches["effective_mfu"]
+    assert ratio == pytest.approx(held) and sorted_batches["conversations"] == 6
+    assert all(rung["seconds"] > 0 and rung["effective_mfu"] > 0 for rung in result["rungs"])
     assert all(result["bit_for_bit"].values())
     assert [each["pairs"] for each in result["growth"]] == [6, 12]
 
@@ -45,8 +57,9 @@ def test_a_committed_result_names_its_device_and_was_bit_for_bit_the_same(root, 
     assert result["shape"] == name and result["pairs"] >= 500 and name in SHAPES
     assert {"device", "torch", "transformers"} <= set(result["machine"])
     assert all(result["bit_for_bit"].values())
-    for rung in result["rungs"]:
-        assert rung["tokens_per_second"] == pytest.approx(rung["tokens"] / rung["seconds"])
+    rungs = result["rungs"]
+    times = [rung["seconds"] / rung["tokens"] for rung in rungs[2:]]
+    assert times[-1] == min(times) and times[-2] == min(times[:-1])  # fp8, then bf16's best
 
 
 def test_a_sharded_model_with_random_weights_loads_and_scores(tmp_path):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import shutil
 import signal
@@ -17,6 +16,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from processes import die_at, start
 from replicas import HIDDEN, SLIDING_WINDOW, make_replica
 from transformers import AutoModel
 
@@ -339,31 +339,10 @@ def test_unfinished_or_absent_features_are_not_read(copy, tmp_path):
 # kill -9
 
 
-def start(*arguments, target) -> multiprocessing.Process:
-    """Start a real process, from a server that has imported torch once."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["dtreward.models", "hypothesis", "pytest"])
-    process = context.Process(target=target, args=arguments)
-    process.start()
-    return process
-
-
 def extract_in_child(model: Path, folder: Path, kill: tuple[str, int, bool] | None) -> None:
     """Extract; where told, die by SIGKILL before or after the n-th call of an `os` function."""
     torch.set_num_threads(1)
-    if kill is not None:
-        name, number, after = kill
-        calls, real = iter(range(1, number + 1)), getattr(os, name)
-
-        def deadly(*arguments):
-            last = next(calls) == number
-            if last and not after:
-                os.kill(os.getpid(), signal.SIGKILL)
-            real(*arguments)
-            if last:
-                os.kill(os.getpid(), signal.SIGKILL)
-
-        setattr(os, name, deadly)
+    die_at(kill)
     extract(load_backbone(model), folder)
 
 
@@ -379,7 +358,7 @@ def test_killed_at_every_kind_of_moment_it_resumes_to_the_same_bits(folders, unt
         ("replace", 2, True),
     ]
     for moment in moments:
-        process = start(folders["llama"], folder, moment, target=extract_in_child)
+        process = start(extract_in_child, folders["llama"], folder, moment)
         process.join(60)
         assert process.exitcode == -signal.SIGKILL
     with pytest.raises(ValueError, match="has not all 22 features"):
@@ -387,7 +366,7 @@ def test_killed_at_every_kind_of_moment_it_resumes_to_the_same_bits(folders, unt
     made = [name for name in SHARDS if (folder / name).exists()]
     assert 0 < len(made) < len(SHARDS)
     before = stamps(folder, made)
-    process = start(folders["llama"], folder, None, target=extract_in_child)
+    process = start(extract_in_child, folders["llama"], folder, None)
     process.join(60)
     assert process.exitcode == 0
     assert stamps(folder, made) == before
@@ -408,7 +387,7 @@ def many() -> list[tuple[str, str]]:
 def test_killed_from_outside_at_any_time_it_resumes_to_the_same_bits(folders, backbone, tmp_path):
     folder, exits = tmp_path / "features", []
     for wanted in (0, 3, 20, 45):
-        process = start(folders["llama"], folder, target=extract_many_in_child)
+        process = start(extract_many_in_child, folders["llama"], folder)
         deadline = time.monotonic() + 60
         while len(list(folder.glob("0*.safetensors"))) < wanted and time.monotonic() < deadline:
             time.sleep(0.001)

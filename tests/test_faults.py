@@ -19,7 +19,7 @@ from contextlib import contextmanager
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import SMALL, copy_project, snakemake
+from conftest import SMALL, copy_project, snakemake, snakemake_call
 from huggingface_hub import constants
 from replicas import make_decision_tree_replica
 from same_study import contents, differing
@@ -44,21 +44,8 @@ def write_study(workshop, name, notebooks, **parameters):
 
 def start(workshop, *config, options=()):
     """Start snakemake as make does, in a process group of its own."""
-    environment = os.environ | {"PATH": f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}"}
-    command = [
-        "snakemake",
-        "--cores",
-        "2",
-        "--nolock",
-        "--rerun-incomplete",
-        *options,
-        "--config",
-        *config,
-    ]
-    return subprocess.Popen(
-        command, cwd=workshop, env=environment, start_new_session=True,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-    )  # fmt: skip
+    call = snakemake_call(workshop, *config, options=options) | {"start_new_session": True}
+    return subprocess.Popen(**call, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
 
 @pytest.fixture(scope="module")

@@ -160,9 +160,7 @@ def test_float8_products_are_near_and_their_rows_independent(architecture):
     backbone = make_backbone(architecture)
     ids, prompts = sample(60)
     exact = last_hidden_states(backbone, ids, prompts)
-    torch._dynamo.reset()
     to_fp8(backbone.transformer)
-    prepare(backbone.transformer, compiled=True)
     given = last_hidden_states(backbone, ids, prompts)
     assert 0.001 < np.linalg.norm(given - exact) / np.linalg.norm(exact) < 0.2
     assert np.array_equal(last_hidden_states(backbone, ids), given)

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import json
 import re
 import subprocess
 
@@ -98,3 +99,18 @@ def test_executed_copies_are_of_the_notebooks_as_they_are(root):
 def test_make_says_what_it_can_do(root):
     done = subprocess.run(["make"], check=False, cwd=root, capture_output=True, text=True)
     assert done.returncode == 0 and "make study" in done.stdout and "make test" in done.stdout
+
+
+def test_the_speed_in_the_readme_is_what_was_measured(root):
+    """Tokens a second, to three digits, and ratios; every number of the section's first paragraphs."""
+    text = (root / "README.md").read_text().split("## How fast")[1].split("\n## ")[0]
+    for name, shape in (("Llama-3.1-8B", "llama-3.1-8b"), ("Gemma-2-27B", "gemma-2-27b")):
+        result = json.loads((root / "data/measured" / f"extraction_{shape}.json").read_text())
+        rates = {rung["rung"]: rung["tokens_per_second"] for rung in result["rungs"]}
+        (best,) = (rate for rung, rate in rates.items() if rung.endswith("pruned"))
+        (eight,) = (rate for rung, rate in rates.items() if rung.endswith("fp8"))
+        assert result["machine"]["device"].removeprefix("NVIDIA ") in text
+        assert re.search(rf"{round(best, -2):,.0f}( tokens a second)? through {name}", text), best
+        times = best / rates["padded batches of 16, sorted by length"]
+        assert re.search(rf"\b{times:.1f}\b.* times padded batches", text), times
+        assert f"{int(10 * eight / best) / 10} times as fast" in text

@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import math
-import multiprocessing
 import os
 import re
 import signal
@@ -14,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import ROOT
+from processes import die_at, start
 from replicas import make_decision_tree_replica, make_replica
 from reward_replicas import make_critic
 from run import run
@@ -457,46 +457,30 @@ def test_a_damaged_file_is_made_again(bench, tmp_path):
 
 def evaluate_in_child(path, kill):
     """Evaluate; die by SIGKILL before or after the n-th call of an `os` function, or when killed."""
-    if kill:
-        name, number, after = kill
-        calls, real = iter(range(1, number + 1)), getattr(os, name)
-
-        def deadly(*arguments):
-            last = next(calls) == number
-            if last and not after:
-                os.kill(os.getpid(), signal.SIGKILL)
-            real(*arguments)
-            if last:
-                os.kill(os.getpid(), signal.SIGKILL)
-
-        setattr(os, name, deadly)
+    die_at(kill)
     evaluate(Words(wait=0.01), load_bench(str(path.with_name("bench.parquet"))), path, part=4)
-
-
-def start(*arguments):
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["dtreward.models", "dtreward.rewardbench", "pytest"])
-    process = context.Process(target=evaluate_in_child, args=arguments)
-    process.start()
-    return process
 
 
 def test_killed_at_every_kind_of_moment_it_resumes_to_the_same_results(bench, tmp_path):
     path, parts = tmp_path / "own.parquet", tmp_path / "own.parts"
     moments = [("fsync", 1, False), ("replace", 2, False), ("replace", 3, True)]
     for moment, whole in zip(moments, (0, 1, 4), strict=True):
-        process = start(path, moment)
+        process = start(evaluate_in_child, path, moment)
         process.join(120)
         assert process.exitcode == -signal.SIGKILL and not path.exists()
         assert len(list(parts.glob("0*.parquet"))) == whole
     before = {each.name: each.stat().st_mtime_ns for each in parts.glob("0*.parquet")}
-    process = start(path, ("replace", 8 - 4, True))  # the last part, not yet the whole
+    process = start(
+        evaluate_in_child, path, ("replace", 8 - 4, True)
+    )  # the last part, not yet the whole
     process.join(120)
     assert process.exitcode == -signal.SIGKILL and not path.exists()
     assert (
         before.items() <= {each.name: each.stat().st_mtime_ns for each in parts.iterdir()}.items()
     )
-    process = start(path, ("replace", 1, True))  # the whole, with its parts beside it
+    process = start(
+        evaluate_in_child, path, ("replace", 1, True)
+    )  # the whole, with its parts beside it
     process.join(120)
     assert process.exitcode == -signal.SIGKILL and path.exists()
     undisturbed = evaluate(Words(), bench, tmp_path / "other.parquet")
@@ -507,7 +491,7 @@ def test_killed_at_every_kind_of_moment_it_resumes_to_the_same_results(bench, tm
 def test_killed_from_outside_it_asks_only_what_is_missing(bench, tmp_path):
     path, parts, exits = tmp_path / "own.parquet", tmp_path / "own.parts", []
     for wanted in (1, 3, 5):
-        process, deadline = start(path, None), time.monotonic() + 60
+        process, deadline = start(evaluate_in_child, path, None), time.monotonic() + 60
         while len(list(parts.glob("0*.parquet"))) < wanted and time.monotonic() < deadline:
             time.sleep(0.001)
         os.kill(process.pid, signal.SIGKILL)
