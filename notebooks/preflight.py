@@ -21,6 +21,7 @@ from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, HTTPError, Re
 from huggingface_hub.file_download import repo_folder_name
 
 from dtreward.record import write_json
+from run import plain_name, read_study
 
 HERE = Path(__file__).parent
 REVISIONS = "revisions.json"
@@ -189,10 +190,13 @@ def _told(name, error):
 def main(words):
     """Check the study of the command line; exit with what is missing."""
     given = {key: yaml.safe_load(value) for key, value in (word.split("=", 1) for word in words)}
-    path = HERE / "studies" / f"{given.pop('study')}.yaml"
-    study = yaml.safe_load(path.read_text()) if path.exists() else {}
+    try:
+        path = HERE / "studies" / f"{plain_name(given.pop('study'))}.yaml"
+        study = read_study(path)
+    except (OSError, ValueError):
+        return  # the Snakefile says what is wrong
     if "needs" not in study:
-        return  # the Snakefile says what else is wrong
+        return
     shared = study["parameters"] | given
     folder = Path(os.path.normpath(HERE / shared.get("data_dir", "../data") / shared["study"]))
     if missing := check(study, given, folder):
