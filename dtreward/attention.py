@@ -193,17 +193,13 @@ def attend(
     *,
     scaling: float,
     kernel: str,
-    query_offsets: Tensor,
-    key_offsets: Tensor,
-    keys: Tensor,
-    longest: Tensor,
     softcap: float | None = None,
     sliding_window: int | None = None,
-    **unused: Any,
+    **given: Any,
 ) -> tuple[Tensor, None]:
     """What transformers calls in each layer, with the pack's arrays as keyword arguments."""
     packed = (each[0].transpose(0, 1) for each in (query, key, value))
-    offsets = (query_offsets, key_offsets, keys, longest)
+    offsets = (given[name] for name in Segments._fields)
     options = (scaling, softcap or 0.0, sliding_window or 0, kernel)
     return packed_attention(*packed, *offsets, *options)[None], None
 
@@ -322,8 +318,8 @@ def self_test(
     ids = [[1] * 77 + [own] * rest for own, rest in ((2, 123), (3, 253), (4, 13))] + [[9] * 17]
     (plan,) = plan_packs(ids, 1024, [0, 0, 0, 1])
     pack = lay_out(plan, ids, [(0,)] * 4)
-    heads, width = config.num_attention_heads, config.hidden_size // config.num_attention_heads
-    width = getattr(config, "head_dim", None) or width
+    heads = config.num_attention_heads
+    width = getattr(config, "head_dim", None) or config.hidden_size // heads
     generator = torch.Generator().manual_seed(0)
     shapes = [(1024, each, width) for each in (heads, *[config.num_key_value_heads] * 2)]
     packed = [torch.randn(shape, generator=generator).to(device, dtype) for shape in shapes]

@@ -20,7 +20,7 @@ from transformers import AutoModel, Gemma2Config, LlamaConfig, PretrainedConfig
 
 from dtreward import extract
 from dtreward.attention import KERNELS, choose, prepare, why_not
-from dtreward.extract import Backbone
+from dtreward.backbone import Backbone
 from dtreward.fp8 import to_fp8
 from dtreward.record import write_json
 

@@ -14,8 +14,8 @@ import torch
 from jaxtyping import Float
 
 from dtreward import draw
+from dtreward.backbone import Backbone
 from dtreward.conversation import Conversations
-from dtreward.extract import Backbone
 from dtreward.tree import PreferenceTree, Step
 
 Texts = Sequence[str]

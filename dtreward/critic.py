@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 
+from dtreward.backbone import Backbone
 from dtreward.comparison import Comparison, Comparisons, RewardModel, Texts, conversations_of
 from dtreward.conversation import Tokenized, messages
-from dtreward.extract import Backbone
 
 # What Skywork-Critic is asked, in our words; theirs are on its model card, for template=.
 TEMPLATE = """Compare the answers of two AI assistants to the user's question below. Choose the one

@@ -6,8 +6,6 @@ import json
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
-from copy import deepcopy
-from dataclasses import dataclass, replace
 from pathlib import Path
 from queue import Queue
 from typing import Any, Literal
@@ -17,85 +15,15 @@ import torch
 from jaxtyping import Float
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm.auto import tqdm
 
-from dtreward.conversation import ChatTokenizer, Conversations
-from dtreward.packing import Pack, Plan, TokenIds, lay_out, plan_packs
+from dtreward.backbone import Backbone
+from dtreward.conversation import Conversations
+from dtreward.packing import Pack, Plan, TokenIds, lay_out
 from dtreward.record import Store, as_json, digest
 
 MANIFEST = "manifest.json"
-
-
-@dataclass(frozen=True)
-class Backbone:
-    """A transformer without its head, the tokenizer that feeds it, and what names both.
-
-    `transformer` returns `last_hidden_state` after its final norm; it is put into evaluation mode.
-    `identity` holds all that changes those states: model, revision, digest of the weights, dtype,
-    attention, tokens of a pack, device, versions. Features on disk are keyed by it. `kernels` are
-    the attention's, up to the model's sliding window and beyond it. `source` is what
-    `models.load_again` needs to load the same in another process.
-    """
-
-    transformer: nn.Module
-    chat: ChatTokenizer | None  # None: token ids come from elsewhere, as in the benchmark
-    identity: dict[str, str]
-    pack_tokens: int = 1024
-    kernels: tuple[str, str] = ("plain", "plain")
-    source: Mapping[str, Any] | None = None
-
-    def __post_init__(self) -> None:
-        self.transformer.eval()
-
-    @property
-    def hidden_size(self) -> int:
-        """Number of values in one hidden state."""
-        return self.transformer.config.hidden_size
-
-    @property
-    def wide_dtype(self) -> torch.dtype:
-        """Number format of what is computed from hidden states: float32, or float64 as they are."""
-        return torch.promote_types(self.transformer.dtype, torch.float32)
-
-    @property
-    def device(self) -> torch.device:
-        """Where the transformer is, and token ids go."""
-        return next(self.transformer.parameters()).device
-
-    @property
-    def window(self) -> int | None:
-        """Tokens beyond which a conversation needs the second kernel; None: it is the first one."""
-        two = self.kernels[0] != self.kernels[1]
-        return getattr(self.transformer.config, "sliding_window", None) if two else None
-
-    def plans(
-        self, token_ids: Sequence[TokenIds], prompts: Sequence[Hashable] | None = None
-    ) -> list[Plan]:
-        """Plan this backbone's packs of some conversations."""
-        return plan_packs(token_ids, self.pack_tokens, prompts, apart=self.window)
-
-    def everywhere(
-        self, devices: Sequence[str] | None = None, most: int | None = None
-    ) -> list[Backbone]:
-        """Give this and copies on other devices, `most` in all: named, or all GPUs if on the first."""
-        own = self.device
-        spread = len({each.device for each in self.transformer.parameters()}) > 1
-        if devices is None and own.type == "cuda" and own.index == 0 and not spread:
-            devices = [f"cuda:{place}" for place in range(torch.cuda.device_count())]
-        named = dict.fromkeys(torch.zeros(0, device=each).device for each in devices or ())
-        others = [each for each in named if each != own]
-        return [self, *map(self._copy, others[: most and most - 1])]
-
-    def _copy(self, device: torch.device) -> Backbone:
-        own = self.transformer  # tensor by tensor: never twice on one GPU
-        moved = {id(each): nn.Parameter(each.to(device), False) for each in own.parameters()}
-        moved |= {id(each): each.to(device) for each in own.buffers()}
-        transformer = deepcopy(own, moved)
-        if self.identity.get("compiled") == "layers":
-            for layer in transformer.layers:
-                layer.compile(dynamic=False)
-        return replace(self, transformer=transformer)
 
 
 def hidden_states(
@@ -158,12 +86,11 @@ def extract_features(
     if engine not in ("local", "ray") or (engine == "ray" and devices):
         wanted = 'engine must be "local", or "ray", which takes no devices'
         raise ValueError(f"{wanted}; came {engine!r}, devices {devices}")
-    store, manifest = Store(folder), {}
+    store = Store(folder)
     own = {"conversations": _texts(conversations), "shard_size": str(shard_size)}
     key = backbone.identity | backbone.chat.identity | own
-    if (found := store.read(MANIFEST)) is not None:
-        manifest = json.loads(found)
-        there = manifest.get("key", {})
+    if manifest := _read_manifest(store):
+        there = manifest["key"]
         fields = [name for name in sorted({*there, *key}) if there.get(name) != key.get(name)]
         if told := [f"{name} {there.get(name)!r}, now {key.get(name)!r}" for name in fields]:
             other = f"{folder} holds features made otherwise: {'; '.join(told)}"
@@ -215,9 +142,8 @@ def read_features(
             exactly `conversations` in this order, where given.
     """
     store = Store(folder)
-    if (found := store.read(MANIFEST)) is None:
+    if not (manifest := _read_manifest(store)):
         raise ValueError(f"expected features in {folder}, found no manifest; run extract_features")
-    manifest = json.loads(found)
     key, rows = manifest["key"], manifest["rows"]
     if conversations is not None and _texts(conversations) != key["conversations"]:
         other = f"the {rows} features in {folder} are of other conversations than those given"
@@ -283,8 +209,7 @@ def run_packs(
 
 
 def _arrays(pack: Pack, device: torch.device) -> tuple[dict[str, Tensor], int]:
-    names = ("token_ids", "position_ids", "query_offsets", "key_offsets", "keys", "rows")
-    arrays = {name: torch.from_numpy(getattr(pack, name)) for name in names}
+    arrays = {k: torch.from_numpy(v) for k, v in vars(pack).items() if isinstance(v, np.ndarray)}
     if device.type == "cuda":
         arrays = {k: v.pin_memory().to(device, non_blocking=True) for k, v in arrays.items()}
     return arrays | {"longest": torch.tensor(pack.longest)}, pack.reads
@@ -382,6 +307,17 @@ def _rows(plans: Sequence[Plan]) -> np.ndarray:
 def _digest(tensors: Mapping[str, np.ndarray], key: Mapping[str, str]) -> str:
     parts = [part for each in tensors.values() for part in (str(each.shape), each.tobytes())]
     return digest(json.dumps(key, sort_keys=True), *parts)
+
+
+def _read_manifest(store: Store) -> dict[str, Any]:
+    data = store.read(MANIFEST)
+    try:
+        manifest = {} if data is None else json.loads(data)
+        [manifest[name] for name in ("rows", "hidden", "key", "shards") if data is not None]
+        return manifest
+    except (ValueError, TypeError, LookupError) as error:
+        came = f"{store.root}/{MANIFEST} is no manifest of features ({error!r})"
+        raise ValueError(f"{came}; choose another folder, or delete this one") from error
 
 
 def _read_shard(

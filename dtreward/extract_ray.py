@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from dtreward.extract import Backbone, shard_features
+from dtreward.backbone import Backbone
+from dtreward.extract import shard_features
 from dtreward.models import load_again
 from dtreward.packing import Plan, TokenIds
 
@@ -29,10 +30,8 @@ class Worker:
 
     def __call__(self, row: Mapping[str, str]) -> dict[str, Any]:
         """Compute the shard of this name."""
-        name = row["name"]
-        return {"name": name} | {
-            "features": shard_features(self.backbone, self.shards[name], self.token_ids)
-        }
+        made = shard_features(self.backbone, self.shards[row["name"]], self.token_ids)
+        return {"name": row["name"], "features": made}
 
 
 def compute_on_cluster(
@@ -47,8 +46,10 @@ def compute_on_cluster(
         ValueError: if the backbone was not made by `load`, or is spread over several GPUs.
         RuntimeError: if the cluster has no device of the backbone's kind.
     """
-    import ray
-
+    try:
+        import ray.data
+    except ImportError as error:
+        raise ImportError('engine="ray" needs Ray: pip install "ray[data]"') from error
     if not backbone.source or backbone.source["device"] == "auto":
         raise ValueError('engine="ray" needs a model of load(..., device=one GPU or "cpu")')
     if not shards:
@@ -62,9 +63,8 @@ def compute_on_cluster(
     starts = np.cumsum([len(ids) for ids in token_ids])[:-1]
     work = ray.put((dict(shards), np.concatenate(token_ids), starts))
     ray.data.DataContext.get_current().enable_progress_bars = False
-    names = ray.data.from_items(
-        [{"name": name} for name in shards], override_num_blocks=len(shards)
-    )
+    rows = [{"name": name} for name in shards]
+    names = ray.data.from_items(rows, override_num_blocks=len(rows))
     done = names.map(
         Worker,
         fn_constructor_args=(dict(backbone.source), backbone.identity, work),

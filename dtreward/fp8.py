@@ -1,12 +1,14 @@
 """Eight-bit products, row by row: faster on GPUs that have them, and what they change."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
 
 from dtreward.comparison import Texts, conversations_of
-from dtreward.models import HeadModel, with_identity
+from dtreward.models import HeadModel
 
 MOST = torch.finfo(torch.float8_e4m3fn).max
 
@@ -68,7 +70,8 @@ def use_fp8(
     texts = prompts, responses1, responses2
     before, decided = model.rewards(conversations), _decisions(model, *texts)
     to_fp8(model.backbone.transformer)
-    model = with_identity(model, precision="float8 rows")
+    told = model.backbone.identity | {"precision": "float8 rows"}
+    model = replace(model, backbone=replace(model.backbone, identity=told))
     after = model.rewards(conversations)
     signs = [np.sign(each[1::2] - each[::2]) for each in (before, after)]
     change = np.abs(after - before)

@@ -27,14 +27,16 @@ from transformers import (
 
 from dtreward import checkpoint, ensemble
 from dtreward.attention import choose, prepare
+from dtreward.backbone import Backbone
 from dtreward.catalogue import Known, known
 from dtreward.checkpoint import export_checkpoint
 from dtreward.comparison import Comparison, Comparisons, RewardModel, Texts, conversations_of
 from dtreward.conversation import ChatTokenizer, Conversations
 from dtreward.critic import Critic
 from dtreward.ensemble import Ensemble
-from dtreward.extract import Backbone, hidden_states, last_hidden_states
+from dtreward.extract import hidden_states, last_hidden_states
 from dtreward.heads import PREFIXES, Head, make_head
+from dtreward.packing import check_size
 from dtreward.record import digest, file_digest
 from dtreward.tree import PreferenceTree
 
@@ -131,12 +133,6 @@ class HeadModel(RewardModel):
         return rewards, np.array([score for _, score in read], rewards.dtype)
 
 
-def with_identity(model: HeadModel, **told: str) -> HeadModel:
-    """Give the model with more in its backbone's identity, of what was done to it since `load`."""
-    backbone = replace(model.backbone, identity=model.backbone.identity | told)
-    return replace(model, backbone=backbone)
-
-
 def load(
     name: str | Path,
     *,
@@ -222,8 +218,7 @@ def _backbone(
     folder: Path, config: Mapping[str, Any], *, writes: bool = False, **options: Any
 ) -> Backbone:
     """Load the transformer, with its language model's head if it `writes`, and its tokenizer."""
-    device = options["device"] or ("cuda" if torch.cuda.is_available() else "cpu")
-    device, kind = torch.device("cuda" if device == "auto" else device), config["model_type"]
+    device, kind = _device(options["device"]), config["model_type"]
     files = checkpoint.weight_files(folder, pickled=writes)
     stored = config.get("dtype") or config.get("torch_dtype") or "float32"
     dtype = options["dtype"] or ("float32" if device.type == "cpu" else stored)
@@ -235,16 +230,24 @@ def _backbone(
     spread = options["device"] == "auto" and torch.cuda.device_count() > 1
     given = {"dtype": dtype, "device_map": "auto" if spread else {"": device}}
     given |= {"use_safetensors": files[0].suffix == ".safetensors"}
+    shape = BACKBONES[kind].config_class(**config)
+    tokenizer = AutoTokenizer.from_pretrained(folder, use_fast=True, trust_remote_code=False)
+    chosen = {"bos": options["bos"] or config.get("bos_rule", "one")}
+    most = shape.max_position_embeddings
+    chosen |= {"max_length": options["max_length"] or min(4096, most)}
+    if chosen["max_length"] > most:
+        raise ValueError(f"max_length {chosen['max_length']} is above the model's {most} positions")
+    chat = ChatTokenizer(tokenizer, **chosen, too_long=options["too_long"])
     if writes:
         packs, given["attn_implementation"] = {}, "eager" if kind == "gemma2" else "sdpa"
         attention = {"attention": given["attn_implementation"]}
     else:
-        size = options["pack_tokens"] or (1024 if device.type == "cpu" else 4096)
-        shape = BACKBONES[kind].config_class(**config)
-        packs = {"kernels": choose(shape, device, dtype, options["attention"]), "pack_tokens": size}
+        room = options["pack_tokens"]
+        check_size(room := (1024 if device.type == "cpu" else 4096) if room is None else room)
+        packs = {"kernels": choose(shape, device, dtype, options["attention"]), "pack_tokens": room}
         given["attn_implementation"], compiled = "packed", device.type == "cuda" and not spread
         attention = {"attention": "+".join(dict.fromkeys(packs["kernels"]))}
-        attention |= {"pack_tokens": str(size), "compiled": "layers" if compiled else "no"}
+        attention |= {"pack_tokens": str(room), "compiled": "layers" if compiled else "no"}
     transformer = _transformer(folder, (WRITERS if writes else BACKBONES)[kind], given)
     if packs:
         prepare(transformer, compiled=compiled)
@@ -253,14 +256,18 @@ def _backbone(
     identity |= attention
     identity |= {"dtype": str(transformer.dtype).removeprefix("torch."), "device": device.type}
     identity |= {"torch": torch.__version__, "transformers": transformers.__version__}
-    tokenizer = AutoTokenizer.from_pretrained(folder, use_fast=True, trust_remote_code=False)
-    chosen = {"bos": options["bos"] or config.get("bos_rule", "one")}
-    most = transformer.config.max_position_embeddings
-    chosen |= {"max_length": options["max_length"] or min(4096, most)}
-    if chosen["max_length"] > most:
-        raise ValueError(f"max_length {chosen['max_length']} is above the model's {most} positions")
-    chosen |= {"too_long": options["too_long"]}
-    return Backbone(transformer, ChatTokenizer(tokenizer, **chosen), identity, **packs)
+    return Backbone(transformer, chat, identity, **packs)
+
+
+def _device(name: str | torch.device | None) -> torch.device:
+    name = name or ("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        return torch.empty(0, device="cuda" if str(name) == "auto" else name).device
+    except (RuntimeError, AssertionError) as error:
+        told = f"{error}".partition("\n")[0]
+        raise ValueError(
+            f'device {str(name)!r} is not here: {told}; give "cpu" or one that is'
+        ) from None
 
 
 def _check_memory(name: str, size: float, device: torch.device, spread: bool) -> None:

@@ -70,6 +70,12 @@ def common_prefix(first: TokenIds, second: TokenIds) -> int:
     return int(differs.argmax()) if differs.any() else most
 
 
+def check_size(size: object) -> None:
+    """Raise a ValueError for a size that no pack has; asked before a model is loaded."""
+    if not isinstance(size, int) or size < LEAST or size % LEAST:
+        raise ValueError(f"pack_tokens must be a multiple of {LEAST}, came {size!r}")
+
+
 def plan_packs(
     token_ids: Sequence[TokenIds],
     size: int,
@@ -93,8 +99,7 @@ def plan_packs(
         >>> [plan.conversations for plan in plan_packs([[1] * 60, [2] * 40, [3] * 20], 64)]
         [[0], [1, 2]]
     """
-    if size < LEAST or size % LEAST:
-        raise ValueError(f"pack_tokens must be a multiple of {LEAST}, came {size}")
+    check_size(size)
     groups: dict[Hashable, list[int]] = {}
     for place, ids in enumerate(token_ids):
         alone = prompts is None or len(ids) > (apart or size)

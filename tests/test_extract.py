@@ -20,8 +20,9 @@ from processes import die_at, start
 from replicas import HIDDEN, SLIDING_WINDOW, make_replica
 from transformers import AutoModel
 
+from dtreward.backbone import Backbone
 from dtreward.conversation import ChatTokenizer
-from dtreward.extract import Backbone, extract_features, last_hidden_states, read_features
+from dtreward.extract import extract_features, last_hidden_states, read_features
 from dtreward.models import load
 from dtreward.record import Store
 

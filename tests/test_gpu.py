@@ -17,8 +17,9 @@ import torch
 from transformers import AutoModel, Gemma2Config, LlamaConfig
 
 from dtreward.attention import KERNELS, choose, prepare, why_not
+from dtreward.backbone import Backbone
 from dtreward.benchmark import sample_conversations
-from dtreward.extract import Backbone, last_hidden_states
+from dtreward.extract import last_hidden_states
 from dtreward.fp8 import to_fp8
 
 pytestmark = [
