@@ -18,11 +18,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from processes import die_at, start
 from replicas import HIDDEN, SLIDING_WINDOW, make_replica
+from safetensors.numpy import load_file, save_file
 from transformers import AutoModel
 
 from dtreward.backbone import Backbone
 from dtreward.conversation import ChatTokenizer
-from dtreward.extract import extract_features, last_hidden_states, read_features
+from dtreward.extract import _digest, extract_features, last_hidden_states, read_features
 from dtreward.models import load
 from dtreward.record import Store
 
@@ -325,6 +326,28 @@ def test_shards_that_change_places_are_found(copy):
     one.write_bytes(other.read_bytes())
     other.write_bytes(data)
     with pytest.raises(ValueError, match="damaged"):
+        read_features(copy)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "7", "{}", '{"key": {}}'])
+def test_a_file_that_is_no_manifest_is_named_and_nothing_is_overwritten(backbone, copy, text):
+    (copy / "manifest.json").write_text(text)
+    for call in (lambda: extract(backbone, copy), lambda: read_features(copy)):
+        with pytest.raises(ValueError, match=r"is no manifest of features .*choose another folder"):
+            call()
+    assert (copy / "manifest.json").read_text() == text and all((copy / n).exists() for n in SHARDS)
+
+
+def test_a_shard_that_names_rows_that_are_not_there_is_damaged(backbone, copy):
+    """One with the right digest, as somebody else may write it."""
+    manifest = json.loads((copy / "manifest.json").read_text())
+    tensors = load_file(copy / SHARDS[0])
+    tensors["rows"] = tensors["rows"] + 1000
+    told = _digest({name: tensors[name] for name in ("features", "rows")}, manifest["key"])
+    save_file(tensors, copy / SHARDS[0], metadata={"digest": told})
+    manifest["shards"][SHARDS[0]] = told
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(ValueError, match="damaged: it names rows that are not there"):
         read_features(copy)
 
 

@@ -25,7 +25,7 @@ from replicas import (
 )
 from transformers import Gemma2ForSequenceClassification, LlamaForSequenceClassification
 
-from dtreward import checkpoint
+from dtreward import checkpoint, models
 from dtreward.models import Comparison, load
 from dtreward.tree import PreferenceTree
 
@@ -267,6 +267,29 @@ def test_transformers_own_attention_is_refused_and_another_kernel_gives_the_same
 def test_a_kernel_without_its_package_or_device_is_refused_before_weights_are_read(replicas):
     with pytest.raises(ValueError, match="flash_attn: needs a GPU and 16 bit numbers"):
         load(replicas / "gemma2-tree", attention="flash_attn")
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "words"),
+    [
+        ("device", "cudaa", "device 'cudaa' is not here"),
+        ("device", "cuda:99", "device 'cuda:99' is not here"),
+        ("pack_tokens", 0, "pack_tokens must be a multiple of 32, came 0"),
+        ("pack_tokens", 100, "multiple of 32, came 100"),
+        ("pack_tokens", "many", "multiple of 32, came 'many'"),
+        ("max_length", 10**6, "above the model's 4096 positions"),
+        ("bos", "two", "bos must be one of"),
+        ("too_long", "cut", "too_long must be one of"),
+        ("dtype", "float31", "dtype must be one of"),
+        ("attention", "fast", "attention must be one of"),
+    ],
+)
+def test_an_option_that_cannot_be_is_refused_before_hours_of_loading(
+    replicas, monkeypatch, option, value, words
+):
+    monkeypatch.setattr(models, "_transformer", lambda *given: pytest.fail("weights were read"))
+    with pytest.raises(ValueError, match=words):
+        load(replicas / "llama-tree", **{option: value})
 
 
 def test_the_soft_cap_is_at_work_in_the_gemma_replica(replicas, tmp_path):
