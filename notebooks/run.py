@@ -199,6 +199,11 @@ def _copy(source, target):
     return True
 
 
+def _tell(what):
+    # In one write, so that notebooks side by side do not share a line where Python's output is unbuffered.
+    print(f"   {what}\n", end="", flush=True)
+
+
 def main():
     """Parse the command line; errors in one line, exit status 1."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -213,10 +218,10 @@ def main():
         return publish(arguments.study)
     partial = arguments.executed.with_suffix(".partial.ipynb")
     started, name = perf_counter(), arguments.notebook.stem
-    print(f"   {name} runs", flush=True)
+    _tell(f"{name} runs")
     try:
         run(arguments.notebook, arguments.executed, arguments.parameters)
-        print(f"   {name} is done after {perf_counter() - started:.0f} s", flush=True)
+        _tell(f"{name} is done after {perf_counter() - started:.0f} s")
     except papermill.PapermillExecutionError as error:
         later = "notebooks behind it have not run: executed copies of them are of an earlier run"
         sys.exit(f"{error}\n{arguments.notebook.name} failed; read how far it came in {partial}; {later}")
