@@ -23,6 +23,7 @@ from time import perf_counter
 import nbformat
 import papermill
 import yaml
+from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 from traitlets.config import Config
 
 from readme import refresh
@@ -154,6 +155,7 @@ def clean(path):
     """Drop what differs from run to run and machine to machine from an executed notebook.
 
     A widget leaves its static HTML if it has one; a progress bar, which is at its end, leaves nothing.
+    What is printed in one go is one output, in however many pieces the kernel happened to send it.
     """
     notebook = nbformat.read(path, as_version=4)
     notebook.metadata.pop("widgets", None)
@@ -168,6 +170,7 @@ def clean(path):
         for output in (outputs := cell.get("outputs", []))[:]:
             if output.get("data", {}).pop(WIDGET, None) and "text/html" not in output["data"]:
                 outputs.remove(output)
+    notebook, _ = CoalesceStreamsPreprocessor().preprocess(notebook, {})
     nbformat.write(notebook, path)
 
 

@@ -143,26 +143,34 @@ def test_a_failed_notebook_leaves_a_partial_copy_and_no_output(workshop):
 
 
 def test_a_killed_notebook_leaves_no_output_that_counts_as_done(workshop, tmp_path):
-    target = tmp_path / "02_extract_features.ipynb"
-    slow = nbformat.v4.new_notebook(
+    body = "import os, signal, time\nos.kill(os.getpid(), signal.SIGKILL)\ntime.sleep(pause)"
+    done, target = run_cell(workshop, tmp_path, body)
+    assert done.returncode != 0 and not target.exists()
+    assert target.with_suffix(".partial.ipynb").exists()
+
+
+def test_what_is_printed_in_one_go_is_one_output_however_the_kernel_sent_it(workshop, tmp_path):
+    body = "for word in 'abc':\n    print(word, flush=True)\ndisplay(1)\nprint('d')"
+    done, target = run_cell(workshop, tmp_path, body)
+    assert done.returncode == 0, done.stderr
+    outputs = nbformat.read(target, as_version=4).cells[-1].outputs
+    assert [output.get("text") for output in outputs] == ["a\nb\nc\n", None, "d\n"]
+
+
+def run_cell(workshop, folder, body):
+    """Run a notebook of one cell as a study's are; give the finished process and the executed copy."""
+    notebook = nbformat.v4.new_notebook(
         metadata={"kernelspec": {"name": "python3", "display_name": "", "language": "python"}}
     )
     parameters = nbformat.v4.new_code_cell("pause: int = 60  # seconds")
     parameters.metadata["tags"] = ["parameters"]
-    body = "import os, signal, time\nos.kill(os.getpid(), signal.SIGKILL)\ntime.sleep(pause)"
-    slow.cells = [parameters, nbformat.v4.new_code_cell(body)]
-    nbformat.write(slow, tmp_path / "slow.ipynb")
-    command = [
-        sys.executable,
-        "notebooks/run.py",
-        "run",
-        str(tmp_path / "slow.ipynb"),
-        str(target),
-        "{}",
-    ]
-    done = subprocess.run(command, check=False, cwd=workshop, capture_output=True, text=True)
-    assert done.returncode != 0 and not target.exists()
-    assert target.with_suffix(".partial.ipynb").exists()
+    notebook.cells = [parameters, nbformat.v4.new_code_cell(body)]
+    source, target = folder / "cell.ipynb", folder / "02_extract_features.ipynb"
+    nbformat.write(notebook, source)
+    command = [sys.executable, "notebooks/run.py", "run", str(source), str(target), "{}"]
+    return subprocess.run(
+        command, check=False, cwd=workshop, capture_output=True, text=True
+    ), target
 
 
 def test_notebooks_that_start_at_the_same_moment_do_not_meet(workshop, tmp_path):
