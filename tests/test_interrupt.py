@@ -142,3 +142,55 @@ def test_an_interrupted_collection_keeps_its_answers_and_asks_only_the_others(
         error, text = kernel.run(source)
         assert error is None, text
     assert (tmp_path / "halted" / "judges.parquet").exists()
+
+
+def test_an_interrupted_extraction_keeps_its_shards_and_computes_only_the_others(
+    kernel, pairs, tmp_path
+):
+    own = {"study": "halted", "data_dir": str(tmp_path), "pack_tokens": 512}
+    code = cells("02_extract_features", **own)
+    long = first_with(code, "manifest = extract_features(")
+    for source in code[:long]:
+        assert kernel.run(source)[0] is None
+
+    def shards():
+        return sorted((tmp_path / "halted" / "features").glob("*/*.safetensors"))
+
+    error, _ = kernel.run(code[long], lambda: len(shards()) >= 2)
+    assert error == "KeyboardInterrupt"
+    kept = {path: path.stat().st_mtime_ns for path in shards()}
+    for source in code[long:]:
+        error, text = kernel.run(source)
+        assert error is None, text
+    assert len(shards()) > len(kept) >= 2
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+    record = json.loads((tmp_path / "halted" / "02_extract_features.json").read_text())
+    assert record["numbers"]["resumed"] and all(claim["held"] for claim in record["claims"])
+
+
+def test_an_interrupted_bench_keeps_its_parts_and_asks_only_about_the_others(kernel, tmp_path):
+    own = {"study": "halted", "data_dir": str(tmp_path), "models": ["../data/demo"]}
+    code = cells("09_evaluate_rewardbench", **own, resamples=100)
+    long = first_with(code, "result = evaluate(")
+    for source in code[:long]:
+        assert kernel.run(source)[0] is None
+
+    def parts():
+        return sorted((tmp_path / "halted" / "rewardbench").glob("*.parts/*.parquet"))
+
+    error, _ = kernel.run(code[long], lambda: len(parts()) >= 1)
+    assert error == "KeyboardInterrupt"  # and not a row of a model that failed
+    kept = len(parts())
+    counting = """import dtreward.rewardbench as bench_module
+asked, judge_all = [], bench_module.judge
+def judge_counted(model, rows):
+    asked.append(len(rows))
+    return judge_all(model, rows)
+bench_module.judge = judge_counted"""
+    assert kernel.run(counting)[0] is None
+    for source in code[long:]:
+        error, text = kernel.run(source)
+        assert error is None, text
+    assert kernel.value("len(bench) - sum(asked)") == 64 * kept
+    assert kept and not parts() and not kernel.value("list(failed)")
+    assert (tmp_path / "halted" / "09_table.csv").exists()
