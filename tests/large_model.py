@@ -41,7 +41,9 @@ def write_checkpoint(shape: str, folder: Path, device: str) -> int:
     where, shard, total = {}, {}, 0
     for number, (name, size) in enumerate(names.items(), start=1):
         drawn = torch.randn(size, device=device, dtype=torch.bfloat16) * 0.02
-        shard[name] = (torch.zeros_like(drawn) if "norm" in name else drawn).cpu()
+        if "norm" in name:  # Gemma-2's scale is one more than its weight
+            drawn = torch.full_like(drawn, 0.0 if "gemma" in shape else 1.0)
+        shard[name] = drawn.cpu()
         held = sum(each.nbytes for each in shard.values())
         if held > SHARD or number == len(names):
             file = f"model-{len({*where.values()}) + 1:05d}.safetensors"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import full_size
 import large_model
 import numpy as np
 import pytest
@@ -67,3 +68,13 @@ def test_a_sharded_model_with_random_weights_loads_and_scores(tmp_path):
     told = large_model.measure("tiny-gemma-2", tmp_path / "model")
     assert told["alone_same_bits"] and np.isfinite(told["scores"]).all()
     assert told["bytes"] > 0 and len(told["scores"]) == 8
+
+
+def test_the_full_size_rehearsal_runs_with_a_tiny_model(tmp_path):
+    """Here on 60 pairs; its texts have no spaces, and its model's folder names no licence."""
+    full_size.main("tiny-llama", tmp_path / "made", tmp_path / "result.json", "60")
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert list(result["costs"]) == full_size.NOTEBOOKS
+    assert all(cost["seconds"] > 0 and cost["gb"] > 0 for cost in result["costs"].values())
+    assert result["extraction"]["responses"] == 120 and result["extraction"]["bit_for_bit"]
+    assert not (tmp_path / "made").exists()

@@ -114,7 +114,7 @@ def extract_in_driver(model: Path, folder: Path, address: str) -> None:
 def test_a_killed_driver_resumes_and_keeps_what_is_finished(
     folders, backbone, local, address, tmp_path
 ):
-    process = start(folders["llama"], tmp_path, address, target=extract_in_driver)
+    process = start(extract_in_driver, folders["llama"], tmp_path, address)
     deadline = time.monotonic() + 100
     while len(list(tmp_path.glob("0*.safetensors"))) < 3 and time.monotonic() < deadline:
         time.sleep(0.001)
