@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 from torch import nn
@@ -21,8 +20,8 @@ class Backbone:
     `transformer` returns `last_hidden_state` after its final norm; it is put into evaluation mode.
     `identity` holds all that changes those states: model, revision, digest of the weights, dtype,
     attention, tokens of a pack, device, versions. Features on disk are keyed by it. `kernels` are
-    the attention's, up to the model's sliding window and beyond it. `source` is what
-    `models.load_again` needs to load the same in another process.
+    the attention's, up to the model's sliding window and beyond it. `again`, where `load` made it,
+    loads the same on some `device`, in another process too.
     """
 
     transformer: nn.Module
@@ -30,7 +29,7 @@ class Backbone:
     identity: dict[str, str]
     pack_tokens: int = 1024
     kernels: tuple[str, str] = ("plain", "plain")
-    source: Mapping[str, Any] | None = None
+    again: Callable[..., Backbone] | None = None
 
     def __post_init__(self) -> None:
         self.transformer.eval()
@@ -51,6 +50,11 @@ class Backbone:
         return next(self.transformer.parameters()).device
 
     @property
+    def spread(self) -> bool:
+        """Whether its layers are on several devices."""
+        return len({each.device for each in self.transformer.parameters()}) > 1
+
+    @property
     def window(self) -> int | None:
         """Tokens beyond which a conversation needs the second kernel; None: it is the first one."""
         two = self.kernels[0] != self.kernels[1]
@@ -67,8 +71,7 @@ class Backbone:
     ) -> list[Backbone]:
         """Give this and copies on other devices, `most` in all: named, or all GPUs if on the first."""
         own = self.device
-        spread = len({each.device for each in self.transformer.parameters()}) > 1
-        if devices is None and own.type == "cuda" and own.index == 0 and not spread:
+        if devices is None and own.type == "cuda" and own.index == 0 and not self.spread:
             devices = [f"cuda:{place}" for place in range(torch.cuda.device_count())]
         named = dict.fromkeys(torch.zeros(0, device=each).device for each in devices or ())
         others = [each for each in named if each != own]

@@ -247,7 +247,7 @@ def _compute(
     if engine == "ray":
         from dtreward.extract_ray import compute_on_cluster
 
-        yield from compute_on_cluster(backbone, shards, token_ids)
+        yield from compute_on_cluster(backbone, shards, token_ids, shard_features)
         return
     idle: Queue = Queue()
     for each in backbone.everywhere(devices, most=max(1, len(shards))):

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from dtreward.backbone import Backbone
-from dtreward.extract import shard_features
-from dtreward.models import load_again
 from dtreward.packing import Plan, TokenIds
+
+Compute = Callable[[Backbone, Sequence[Plan], Sequence[TokenIds]], np.ndarray]
 
 
 class Worker:
     """An actor with its own copy of the backbone; one that is not the caller's is an error."""
 
-    def __init__(self, source: Mapping[str, Any], identity: Mapping[str, str], work: Any) -> None:
+    def __init__(self, compute: Compute, again: Callable, identity: dict, work: Any) -> None:
         import ray
 
-        self.backbone = load_again(source, identity["device"])
+        self.compute, self.backbone = compute, again(device=identity["device"])
         own = self.backbone.identity
         fields = [name for name in sorted({*identity, *own}) if identity.get(name) != own.get(name)]
         if told := [f"{name} {identity.get(name)!r}, here {own.get(name)!r}" for name in fields]:
@@ -30,12 +30,15 @@ class Worker:
 
     def __call__(self, row: Mapping[str, str]) -> dict[str, Any]:
         """Compute the shard of this name."""
-        made = shard_features(self.backbone, self.shards[row["name"]], self.token_ids)
+        made = self.compute(self.backbone, self.shards[row["name"]], self.token_ids)
         return {"name": row["name"], "features": made}
 
 
 def compute_on_cluster(
-    backbone: Backbone, shards: Mapping[str, Sequence[Plan]], token_ids: Sequence[TokenIds]
+    backbone: Backbone,
+    shards: Mapping[str, Sequence[Plan]],
+    token_ids: Sequence[TokenIds],
+    compute: Compute,
 ) -> Iterator[tuple[str, np.ndarray]]:
     """Let one actor a GPU (a CPU, of a backbone on the CPU) compute shards; give each when it is ready.
 
@@ -50,7 +53,7 @@ def compute_on_cluster(
         import ray.data
     except ImportError as error:
         raise ImportError('engine="ray" needs Ray: pip install "ray[data]"') from error
-    if not backbone.source or backbone.source["device"] == "auto":
+    if backbone.again is None or backbone.spread:
         raise ValueError('engine="ray" needs a model of load(..., device=one GPU or "cpu")')
     if not shards:
         return
@@ -67,7 +70,7 @@ def compute_on_cluster(
     names = ray.data.from_items(rows, override_num_blocks=len(rows))
     done = names.map(
         Worker,
-        fn_constructor_args=(dict(backbone.source), backbone.identity, work),
+        fn_constructor_args=(compute, backbone.again, backbone.identity, work),
         compute=ray.data.ActorPoolStrategy(size=count, max_tasks_in_flight_per_actor=2),
         **{f"num_{kind.lower()}s": 1},
     )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any, Literal
@@ -188,9 +189,8 @@ def load(
     folder, commit = checkpoint.find_folder(found, revision, pickled=reads == "verdict")
     config = checkpoint.read_config(folder)
     options |= {"name": folder.resolve().name if is_folder else row.repo, "commit": commit}
-    options |= {"writes": reads == "verdict"}
-    place = {"place": str(folder.resolve()) if is_folder else row.repo}
-    backbone = replace(_backbone(folder, config, **options), source=options | place)
+    place = str(folder.resolve()) if is_folder else row.repo
+    backbone = _backbone(place, writes=reads == "verdict", **options)
     if reads == "verdict":
         return Critic(backbone)
     files = checkpoint.weight_files(folder)
@@ -206,18 +206,10 @@ def load(
     return HeadModel(backbone, head, tree)
 
 
-def load_again(source: Mapping[str, Any], device: str) -> Backbone:
-    """Load what gave a backbone its `source`, in another process, there on this device."""
-    options = dict(source) | {"device": device}
-    writes, place = options["writes"], options.pop("place")
-    folder, _ = checkpoint.find_folder(place, options["commit"] or None, pickled=writes)
-    return _backbone(folder, checkpoint.read_config(folder), **options)
-
-
-def _backbone(
-    folder: Path, config: Mapping[str, Any], *, writes: bool = False, **options: Any
-) -> Backbone:
+def _backbone(place: str, *, writes: bool, **options: Any) -> Backbone:
     """Load the transformer, with its language model's head if it `writes`, and its tokenizer."""
+    folder, _ = checkpoint.find_folder(place, options["commit"] or None, pickled=writes)
+    config = checkpoint.read_config(folder)
     device, kind = _device(options["device"]), config["model_type"]
     files = checkpoint.weight_files(folder, pickled=writes)
     stored = config.get("dtype") or config.get("torch_dtype") or "float32"
@@ -256,7 +248,8 @@ def _backbone(
     identity |= attention
     identity |= {"dtype": str(transformer.dtype).removeprefix("torch."), "device": device.type}
     identity |= {"torch": torch.__version__, "transformers": transformers.__version__}
-    return Backbone(transformer, chat, identity, **packs)
+    again = partial(_backbone, place, writes=writes, **options)
+    return Backbone(transformer, chat, identity, **packs, again=again)
 
 
 def _device(name: str | torch.device | None) -> torch.device:

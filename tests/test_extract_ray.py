@@ -147,7 +147,7 @@ def test_an_actor_that_loads_another_backbone_is_an_error_that_names_the_field(b
 
 def test_a_backbone_that_load_did_not_make_is_refused(backbone, tmp_path):
     with pytest.raises(ValueError, match="needs a model of load"):
-        extract_on_cluster(replace(backbone, source=None), tmp_path)
+        extract_on_cluster(replace(backbone, again=None), tmp_path)
 
 
 def test_a_device_that_the_cluster_lacks_is_an_error_and_not_a_wait(
