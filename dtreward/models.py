@@ -190,7 +190,7 @@ def load(
     config = checkpoint.read_config(folder)
     options |= {"name": folder.resolve().name if is_folder else row.repo, "commit": commit}
     place = str(folder.resolve()) if is_folder else row.repo
-    backbone = _backbone(place, writes=reads == "verdict", **options)
+    backbone = _backbone(place, folder, writes=reads == "verdict", **options)
     if reads == "verdict":
         return Critic(backbone)
     files = checkpoint.weight_files(folder)
@@ -206,9 +206,9 @@ def load(
     return HeadModel(backbone, head, tree)
 
 
-def _backbone(place: str, *, writes: bool, **options: Any) -> Backbone:
+def _backbone(place: str, here: Path | None, *, writes: bool, **options: Any) -> Backbone:
     """Load the transformer, with its language model's head if it `writes`, and its tokenizer."""
-    folder, _ = checkpoint.find_folder(place, options["commit"] or None, pickled=writes)
+    folder = here or checkpoint.find_folder(place, options["commit"] or None, pickled=writes)[0]
     config = checkpoint.read_config(folder)
     device, kind = _device(options["device"]), config["model_type"]
     files = checkpoint.weight_files(folder, pickled=writes)
@@ -248,7 +248,7 @@ def _backbone(place: str, *, writes: bool, **options: Any) -> Backbone:
     identity |= attention
     identity |= {"dtype": str(transformer.dtype).removeprefix("torch."), "device": device.type}
     identity |= {"torch": torch.__version__, "transformers": transformers.__version__}
-    again = partial(_backbone, place, writes=writes, **options)
+    again = partial(_backbone, place, None, writes=writes, **options)
     return Backbone(transformer, chat, identity, **packs, again=again)
 
 
