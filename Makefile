@@ -23,7 +23,8 @@ INSTALLED := .venv/installed
 endif
 
 help:
-	@echo "make study                      run the demo study (no GPU, no network after installation)"
+	@echo "make install                    install all of it into .venv; the others do so first"
+	@echo "make study                      run the demo study (5 to 7 minutes on 2 cores; no GPU, no network after installation)"
 	@echo "make study STUDY=paper-llama-8b   the real study (or paper-gemma-27b): GPU and hub, says first what it needs"
 	@echo "make study STUDY=own SOURCE=f   run the study on your own table f (.parquet, .csv, .jsonl)"
 	@echo "make study SET='seed=1 limit=500'   the same with other parameters; only what depends on them runs"
@@ -36,7 +37,7 @@ help:
 install: $(INSTALLED)
 
 .venv/installed: requirements.lock pyproject.toml
-	@echo "== Installing into .venv (once; about 3 minutes and 2 GB)"
+	@echo "== Installing into .venv (once; about 3 minutes and 2 GB, more where torch comes with CUDA)"
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "expected Python 3.11 or newer, got %s: call make PYTHON=/path/to/python3.11" % sys.version)'
 	@$(PYTHON) -m venv .venv
 	@.venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.lock setuptools
@@ -56,7 +57,7 @@ test: $(INSTALLED)
 	@echo "== Done. What each test states is its name: tests/ ; full-size runs are marked slow: pytest -m slow"
 
 lab: $(INSTALLED)
-	@$(BIN)/jupyter lab --notebook-dir=. notebooks/00_compare_two_responses.ipynb
+	@$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) --notebook-dir=. notebooks/00_compare_two_responses.ipynb
 
 report: $(INSTALLED)
 	@$(BIN)/python notebooks/report.py $(STUDY)

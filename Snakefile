@@ -85,12 +85,15 @@ for name in {each for names in OUTSIDE.values() for each in names} & set(given):
 shared = study["parameters"] | given
 if "source" in shared and not shared["source"]:
     sys.exit(f"the study '{STUDY.stem}' needs a table: make study STUDY={STUDY.stem} SOURCE=<file>")
+if shared.get("source", "demo") not in ("demo", "nvidia/HelpSteer2") and not local(shared["source"]):
+    sys.exit(f"there is no {shared['source']} here; SOURCE is a .parquet, .csv or .jsonl file: see data/README.md")
 if not shared.get("model"):
     study["notebooks"] = [name for name in study["notebooks"] if name not in NEED_A_MODEL]
 try:
     PARAMETERS = study_parameters(study, given)
 except ValueError as error:
-    sys.exit(str(error))
+    hint = "" if shared.get("model") else "; notebooks on a reward model run only with MODEL=<hub id or folder>"
+    sys.exit(str(error) + hint)
 
 DATA = os.path.normpath(os.path.join("notebooks", shared.get("data_dir", "../data"), shared["study"]))
 if "00_compare_two_responses" in PARAMETERS:  # it asks the model that the study makes

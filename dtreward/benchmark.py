@@ -1,16 +1,18 @@
 """The extraction ladder: how fast each way of reading a backbone is, measured in one run.
 
-python -m dtreward.benchmark llama-3.1-8b benchmark.json
+python -m dtreward.benchmark llama-3.1-8b extraction_llama-3.1-8b.json
 """
 
 from __future__ import annotations
 
 import argparse
 import gc
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +24,7 @@ from dtreward import extract
 from dtreward.attention import KERNELS, choose, prepare, why_not
 from dtreward.backbone import Backbone
 from dtreward.fp8 import to_fp8
+from dtreward.packing import check_size
 from dtreward.record import write_json
 
 LLAMA = {"rope_type": "llama3", "rope_theta": 500000.0, "factor": 8.0, "low_freq_factor": 1.0}
@@ -283,14 +286,35 @@ def _timed(run: Callable[[], Any], device: torch.device) -> tuple[Any, float]:
     return found, time.perf_counter() - started
 
 
-if __name__ == "__main__":
+def main(words: Sequence[str] | None = None) -> None:
+    """Measure what the command line asks for; what is wrong with it is said before."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("shape", choices=SHAPES)
-    parser.add_argument("path")
-    for name, usual in (("pairs", 500), ("few", 500), ("pack_tokens", 0), ("growth", 0)):
-        parser.add_argument(f"--{name}", type=int, default=usual)
-    options = vars(parser.parse_args())
-    path = options.pop("path")
-    write_json(path, measure(**options))
+    parser.add_argument("path", type=Path, help="file for the result, JSON")
+    for name, usual, told in (
+        ("pairs", 500, "pairs of the sample, 4 or more"),
+        ("few", 500, "of them, those that the padded rungs read"),
+        ("pack_tokens", 0, "tokens of one forward pass; 0: 16,384, on a CPU 1,024"),
+        ("growth", 0, "a last rung reads so many times the pairs; 0: there is none"),
+    ):
+        parser.add_argument(
+            f"--{name}", type=int, default=usual, help=f"{told} (left out: {usual})"
+        )
+    options = vars(parser.parse_args(words))
+    path, few = options.pop("path"), min(options["few"], options["pairs"])
+    if few < 4 or options["growth"] < 0:
+        parser.error("expected 4 pairs or more, and no growth below 0")
+    try:
+        check_size(options["pack_tokens"] or 1024)
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as error:
+        parser.error(str(error))
+    if path.is_dir() or not os.access(path.parent, os.W_OK):
+        parser.error(f"cannot write to {path}: give a file in a folder of your own")
+    write_json(path, measure(**options | {"few": few}))
+
+
+if __name__ == "__main__":
+    main()

@@ -153,7 +153,8 @@ def read_table(path: Path) -> pd.DataFrame:
     kind = Path(path.name.removesuffix(".gz")).suffix
     if not path.is_file() or kind not in (".parquet", ".csv", ".jsonl"):
         legal = f'"demo", "{HELPSTEER2}", a folder of its layout, a .parquet, .csv or .jsonl file'
-        raise ValueError(f"expected {legal}; {path} is {'another' if path.exists() else 'absent'}")
+        came = f"of another kind ({path.suffix or 'no ending'})" if path.exists() else "absent"
+        raise ValueError(f"expected {legal}; {path} is {came}")
     if not path.stat().st_size:
         raise ValueError(f"{path} is empty: expected rows with {', '.join(TEXTS)}")
     try:
@@ -173,6 +174,8 @@ def _parsed(path: Path, kind: str) -> pd.DataFrame:
         header = pd.read_csv(path, header=None, nrows=1, **options).iloc[0]
         if header.duplicated().any():
             raise ValueError(f"expected each column once, came {list(header)}; rename or drop one")
+        if len(header) == 1 and ";" in header[0]:
+            raise ValueError("expected commas between its columns, came semicolons")
         texts = pd.read_csv(path, usecols=lambda name: name in {*TEXTS, "response"}, **options)
         return pd.read_csv(path, low_memory=False).assign(**texts)
     with (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8-sig") as file:

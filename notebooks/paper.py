@@ -1,7 +1,9 @@
-"""What notebook 99 writes besides pictures (data, tables, macros), and a figure that 10 draws too."""
+"""What notebook 99 writes besides pictures (data, tables, macros), and what 10 shares with it: a figure, its data."""
 
+import json
 import re
 from functools import partial
+from pathlib import Path
 from textwrap import fill
 
 import matplotlib.pyplot as plt
@@ -101,3 +103,16 @@ def draw_ladder(ladders):
         axis.set_yticklabels([fill(step, 32) for step in rows["step"]], size=5)
         axis.set_xlim(0, 1.2 * rows["tokens_per_second"].max() / 1000)
     return figure
+
+
+def read_measured(folder, kind):
+    """Read what the benchmark wrote as KIND_*.json: the files, and {shape: result}."""
+    files, found = sorted(Path(folder).glob(f"{kind}_*.json")), {}
+    for path in files:
+        try:
+            result = json.loads(path.read_text(encoding="utf-8"))
+            found[result["shape"]] = result
+        except (ValueError, LookupError, TypeError) as error:
+            made = f"python -m dtreward.benchmark SHAPE {path} makes it"
+            raise ValueError(f"{path} is no result of the benchmark ({error!r}); {made}") from error
+    return files, found

@@ -189,6 +189,8 @@ def _told(name, error):
 
 def main(words):
     """Check the study of the command line; exit with what is missing."""
+    if odd := [word for word in words if "=" not in word]:
+        sys.exit(f"expected name=value, came {odd[0]!r}; for example SET='limit=500 seed=1'")
     given = {key: yaml.safe_load(value) for key, value in (word.split("=", 1) for word in words)}
     try:
         path = HERE / "studies" / f"{plain_name(given.pop('study'))}.yaml"

@@ -9,6 +9,7 @@ A run leaves EXECUTED whole or not at all. What a failed run did so far stays be
 
 import argparse
 import contextlib
+import difflib
 import fcntl
 import filecmp
 import json
@@ -30,6 +31,7 @@ from readme import refresh
 
 HERE = Path(__file__).parent
 SHOWN_METADATA = ("parameters",)  # the rest of papermill's are paths and clock times
+TOLD = ("AssertionError", "FileNotFoundError", "ImportError", "MemoryError", "RuntimeError", "ValueError")
 WIDGET = "application/vnd.jupyter.widget-view+json"  # shows nothing once its kernel has gone
 
 
@@ -92,8 +94,10 @@ def study_parameters(study, given, folder=HERE):
 
 def _refuse(given, legal, owner, kind="parameter"):
     if unknown := sorted(set(given) - set(legal)):
+        near = [each for name in unknown for each in difflib.get_close_matches(str(name), legal, 1)]
+        meant = f"; did you mean {', '.join(near)}?" if near else ""
         raise ValueError(
-            f"no {kind} {', '.join(unknown)} in {owner}; the legal ones are {', '.join(sorted(legal))}"
+            f"no {kind} {', '.join(unknown)} in {owner}{meant}; the legal ones are {', '.join(sorted(legal))}"
         )
 
 
@@ -103,6 +107,8 @@ def _check_types(parameters, notebook):
         legal = ("float", "int") if kind == "float" else (kind,)
         if name in parameters and type(came).__name__ not in legal:
             raise ValueError(f"{notebook.stem}: expected {name} as {kind}, came {came!r:.80}")
+        if kind in ("int", "float") and name != "jobs" and (came or 0) < 0:
+            raise ValueError(f"{notebook.stem}: expected {name} not below 0, came {came}")
 
 
 def run(notebook, executed, parameters):
@@ -155,7 +161,8 @@ def clean(path):
     """Drop what differs from run to run and machine to machine from an executed notebook.
 
     A widget leaves its static HTML if it has one; a progress bar, which is at its end, leaves nothing.
-    What is printed in one go is one output, in however many pieces the kernel happened to send it.
+    What is printed in one go is one output, in however many pieces the kernel happened to send it,
+    and objects are named without their place in memory.
     """
     notebook = nbformat.read(path, as_version=4)
     notebook.metadata.pop("widgets", None)
@@ -168,8 +175,11 @@ def clean(path):
         for key in ("papermill", "execution"):
             cell.metadata.pop(key, None)
         for output in (outputs := cell.get("outputs", []))[:]:
-            if output.get("data", {}).pop(WIDGET, None) and "text/html" not in output["data"]:
+            data = output.get("data", {})
+            if data.pop(WIDGET, None) and "text/html" not in data:
                 outputs.remove(output)
+            if "text/plain" in data:
+                data["text/plain"] = re.sub(r" at 0x[0-9a-f]{6,}", "", data["text/plain"])
     notebook, _ = CoalesceStreamsPreprocessor().preprocess(notebook, {})
     nbformat.write(notebook, path)
 
@@ -226,8 +236,11 @@ def main():
         run(arguments.notebook, arguments.executed, arguments.parameters)
         _tell(f"{name} is done after {perf_counter() - started:.0f} s")
     except papermill.PapermillExecutionError as error:
-        later = "notebooks behind it have not run: executed copies of them are of an earlier run"
-        sys.exit(f"{error}\n{arguments.notebook.name} failed; read how far it came in {partial}; {later}")
+        short = error.evalue and error.ename in TOLD  # said in words; the traceback is in the copy
+        print(f"{error.ename}: {error.evalue}" if short else error, file=sys.stderr)
+        behind = [each for each in executed_notebooks(partial.parent) if each.name > arguments.executed.name]
+        older = "; executed copies of notebooks behind it are of an earlier run" if behind else ""
+        sys.exit(f"{arguments.notebook.name} failed; read how far it came in {partial}{older}")
     except (OSError, RuntimeError, ValueError) as error:
         sys.exit(f"{arguments.notebook.name}: {type(error).__name__}: {error}")
     except KeyboardInterrupt:

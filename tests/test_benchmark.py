@@ -9,6 +9,7 @@ import large_model
 import numpy as np
 import pytest
 
+from dtreward import benchmark
 from dtreward.benchmark import SHAPES, measure, sample_conversations
 from dtreward.packing import plan_packs
 
@@ -78,3 +79,29 @@ def test_the_full_size_rehearsal_runs_with_a_tiny_model(tmp_path):
     assert all(cost["seconds"] > 0 and cost["gb"] > 0 for cost in result["costs"].values())
     assert result["extraction"]["responses"] == 120 and result["extraction"]["bit_for_bit"]
     assert not (tmp_path / "made").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--pairs", "0"], "expected 4 pairs or more"),
+        (["--few", "-3"], "expected 4 pairs or more"),
+        (["--pack_tokens", "100"], "multiple of 32"),
+        (["--growth", "-1"], "no growth below 0"),
+        ([], "cannot write to"),
+    ],
+)
+def test_what_the_benchmark_cannot_do_is_said_before_it_measures(
+    words, told, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(benchmark, "measure", lambda *_, **__: pytest.fail("it measures"))
+    place = tmp_path / "result.json" if words else tmp_path
+    with pytest.raises(SystemExit):
+        benchmark.main(["tiny-llama", str(place), *words])
+    assert told in capsys.readouterr().err and not [*tmp_path.iterdir()]
+
+
+def test_few_pairs_are_read_at_every_rung(tmp_path, monkeypatch):
+    monkeypatch.setattr(benchmark, "measure", lambda shape, **options: options)
+    benchmark.main(["tiny-llama", str(tmp_path / "new" / "result.json"), "--pairs", "9"])
+    assert json.loads((tmp_path / "new" / "result.json").read_text())["few"] == 9

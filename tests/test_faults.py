@@ -128,15 +128,16 @@ def test_killed_at_five_moments_it_ends_as_if_undisturbed(undisturbed, workshop,
 
 @pytest.mark.slow
 def test_killed_at_fifty_moments_it_ends_as_if_undisturbed(workshop, tmp_path):
-    calm, started = write_study(workshop, "peace", LONGER), time.monotonic()
-    shutil.rmtree(calm, ignore_errors=True)
-    assert snakemake(workshop, "study=peace").returncode == 0
+    folder, started = write_study(workshop, "harms", LONGER), time.monotonic()
+    shutil.rmtree(folder, ignore_errors=True)
+    assert snakemake(workshop, "study=harms").returncode == 0
     whole = time.monotonic() - started
+    calm = shutil.move(folder, tmp_path / "calm")  # of the same name: it is in probe and checkpoint
     rng = np.random.default_rng(1)
     for turn in range(10):  # each time from the start, so that all notebooks are met
-        shutil.rmtree(workshop / "data" / "harms", ignore_errors=True)
-        folder = killed(workshop, "harms", LONGER, (whole * rng.uniform(0.1, 0.6, size=5)).tolist())
-        assert differing(_like(calm, tmp_path / str(turn), "harms"), folder) == []
+        moments = (whole * rng.uniform(0.1, 0.6, size=5)).tolist()
+        assert differing(calm, killed(workshop, "harms", LONGER, moments)) == [], (turn, moments)
+        shutil.rmtree(folder)
 
 
 # ------------------------------------------------------------------------------------- bad tables

@@ -129,8 +129,9 @@ def test_a_spent_budget_stops_cleanly_and_the_next_run_goes_on(workshop):
     assert left[0] > 0 and left[-1] == 0 and "Nothing to be done" in done.stdout + done.stderr
 
 
-def test_a_failed_notebook_leaves_a_partial_copy_and_no_output(workshop):
-    done = snakemake(workshop, "study=own", "source=/nowhere/missing.csv")
+def test_a_failed_notebook_leaves_a_partial_copy_and_no_output(workshop, tmp_path):
+    (tmp_path / "cut.csv").write_text("prompt,response_1")
+    done = snakemake(workshop, "study=own", f"source={tmp_path / 'cut.csv'}")
     folder = workshop / "data" / "own"
     assert done.returncode != 0
     assert finished(folder) == ["01_load_pairs.partial"]
