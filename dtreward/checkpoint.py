@@ -163,11 +163,12 @@ def export_checkpoint(
         weight, bias: the head: rewards are weight @ features + bias.
         card: `name`, `base_model`; perhaps `datasets`, `description`, `demo` (True: of the demo
             world), `results` (rows of a table, each a mapping), and `license`, `license_name`,
-            `license_link`: by default those in the front matter of the backbone's README.md.
+            `license_link`: by default those in the front matter of the backbone's README.md, and
+            a licence that is nowhere named is "unknown".
         bos: the rule by which the features were made; recorded as `bos_rule`.
 
     Raises:
-        ValueError: for parts that do not belong together, other keys of `card`, or no licence.
+        ValueError: for parts that do not belong together, or other keys of `card`.
         FileExistsError: if `folder` holds anything but such a checkpoint.
     """
     folder, backbone, attributes = Path(folder), Path(backbone_folder), tuple(attributes)
@@ -239,9 +240,7 @@ def _complete(card: Mapping[str, Any], backbone: Path) -> dict[str, Any]:
     readme, base = backbone / "README.md", Path(card["base_model"])
     if "license" not in card:
         found = (metadata_load(readme) if readme.exists() else {}) or {}
-        card = dict(card) | {key: found[key] for key in LICENCE if key in found}
-    if "license" not in card:
-        raise ValueError(f"neither card nor the front matter of {readme} has a license; give one")
+        card = dict(card) | {"license": "unknown"} | {k: found[k] for k in LICENCE if k in found}
     return dict(card) | ({"base_model": base.resolve().name} if base.is_dir() else {})
 
 
