@@ -8,6 +8,7 @@ import full_size
 import large_model
 import numpy as np
 import pytest
+from paper import read_measured
 
 from dtreward import benchmark
 from dtreward.benchmark import SHAPES, measure, sample_conversations
@@ -105,3 +106,11 @@ def test_few_pairs_are_read_at_every_rung(tmp_path, monkeypatch):
     monkeypatch.setattr(benchmark, "measure", lambda shape, **options: options)
     benchmark.main(["tiny-llama", str(tmp_path / "new" / "result.json"), "--pairs", "9"])
     assert json.loads((tmp_path / "new" / "result.json").read_text())["few"] == 9
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "7", "{}", '{"shape": '])
+def test_a_file_that_the_benchmark_did_not_write_is_named(text, tmp_path):
+    (tmp_path / "growth_a.json").write_text(text)
+    assert read_measured(tmp_path, "extraction") == ([], {})
+    with pytest.raises(ValueError, match=r"growth_a.json is no result of the benchmark"):
+        read_measured(tmp_path, "growth")

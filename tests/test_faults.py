@@ -169,7 +169,7 @@ TABLES = {
     "no preference": ({"preference": None}, "no pair of the source has a preference"),
     "nothing to test on": ({"split": "train"}, ""),
     "one class": ({"preference": 1}, "all preferences are the same"),
-    "one prompt": ({"prompt": "q"}, "or more different ones; got"),
+    "one prompt": ({"prompt": "q"}, "expected 3 or more different prompts, to split by, came 1"),
     "names of markup": ({"names": [r"$x_2 \& %#{", "<b onload=x>\n"]}, ""),
     "an attribute that never changes": ({"clarity_1": 1, "clarity_2": 1}, ""),
 }

@@ -219,6 +219,7 @@ def test_the_tutorial_does_what_it_says(shell, checkout):
     for name in ("01_load_pairs", "03_fit_attribute_probe", "04_fit_preference_tree"):
         assert (made / f"{name}.ipynb").exists()
     assert (made / "05_ablate_depth_and_leaves.ipynb").exists() and list((made / "paper").iterdir())
+    assert "Jane has 12 apples" not in (made / "00_compare_two_responses.ipynb").read_text()
     done = shell(".venv/bin/python use.py")
     assert done.returncode == 0, done.stderr[-3000:]
     number = re.compile(r"-?\d+\.\d+")

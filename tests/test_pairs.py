@@ -340,6 +340,12 @@ def test_errors_name_what_was_found_and_what_was_expected(tmp_path):
     for source in ("nowhere.parquet", tmp_path / "own.xlsx"):
         with pytest.raises(ValueError, match=r'expected "demo", "nvidia/HelpSteer2".* absent'):
             load_pairs(source)
+    (tmp_path / "own.xlsx").write_text("PK")
+    with pytest.raises(ValueError, match=r"own.xlsx is of another kind \(.xlsx\)"):
+        load_pairs(tmp_path / "own.xlsx")
+    (tmp_path / "own.csv").write_text("prompt;response_1;response_2\nq;a;b\n")
+    with pytest.raises(ValueError, match=r"expected commas between its columns, came semicolons"):
+        load_pairs(tmp_path / "own.csv")
     with pytest.raises(ValueError, match=r"missing \['response_2'\], found \['prompt'"):
         load(table(3).drop(columns="response_2"), tmp_path)
     with pytest.raises(ValueError, match=r"\('wit',\) asked for, found \('clarity',\)"):

@@ -269,6 +269,12 @@ def test_a_study_without_needs_asks_nobody(tmp_path):
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
+def test_a_word_without_a_value_is_named(tmp_path):
+    done = ask(tmp_path, "http://hub.invalid", "limit 5", study="demo")
+    assert done.returncode == 1 and "expected name=value, came 'limit 5'" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_make_study_asks_before_snakemake_starts():
     recipe = (ROOT / "Makefile").read_text().split("\nstudy:")[1].split("\ntest:")[0]
     assert recipe.index("notebooks/preflight.py $(CONFIG)") < recipe.index("snakemake --cores")

@@ -90,10 +90,23 @@ def test_one_changed_parameter_runs_only_what_depends_on_it(demo, workshop):
     )
 
 
-def test_an_unknown_parameter_stops_before_anything_runs(workshop):
-    done = snakemake(workshop, "study=demo", "limits=300")
-    assert done.returncode != 0
-    assert "no parameter limits" in done.stderr and "limit," in done.stderr
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (
+            ["study=demo", "limits=300"],
+            "no parameter limits in the study's notebooks; did you mean limit?",
+        ),
+        (["study=demo", "limit=-3"], "expected limit not below 0, came -3"),
+        (["study=demo", "limit=many"], "expected limit as int, came 'many'"),
+        (["study=own", "source=nowhere.csv"], "there is no nowhere.csv here; SOURCE is a"),
+        (["study=own", "source=README.md", "fp8=true"], "run only with MODEL="),
+    ],
+)
+def test_wrong_words_stop_before_anything_runs_and_are_told_in_one_line(workshop, words, told):
+    done = snakemake(workshop, *words)
+    assert done.returncode != 0 and told in done.stderr
+    assert "Traceback" not in done.stderr and "runs" not in done.stdout
 
 
 def test_a_study_of_your_own_table_does_not_run_without_one(workshop):
@@ -135,6 +148,7 @@ def test_a_failed_notebook_leaves_a_partial_copy_and_no_output(workshop, tmp_pat
     folder = workshop / "data" / "own"
     assert done.returncode != 0
     assert finished(folder) == ["01_load_pairs.partial"]
+    assert "ValueError: expected columns" in done.stderr and "Traceback" not in done.stderr
     partial = nbformat.read(folder / "01_load_pairs.partial.ipynb", as_version=4)
     assert any(
         output.output_type == "error"
