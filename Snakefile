@@ -24,7 +24,7 @@ NOTEBOOKS = {
         ["probe.safetensors", "rewards.parquet"],
     ),
     "04_fit_preference_tree": (
-        ["pairs.parquet", "rewards.parquet", "probe.safetensors"],
+        ["pairs.parquet", "02_extract_features.json", "rewards.parquet", "probe.safetensors"],
         ["tree.json", "checkpoint"],
     ),
     "00_compare_two_responses": (["checkpoint"], []),
@@ -51,7 +51,7 @@ NEED_A_MODEL = (
     "10_measure_throughput",
 )
 ON_THE_GPU = (*NEED_A_MODEL, "04_fit_preference_tree")  # 04 asks its checkpoint one question
-OF_A_MODEL = ("rewards.parquet", "probe.safetensors", "checkpoint")  # read and written only with one
+OF_A_MODEL = ("02_extract_features.json", "rewards.parquet", "probe.safetensors", "checkpoint")  # read and written only with one
 FOLDERS = ("checkpoint", "paper")
 RECORDLESS = ("00_compare_two_responses",)
 OUTSIDE = {  # parameters that may name files or folders

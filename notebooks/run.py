@@ -27,6 +27,7 @@ import yaml
 from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 from traitlets.config import Config
 
+from progress import CLEARED, ENGINE
 from readme import refresh
 
 HERE = Path(__file__).parent
@@ -151,6 +152,7 @@ def _execute(notebook, partial, parameters):
             parameters=parameters,
             cwd=str(HERE),
             kernel_name="python3",
+            engine_name=ENGINE,
             progress_bar=False,
             config=Config(KernelManager={"transport": "ipc", "ip": f"{folder}/socket"}),
             extra_arguments=["--IPKernelApp.log_level=50"],  # it is interrupted to end it: no error
@@ -214,7 +216,7 @@ def _copy(source, target):
 
 def _tell(what):
     # In one write, so that notebooks side by side do not share a line where Python's output is unbuffered.
-    print(f"   {what}\n", end="", flush=True)
+    print(f"{CLEARED * sys.stdout.isatty()}   {what}\n", end="", flush=True)
 
 
 def main():

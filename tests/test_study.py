@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -172,7 +173,25 @@ def test_what_is_printed_in_one_go_is_one_output_however_the_kernel_sent_it(work
     assert [output.get("text") for output in outputs] == ["a\nb\nc\n", None, "d\n"]
 
 
-def run_cell(workshop, folder, body):
+BAR = """from time import sleep
+from tqdm.auto import tqdm
+for _ in tqdm(range(30), unit=" things"):
+    sleep(0.05)"""
+
+
+def test_a_bar_is_a_line_of_a_log_and_one_that_updates_on_a_terminal(workshop, tmp_path):
+    done, target = run_cell(workshop, tmp_path, BAR)
+    assert done.returncode == 0 and done.stderr.count(" things/s]") == done.stderr.count("\n") == 1
+    assert not nbformat.read(target, as_version=4).cells[-1].outputs
+    own, terminal = pty.openpty()
+    done, _ = run_cell(workshop, tmp_path, BAR, stderr=terminal)
+    os.close(terminal)
+    told = os.read(own, 100_000).decode()
+    assert done.returncode == 0 and told.count("\n") == 0 and told.count("\r\x1b[K   cell: ") >= 10
+    assert "   cell: 30/30" in told
+
+
+def run_cell(workshop, folder, body, stderr=subprocess.PIPE):
     """Run a notebook of one cell as a study's are; give the finished process and the executed copy."""
     notebook = nbformat.v4.new_notebook(
         metadata={"kernelspec": {"name": "python3", "display_name": "", "language": "python"}}
@@ -183,9 +202,8 @@ def run_cell(workshop, folder, body):
     source, target = folder / "cell.ipynb", folder / "02_extract_features.ipynb"
     nbformat.write(notebook, source)
     command = [sys.executable, "notebooks/run.py", "run", str(source), str(target), "{}"]
-    return subprocess.run(
-        command, check=False, cwd=workshop, capture_output=True, text=True
-    ), target
+    pipes = {"stdout": subprocess.PIPE, "stderr": stderr, "text": True}
+    return subprocess.run(command, check=False, cwd=workshop, **pipes), target
 
 
 def test_notebooks_that_start_at_the_same_moment_do_not_meet(workshop, tmp_path):
