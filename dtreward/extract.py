@@ -24,6 +24,7 @@ from dtreward.packing import Pack, Plan, TokenIds, lay_out
 from dtreward.record import Store, as_json, digest
 
 MANIFEST = "manifest.json"
+FIELDS = {"rows": int, "hidden": int, "key": dict, "shards": dict}
 
 
 def hidden_states(
@@ -145,7 +146,7 @@ def read_features(
     if not (manifest := _read_manifest(store)):
         raise ValueError(f"expected features in {folder}, found no manifest; run extract_features")
     key, rows = manifest["key"], manifest["rows"]
-    if conversations is not None and _texts(conversations) != key["conversations"]:
+    if conversations is not None and _texts(conversations) != key.get("conversations"):
         other = f"the {rows} features in {folder} are of other conversations than those given"
         raise ValueError(f"{other}; give theirs, in their order, or extract to another folder")
     features = np.empty((rows, manifest["hidden"]), dtype=np.float32)
@@ -313,7 +314,8 @@ def _read_manifest(store: Store) -> dict[str, Any]:
     data = store.read(MANIFEST)
     try:
         manifest = {} if data is None else json.loads(data)
-        [manifest[name] for name in ("rows", "hidden", "key", "shards") if data is not None]
+        if data is not None and {name: type(manifest[name]) for name in FIELDS} != FIELDS:
+            raise TypeError(f"expected {FIELDS}")
         return manifest
     except (ValueError, TypeError, LookupError) as error:
         came = f"{store.root}/{MANIFEST} is no manifest of features ({error!r})"

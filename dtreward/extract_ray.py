@@ -10,13 +10,11 @@ import numpy as np
 from dtreward.backbone import Backbone
 from dtreward.packing import Plan, TokenIds
 
-Compute = Callable[[Backbone, Sequence[Plan], Sequence[TokenIds]], np.ndarray]
-
 
 class Worker:
     """An actor with its own copy of the backbone; one that is not the caller's is an error."""
 
-    def __init__(self, compute: Compute, again: Callable, identity: dict, work: Any) -> None:
+    def __init__(self, compute: Callable, again: Callable, identity: dict, work: Any) -> None:
         import ray
 
         self.compute, self.backbone = compute, again(device=identity["device"])
@@ -38,7 +36,7 @@ def compute_on_cluster(
     backbone: Backbone,
     shards: Mapping[str, Sequence[Plan]],
     token_ids: Sequence[TokenIds],
-    compute: Compute,
+    compute: Callable[[Backbone, Sequence[Plan], Sequence[TokenIds]], np.ndarray],
 ) -> Iterator[tuple[str, np.ndarray]]:
     """Let one actor a GPU (a CPU, of a backbone on the CPU) compute shards; give each when it is ready.
 
@@ -66,8 +64,7 @@ def compute_on_cluster(
     starts = np.cumsum([len(ids) for ids in token_ids])[:-1]
     work = ray.put((dict(shards), np.concatenate(token_ids), starts))
     ray.data.DataContext.get_current().enable_progress_bars = False
-    rows = [{"name": name} for name in shards]
-    names = ray.data.from_items(rows, override_num_blocks=len(rows))
+    names = ray.data.from_items([{"name": n} for n in shards], override_num_blocks=len(shards))
     done = names.map(
         Worker,
         fn_constructor_args=(compute, backbone.again, backbone.identity, work),

@@ -21,6 +21,7 @@ from safetensors.numpy import save
 from sklearn.tree import DecisionTreeClassifier
 
 from dtreward.checkpoint import read_config, read_head, read_tree, weight_files
+from dtreward.extract import _digest, read_features
 from dtreward.heads import make_head
 from dtreward.judges import _answer, verdict
 from dtreward.tree import PreferenceTree
@@ -537,3 +538,35 @@ def test_any_yaml_is_a_study_or_a_value_error(tmp_path_factory, text):
     path.write_text(text, errors="surrogateescape")
     with pytest.raises(ValueError, match=r"fuzzed\.yaml|expected a study's name"):
         read_study(Path(path))
+
+
+@pytest.fixture(scope="module")
+def features(tmp_path_factory):
+    """Features on disk as extract_features leaves them: the folder, its manifest and one of two shards."""
+    folder, key = tmp_path_factory.mktemp("features"), {"conversations": "c"}
+    manifest = {"bit_for_bit": True, "rows": 4, "hidden": 2, "key": key, "shards": {}}
+    for name, rows in {"00000.safetensors": [0, 2], "00001.safetensors": [3, 1]}.items():
+        tensors = {"features": np.float32([rows, rows]).T, "rows": np.int64(rows)}
+        manifest["shards"][name] = _digest(tensors, key)
+        (folder / name).write_bytes(save(tensors, {"digest": manifest["shards"][name]}))
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    return folder, manifest, (folder / "00001.safetensors").read_bytes()
+
+
+@FUZZ
+@given(
+    st.dictionaries(st.sampled_from(["rows", "hidden", "key", "shards", "x"]), values), st.data()
+)
+def test_any_manifest_and_shard_give_the_features_or_an_error(features, changes, data):
+    folder, manifest, shard = features
+    content = bytearray(shard)
+    edits = st.lists(st.tuples(st.integers(0, len(shard) - 1), st.integers(0, 255)), max_size=2)
+    for place, byte in data.draw(edits):
+        content[place] = byte
+    (folder / "00001.safetensors").write_bytes(content)
+    (folder / "manifest.json").write_text(json.dumps(manifest | changes))
+    try:
+        found = read_features(folder)
+    except (ValueError, MemoryError):
+        return
+    assert found.tolist() == [[0, 0], [1, 1], [2, 2], [3, 3]] or len(found) == 0
