@@ -207,7 +207,7 @@ KINDS = {
     "UTF-16": ("t.csv", csv(table()).decode().encode("utf-16"), WHOLE.format(r"\.csv")),
     "CSV with a byte-order mark": ("t.csv", b"\xef\xbb\xbf" + csv(table()), KEPT),
     "JSONL with a byte-order mark": ("t.jsonl", b"\xef\xbb\xbf" + jsonl(table()), KEPT),
-    "CSV with semicolons": ("t.csv", csv(table(), sep=";"), r"found \['prompt;response_1;"),
+    "CSV with semicolons": ("t.csv", csv(table(), sep=";"), "expected commas between its columns, came semicolons"),
     "CSV with tabs": ("t.csv", csv(table(), sep="\t"), r"found \['prompt\\tresponse_1"),
     "a quote that is never closed": ("t.csv", csv(table()) + b'"a,b,c,1,2,0\n', WHOLE.format(r"\.csv")),
     "a row that is too long": ("t.csv", csv(table()) + b"a,b,c,1,2,0,7,8\n", "Expected 6 fields in line 14, saw 8"),
@@ -237,7 +237,7 @@ KINDS = {
         WHOLE.format(r"\.jsonl"),
     ),
     "a name of gzip, and plain text": ("t.csv.gz", csv(table()), r"Not a gzipped file"),
-    "a spreadsheet": ("t.xlsx", b"PK\x03\x04", r"expected .*a \.parquet, \.csv or \.jsonl file; .* is another"),
+    "a spreadsheet": ("t.xlsx", b"PK\x03\x04", r"expected .*a \.parquet, \.csv or \.jsonl file; .* is of another kind"),
 }  # fmt: skip
 
 

@@ -154,7 +154,7 @@ def test_an_interrupted_extraction_keeps_its_shards_and_computes_only_the_others
         assert kernel.run(source)[0] is None
 
     def shards():
-        return sorted((tmp_path / "halted" / "features").glob("*/*.safetensors"))
+        return sorted((tmp_path / "halted" / "features").glob("*/[!.]*.safetensors"))
 
     error, _ = kernel.run(code[long], lambda: len(shards()) >= 2)
     assert error == "KeyboardInterrupt"
@@ -176,7 +176,7 @@ def test_an_interrupted_bench_keeps_its_parts_and_asks_only_about_the_others(ker
         assert kernel.run(source)[0] is None
 
     def parts():
-        return sorted((tmp_path / "halted" / "rewardbench").glob("*.parts/*.parquet"))
+        return sorted((tmp_path / "halted" / "rewardbench").glob("*.parts/[!.]*.parquet"))
 
     error, _ = kernel.run(code[long], lambda: len(parts()) >= 1)
     assert error == "KeyboardInterrupt"  # and not a row of a model that failed

@@ -23,6 +23,7 @@ NOT_RUN = {  # the first words of a block or command in a line, and what it need
     "HF_HUB_OFFLINE=": "real models and data; tests/test_rehearsal.py sets it over replicas",
     "from dtreward.rewardbench": "a class of your own; tests/test_rewardbench.py evaluates one",
     ".venv/bin/python -m dtreward.benchmark": "a GPU; tests/test_benchmark.py measures a tiny shape",
+    "python -m dtreward.benchmark": "the same, as data/README.md names it",
 }
 COMMAND = re.compile(r"(make|python|conda|git|pip|snakemake|[A-Z_]+=\S+|\.venv/bin/\w+)\b")
 
