@@ -305,7 +305,7 @@ def _rows(plans: Sequence[Plan]) -> np.ndarray:
     return np.array([row for plan in plans for row in plan.conversations], np.int64)
 
 
-def _digest(tensors: Mapping[str, np.ndarray], key: Mapping[str, str]) -> str:
+def _digest(tensors: Mapping[str, np.ndarray], key: Mapping[str, Any]) -> str:
     parts = [part for each in tensors.values() for part in (str(each.shape), each.tobytes())]
     return digest(json.dumps(key, sort_keys=True), *parts)
 
@@ -323,7 +323,7 @@ def _read_manifest(store: Store) -> dict[str, Any]:
 
 
 def _read_shard(
-    store: Store, name: str, key: Mapping[str, str], rows: np.ndarray | None = None
+    store: Store, name: str, key: Mapping[str, Any], rows: np.ndarray | None = None
 ) -> tuple[dict[str, np.ndarray], str] | None:
     try:
         data = store.read(name) or b""
