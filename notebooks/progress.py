@@ -19,7 +19,7 @@ PAUSE = 60.0  # seconds between the lines of a log
 class Client(PapermillNotebookClient):
     """Runs a notebook, and repeats what its bars say: 120/480 [00:10<00:30, 12.0 answers/s]."""
 
-    last = 0.0
+    last = -PAUSE
 
     def handle_comm_msg(self, outs, msg, cell_index):
         """Take a widget's new state; a bar's text is the value of its last part."""

@@ -83,6 +83,14 @@ def first_with(code, word):
     return next(place for place, source in enumerate(code) if word in source)
 
 
+def stopped_before(kernel, code, word):
+    """Run the cells before the first with this word; give that one and those behind it."""
+    long = first_with(code, word)
+    for source in code[:long]:
+        assert kernel.run(source)[0] is None
+    return code[long:]
+
+
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_an_interrupted_ablation_keeps_its_trees_and_grows_only_the_others(
     kernel, pairs, tmp_path, jobs
@@ -149,17 +157,15 @@ def test_an_interrupted_extraction_keeps_its_shards_and_computes_only_the_others
 ):
     own = {"study": "halted", "data_dir": str(tmp_path), "pack_tokens": 512}
     code = cells("02_extract_features", **own)
-    long = first_with(code, "manifest = extract_features(")
-    for source in code[:long]:
-        assert kernel.run(source)[0] is None
+    rest = stopped_before(kernel, code, "manifest = extract_features(")
 
     def shards():
         return sorted((tmp_path / "halted" / "features").glob("*/[!.]*.safetensors"))
 
-    error, _ = kernel.run(code[long], lambda: len(shards()) >= 2)
+    error, _ = kernel.run(rest[0], lambda: len(shards()) >= 2)
     assert error == "KeyboardInterrupt"
     kept = {path: path.stat().st_mtime_ns for path in shards()}
-    for source in code[long:]:
+    for source in rest:
         error, text = kernel.run(source)
         assert error is None, text
     assert len(shards()) > len(kept) >= 2
@@ -171,14 +177,12 @@ def test_an_interrupted_extraction_keeps_its_shards_and_computes_only_the_others
 def test_an_interrupted_bench_keeps_its_parts_and_asks_only_about_the_others(kernel, tmp_path):
     own = {"study": "halted", "data_dir": str(tmp_path), "models": ["../data/demo"]}
     code = cells("09_evaluate_rewardbench", **own, resamples=100)
-    long = first_with(code, "result = evaluate(")
-    for source in code[:long]:
-        assert kernel.run(source)[0] is None
+    rest = stopped_before(kernel, code, "result = evaluate(")
 
     def parts():
         return sorted((tmp_path / "halted" / "rewardbench").glob("*.parts/[!.]*.parquet"))
 
-    error, _ = kernel.run(code[long], lambda: len(parts()) >= 1)
+    error, _ = kernel.run(rest[0], lambda: len(parts()) >= 1)
     assert error == "KeyboardInterrupt"  # and not a row of a model that failed
     kept = len(parts())
     counting = """import dtreward.rewardbench as bench_module
@@ -188,7 +192,7 @@ def judge_counted(model, rows):
     return judge_all(model, rows)
 bench_module.judge = judge_counted"""
     assert kernel.run(counting)[0] is None
-    for source in code[long:]:
+    for source in rest:
         error, text = kernel.run(source)
         assert error is None, text
     assert kernel.value("len(bench) - sum(asked)") == 64 * kept

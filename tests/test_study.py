@@ -175,7 +175,7 @@ def test_what_is_printed_in_one_go_is_one_output_however_the_kernel_sent_it(work
 
 BAR = """from time import sleep
 from tqdm.auto import tqdm
-for _ in tqdm(range(30), unit=" things"):
+for _ in tqdm(range(40), unit=" things"):
     sleep(0.05)"""
 
 
@@ -188,7 +188,7 @@ def test_a_bar_is_a_line_of_a_log_and_one_that_updates_on_a_terminal(workshop, t
     os.close(terminal)
     told = os.read(own, 100_000).decode()
     assert done.returncode == 0 and told.count("\n") == 0 and told.count("\r\x1b[K   cell: ") >= 10
-    assert "   cell: 30/30" in told
+    assert "   cell: 40/40" in told
 
 
 def run_cell(workshop, folder, body, stderr=subprocess.PIPE):
