@@ -33,6 +33,10 @@ from readme import refresh
 HERE = Path(__file__).parent
 SHOWN_METADATA = ("parameters",)  # the rest of papermill's are paths and clock times
 TOLD = ("AssertionError", "FileNotFoundError", "ImportError", "MemoryError", "RuntimeError", "ValueError")
+QUIET = (  # a kernel that is ended may meet sockets that are closed already: no error of the notebook's
+    "--IPKernelApp.log_level=50",
+    "--IPKernelApp.logging_config={'loggers': {'tornado': {'level': 'CRITICAL'}}}",
+)
 WIDGET = "application/vnd.jupyter.widget-view+json"  # shows nothing once its kernel has gone
 
 
@@ -155,7 +159,7 @@ def _execute(notebook, partial, parameters):
             engine_name=ENGINE,
             progress_bar=False,
             config=Config(KernelManager={"transport": "ipc", "ip": f"{folder}/socket"}),
-            extra_arguments=["--IPKernelApp.log_level=50"],  # it is interrupted to end it: no error
+            extra_arguments=QUIET,
         )
 
 

@@ -191,6 +191,15 @@ def test_a_bar_is_a_line_of_a_log_and_one_that_updates_on_a_terminal(workshop, t
     assert "   cell: 40/40" in told
 
 
+CLOSED = """stream = get_ipython().kernel.control_stream
+stream.on_send(lambda *sent: [stream.socket.close(), stream.socket.send(b"more")])"""
+
+
+def test_a_kernel_that_ends_among_closed_sockets_says_nothing(workshop, tmp_path):
+    done, _ = run_cell(workshop, tmp_path, CLOSED)
+    assert done.returncode == 0 and not done.stderr
+
+
 def run_cell(workshop, folder, body, stderr=subprocess.PIPE):
     """Run a notebook of one cell as a study's are; give the finished process and the executed copy."""
     notebook = nbformat.v4.new_notebook(
