@@ -64,6 +64,7 @@ def measure(shape: str, folder: Path) -> dict:
     marks = [time.perf_counter()]
     size = write_checkpoint(shape, folder, device)
     marks.append(time.perf_counter())
+    print(f"{size:,} bytes written in {marks[1] - marks[0]:.0f} s", flush=True)
     model = load(folder, device=device, dtype="bfloat16")
     marks.append(time.perf_counter())
     firsts = [f"There are {n} apples left." * (n + 1) for n in range(8)]

@@ -8,6 +8,7 @@ import shutil
 import signal
 import time
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 
 import fsspec
@@ -21,6 +22,7 @@ from replicas import HIDDEN, SLIDING_WINDOW, make_replica
 from safetensors.numpy import load_file, save_file
 from transformers import AutoModel
 
+from dtreward import extract as extract_module
 from dtreward.backbone import Backbone
 from dtreward.conversation import ChatTokenizer
 from dtreward.extract import _digest, extract_features, last_hidden_states, read_features
@@ -86,6 +88,46 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def stamps(folder: Path, names=SHARDS) -> dict[str, int]:
     return {name: (folder / name).stat().st_mtime_ns for name in names}
+
+
+# Several devices
+
+
+@pytest.fixture
+def twins(backbone, monkeypatch) -> None:
+    """Two copies side by side, as of two GPUs; a CPU counts as one device, so they are made here."""
+    both = [backbone, backbone._copy(torch.device("cpu"))]
+    monkeypatch.setattr(Backbone, "everywhere", lambda own, devices, most: both[:most])
+
+
+def test_devices_share_the_shards_and_write_the_same_bytes(backbone, twins, untouched, tmp_path):
+    told = extract(backbone, tmp_path / "features")
+    assert list(told["shards"]) == SHARDS and told["bit_for_bit"]
+    assert contents(tmp_path / "features") == contents(untouched)
+
+
+def test_both_devices_work_and_what_one_cannot_compute_stops_all(
+    backbone, twins, tmp_path, monkeypatch
+):
+    used, numbers, real = set(), count(), extract_module.shard_features
+
+    def shard_features(own, plans, token_ids):
+        used.add(id(own))
+        time.sleep(0.02)
+        if next(numbers) == 4:
+            raise RuntimeError("out of memory")
+        return real(own, plans, token_ids)
+
+    monkeypatch.setattr(extract_module, "shard_features", shard_features)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        extract(backbone, tmp_path / "features")
+    assert len(used) == 2
+    written = [*(tmp_path / "features").glob("[!.]*.safetensors")]
+    assert 0 < len(written) < len(SHARDS)
+    before = stamps(tmp_path / "features", [path.name for path in written])
+    extract(backbone, tmp_path / "features")
+    assert stamps(tmp_path / "features", before) == before
+    assert read_features(tmp_path / "features").shape == (len(CONVERSATIONS), HIDDEN)
 
 
 # What features are

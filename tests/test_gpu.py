@@ -8,18 +8,21 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from large_model import write_checkpoint
 from transformers import AutoModel, Gemma2Config, LlamaConfig
 
+from dtreward import load
 from dtreward.attention import KERNELS, choose, prepare, why_not
 from dtreward.backbone import Backbone
-from dtreward.benchmark import sample_conversations
-from dtreward.extract import last_hidden_states
+from dtreward.benchmark import SHAPES, sample_conversations
+from dtreward.extract import extract_features, last_hidden_states
 from dtreward.fp8 import to_fp8
 
 pytestmark = [
@@ -167,11 +170,47 @@ def test_float8_products_are_near_and_their_rows_independent(architecture):
     assert np.array_equal(last_hidden_states(backbone, ids), given)
 
 
-def test_every_gpu_of_the_box_gives_the_same_bits(backbone, features):
-    if torch.cuda.device_count() < 2:
+@pytest.fixture
+def gpus():
+    if (count := torch.cuda.device_count()) < 2:
         pytest.skip("needs two GPUs")
+    return count
+
+
+def test_every_gpu_of_the_box_gives_the_same_bits_all_at_once(backbone, features, gpus):
     copies = backbone.everywhere()
-    assert len(copies) == torch.cuda.device_count()
-    for copy in copies[1:]:
-        assert copy.device != backbone.device
-        assert np.array_equal(last_hidden_states(copy, *sample()), features)
+    assert len({copy.device for copy in copies}) == gpus
+    with ThreadPoolExecutor(gpus) as pool:
+        for found in pool.map(lambda copy: last_hidden_states(copy, *sample()), copies):
+            assert np.array_equal(found, features)
+
+
+@pytest.fixture
+def model_folder(tmp_path, monkeypatch):
+    monkeypatch.setitem(SHAPES, "four layers", lambda: deepcopy(CONFIGS["llama"]))
+    write_checkpoint("four layers", tmp_path / "model", "cuda")
+    return tmp_path / "model"
+
+
+def test_all_gpus_write_the_shards_that_one_writes(model_folder, tmp_path, gpus):
+    model = load(model_folder)
+    texts = [(f"What is {n} + {n}?", f"It is {2 * n}." * (1 + n % 50)) for n in range(600)]
+    options = {"shard_size": 1, "progress": False}
+    extract_features(model.backbone, texts, tmp_path / "one", devices=["cuda:0"], **options)
+    told = extract_features(model.backbone, texts, tmp_path / "all", **options)
+    assert told["bit_for_bit"] and len(told["shards"]) > 2 * gpus
+    one, every = (
+        {path.name: path.read_bytes() for path in (tmp_path / name).iterdir()}
+        for name in ("one", "all")
+    )
+    assert one == every
+
+
+def test_layers_spread_over_gpus_give_what_one_gives(model_folder, gpus):
+    """As for the 70B models; uncompiled, so that sums are in another order."""
+    model, spread = load(model_folder), load(model_folder, device="auto")
+    assert spread.backbone.spread and spread.backbone.everywhere() == [spread.backbone]
+    texts = [("What is one and one?", f"It is {n}." * (1 + n % 50)) for n in range(40)]
+    near, exact = (each.features(texts) for each in (spread, model))
+    assert np.linalg.norm(near - exact) / np.linalg.norm(exact) < 0.02
+    assert np.array_equal(spread.features(texts[5:9]), near[5:9])
