@@ -63,7 +63,7 @@ OUTSIDE = {  # parameters that may name files or folders
 }
 
 try:
-    STUDY = Path(f"notebooks/studies/{plain_name(config.get('study', 'demo'))}.yaml")
+    STUDY = Path(f"notebooks/studies/{plain_name(config.get('study', 'demo') or '')}.yaml")
     if not STUDY.exists():
         known = ", ".join(sorted(path.stem for path in STUDY.parent.glob("*.yaml")))
         raise ValueError(f"there is no study '{STUDY.stem}'; those in {STUDY.parent}/ are {known}")
@@ -87,6 +87,9 @@ if "source" in shared and not shared["source"]:
     sys.exit(f"the study '{STUDY.stem}' needs a table: make study STUDY={STUDY.stem} SOURCE=<file>")
 if shared.get("source", "demo") not in ("demo", "nvidia/HelpSteer2") and not local(shared["source"]):
     sys.exit(f"there is no {shared['source']} here; SOURCE is a .parquet, .csv or .jsonl file: see data/README.md")
+model = Path(shared.get("model") or "")  # a hub id has no folder here that it could be in
+if len(model.parts) > 1 and not local(model) and (model.parent.is_dir() or local(model.parent)):
+    sys.exit(f"there is no {model} here; MODEL is a folder with a model, or a hub id: owner/name")
 if not shared.get("model"):
     study["notebooks"] = [name for name in study["notebooks"] if name not in NEED_A_MODEL]
 try:

@@ -51,7 +51,7 @@ def find_folder(
             raise ValueError(f"{name} is a folder: it has no revision {revision!r}; leave it out")
         return Path(name), ""
     if str(name).count("/") != 1 or str(name)[0] in "./~":
-        raise FileNotFoundError(f"no folder {name}; give a folder, or a hub id: owner/name")
+        raise FileNotFoundError(f"no folder {name}; give one, a hub id or one of catalogue.KNOWN")
     fetched = [*FETCHED, "decision_tree.pkl", *["*.bin"] * pickled]
     files = {"allow_patterns": fetched, "ignore_patterns": ["*/*"]}
     try:
