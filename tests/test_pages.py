@@ -77,7 +77,7 @@ def test_the_quickstart_is_the_only_program_that_the_readme_prints_the_result_of
 def test_every_command_within_a_line_is_known_to_make_or_listed_with_the_reason_why_not(page):
     text = re.sub(r"^```.*?^```$", "", (ROOT / page).read_text(), flags=re.MULTILINE | re.DOTALL)
     targets = set(re.findall(r"(?m)^([a-z]+):", (ROOT / "Makefile").read_text()))
-    scripts = ("python -m dtreward.demo_backbone", ".venv/bin/python letters.py")
+    scripts = ("python -m dtreward.demo_backbone", ".venv/bin/python data/letters.py")
     for span in re.findall(r"`([^`]+)`", text):
         if not (COMMAND.match(span) and (" " in span or "=" in span)):
             continue
@@ -211,9 +211,9 @@ def test_the_tutorial_does_what_it_says(shell, checkout):
     steps = [block for block in blocks(TUTORIAL[0]) if block[2].startswith(TUTORIAL[1])]
     assert [language for language, *_ in steps] == ["python", "", "python", "text"]
     (_, table, _), (_, commands, _), (_, use, _), (_, shown, _) = steps
-    (checkout / "letters.py").write_text(table)
+    (checkout / "data" / "letters.py").write_text(table)
     (checkout / "use.py").write_text(use)
-    for line in [".venv/bin/python letters.py", *commands.strip().split("\n")]:
+    for line in [".venv/bin/python data/letters.py", *commands.strip().split("\n")]:
         done = shell(line)
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     made = checkout / "data" / "own"
