@@ -37,12 +37,13 @@ def consistency(judges: pd.DataFrame) -> pd.DataFrame:
 
 
 def agreement(
-    votes: pd.DataFrame, prompts: Prompts, *, resamples: int = 2000, seed: int = 0
+    votes: pd.DataFrame, prompts: Prompts, *, level: float = 0.95, **options: int
 ) -> pd.DataFrame:
     """Compare each two columns on the pairs that both decided: share alike, and Cohen's kappa.
 
-    Intervals (`_low`, `_high`) are 95 % percentile bootstrap by prompt, the same resamples for all
-    rows; nan where both decided no pair, or for kappa where both always say the same.
+    Intervals (`_low`, `_high`) are percentile bootstrap by prompt, with `stats.bootstrap`'s options,
+    the same resamples for all rows; nan where both decided no pair, or for kappa where both always
+    say the same.
     Source: Cohen (1960), https://doi.org/10.1177/001316446002000104.
 
     Args:
@@ -61,7 +62,7 @@ def agreement(
     both = ~np.isnan(one + other)
     counted = [both, both & (one == other), both & (one == 1), both & (other == 1)]
     counted = np.hstack(counted).astype(float)
-    draws = resampled_sums(counted, prompts, resamples, seed=seed)
+    draws = resampled_sums(counted, prompts, **{"resamples": 2000} | options)
     pairs, *sums = np.split(np.vstack([counted.sum(axis=0), draws]), 4, axis=1)
     with np.errstate(invalid="ignore"):  # 0 / 0 is nan: nobody can tell
         same, p, q = (total / pairs for total in sums)
@@ -70,7 +71,7 @@ def agreement(
     table = pd.DataFrame(combinations(votes, 2), columns=["judge", "other"])
     table["pairs"] = both.sum(axis=0)
     for name, draws in {"agreement": same, "kappa": kappa}.items():
-        bounds = pd.DataFrame(draws[1:]).quantile([0.025, 0.975])  # leaves nan out
+        bounds = pd.DataFrame(draws[1:]).quantile([(1 - level) / 2, (1 + level) / 2])  # skips nan
         table[[name, f"{name}_low", f"{name}_high"]] = np.vstack([draws[0], bounds]).T
     return table
 

@@ -249,8 +249,6 @@ def prepare(transformer: PreTrainedModel, *, compiled: bool, pruned: bool = True
         # accelerate, which spreads layers over GPUs, has put its own forward around this one.
         name = "_old_forward" if hasattr(layer, "_old_forward") else "forward"
         setattr(layer, name, MethodType(last_layer, layer))
-    if compiled:  # all devices, windows, kernels and pack sizes share one code object: 8 run out
-        torch._dynamo.config.recompile_limit = max(256, torch._dynamo.config.recompile_limit)
     for layer in transformer.layers if compiled else ():
         layer.compile(dynamic=False)
 

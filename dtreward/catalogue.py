@@ -72,9 +72,14 @@ KNOWN = {
 def known(name: str | Path) -> Known | None:
     """Find a model by its name on the leaderboard, its hub id, or a folder called like either.
 
+    Of an id the owner counts, too: another's model of the same name is another model.
+
     >>> known("infly/INF-ORM-Llama3.1-70B") is known("INF-QRM-Llama3.1-70B")
     True
     """
-    last = Path(name).name
-    rows = {each.repo.split("/")[-1]: each for each in KNOWN.values() if each.repo} | KNOWN
-    return rows.get(last)
+    is_folder, rows = Path(name).is_dir(), dict(KNOWN)
+    for key, row in KNOWN.items():
+        owner, _, own = row.repo.partition("/")
+        others = [own] if is_folder else [row.repo, f"{owner}/{key}"]
+        rows |= dict.fromkeys(others if owner else (), row)
+    return rows.get(Path(name).name if is_folder else str(name))

@@ -72,8 +72,8 @@ def extract_features(
 
     May be killed at any moment: a shard is whole or absent, and the next call makes only those that
     are absent or damaged. All conversations are tokenized first, so that one that is refused is
-    refused before hours of work. The manifest says whether one pack's features came out bit for bit
-    the same when its conversations were computed again, in reverse and without shared prompts.
+    refused before hours of work. The manifest says whether features of a pack of each kind came out
+    bit for bit the same on every device here, and in reverse order without shared prompts.
 
     Args:
         folder: on this machine, or the fsspec URL of one in an object store ("s3://...").
@@ -115,13 +115,16 @@ def extract_features(
             manifest["shards"][name] = found[1]
         else:
             missing[name] = part
+    copies = [backbone]
     if missing:
-        most = max(plans, key=lambda plan: len(plan.conversations))
-        manifest["bit_for_bit"] = _repeats(backbone, most, token_ids)
+        copies = backbone.everywhere(devices, most=len(missing)) if engine == "local" else copies
+        ordered = sorted(plans, key=lambda plan: len(plan.conversations))
+        kinds = {(plan.size, _is_beyond(backbone, plan)): plan for plan in ordered}
+        manifest["bit_for_bit"] = _repeats(copies, [*kinds.values()], token_ids)
     done = sum(len(token_ids[row]) for name in manifest["shards"] for row in _rows(shards[name]))
     bar = tqdm(total=length, initial=done, unit=" tokens", unit_scale=True, disable=not progress)
     with bar:
-        for name, features in _compute(backbone, missing, token_ids, devices, engine):
+        for name, features in _compute(copies, missing, token_ids, engine):
             rows = _rows(shards[name])
             tensors = {"features": features, "rows": rows}
             manifest["shards"][name] = _digest(tensors, key)
@@ -167,9 +170,7 @@ def read_features(
 @torch.inference_mode()
 def _forward(backbone: Backbone, plan: Plan, pack: Mapping[str, Tensor]) -> Tensor:
     """Give the states of one pack that are read, shape (rows, hidden), on the backbone's device."""
-    # By the conversation's own length, never its company's: those beyond the window lie alone.
-    longer = len(plan.conversations) == 1 and plan.units[0].tokens > (backbone.window or plan.size)
-    given = dict(pack) | {"kernel": backbone.kernels[longer], "use_cache": False}
+    given = dict(pack, kernel=backbone.kernels[_is_beyond(backbone, plan)], use_cache=False)
     ids, places = (given.pop(name)[None] for name in ("token_ids", "position_ids"))
     output = backbone.transformer(input_ids=ids, position_ids=places, **given)
     states = output.last_hidden_state[0]
@@ -199,6 +200,8 @@ def run_packs(
     if backbone.device.type == "cpu":
         with _threads() as pool:
             return list(pool.map(lambda plan: shaped(states(*ready(plan))), plans))
+    # All devices, windows, kernels and pack sizes share one code object. It is a thread's setting.
+    torch._dynamo.config.recompile_limit = max(256, torch._dynamo.config.recompile_limit)
     kept = []
     with ThreadPoolExecutor(1) as pool:
         for pack in _ahead(pool, ready, plans):
@@ -238,20 +241,19 @@ def _threads() -> Iterator[ThreadPoolExecutor]:
 
 
 def _compute(
-    backbone: Backbone,
+    copies: Sequence[Backbone],
     shards: Mapping[str, Sequence[Plan]],
     token_ids: Sequence[TokenIds],
-    devices: Sequence[str] | None,
     engine: str,
 ) -> Iterator[tuple[str, np.ndarray]]:
     """Compute shards, on one device or side by side on several, and give each when it is ready."""
     if engine == "ray":
         from dtreward.extract_ray import compute_on_cluster
 
-        yield from compute_on_cluster(backbone, shards, token_ids, shard_features)
+        yield from compute_on_cluster(copies[0], shards, token_ids, shard_features)
         return
     idle: Queue = Queue()
-    for each in backbone.everywhere(devices, most=max(1, len(shards))):
+    for each in copies:
         idle.put(each)
 
     def shard(name: str) -> tuple[str, np.ndarray]:
@@ -280,12 +282,20 @@ def shard_features(
     return np.concatenate(found)[:, 0].astype(np.float32)
 
 
-def _repeats(backbone: Backbone, plan: Plan, token_ids: Sequence[TokenIds]) -> bool:
-    """Whether a pack's features are the same bits in reverse order and without shared prompts."""
-    rows = plan.conversations
-    shared = run_packs(backbone, [plan], token_ids, last_positions(token_ids))[0][:, 0]
-    alone = last_hidden_states(backbone, [token_ids[row] for row in reversed(rows)])
-    return bool(np.array_equal(shared, alone[::-1]))
+def _repeats(copies: Sequence[Backbone], plans: Sequence[Plan], ids: Sequence[TokenIds]) -> bool:
+    """Whether packs give the same bits on all devices, and in reverse without shared prompts.
+
+    All that a device is going to need is compiled by this, in one thread: torch 2.11 cannot compile
+    in a thread while layers that are compiled run in another.
+    """
+    first, *others = (shard_features(each, plans, ids) for each in copies)
+    alone = np.float32(last_hidden_states(copies[0], [ids[row] for row in _rows(plans)[::-1]]))
+    return all(np.array_equal(first, each) for each in (*others, alone[::-1]))
+
+
+def _is_beyond(backbone: Backbone, plan: Plan) -> bool:
+    """By the conversation's own length, never its company's: those beyond the window lie alone."""
+    return len(plan.conversations) == 1 and plan.units[0].tokens > (backbone.window or plan.size)
 
 
 def last_positions(token_ids: Sequence[TokenIds]) -> list[tuple[int]]:

@@ -136,8 +136,7 @@ def make_head(
 
 def read_attributes(config: Mapping, rows: int, given: Sequence[str] = ()) -> tuple[str, ...]:
     """Name the head's rows: as the configuration does, else as given; a single row is "score"."""
-    labels = sorted(config.get("id2label", {}).items(), key=lambda label: int(label[0]))
-    names = tuple(name for _, name in labels if not name.startswith("LABEL_"))
+    names = named_rows(config)
     if names and given and names != tuple(given):
         raise ValueError(f"checkpoint names its attributes {names}; leave out {tuple(given)}")
     names = names or tuple(given) or ("score",) * (rows == 1)
@@ -145,3 +144,9 @@ def read_attributes(config: Mapping, rows: int, given: Sequence[str] = ()) -> tu
         came = f"head has {rows} rows, their names are {names or 'not in the checkpoint'}"
         raise ValueError(f"{came}; pass {rows} distinct attributes= to load()")
     return names
+
+
+def named_rows(config: Mapping) -> tuple[str, ...]:
+    """Give the names of the head's rows in the configuration, without those that say nothing."""
+    labels = sorted(config.get("id2label", {}).items(), key=lambda label: int(label[0]))
+    return tuple(name for _, name in labels if not name.startswith("LABEL_"))

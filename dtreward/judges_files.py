@@ -89,8 +89,7 @@ def _authors_csv(source, table):
         raise ValueError(f"expected {', '.join(states)} as preferences, came {sorted(odd)[:3]}")
     wanted = rows["preference"].map({-1: "AB", 1: "BA"})
     if (wrong := wanted.notna() & (rows[[*columns]].fillna("").sum(axis=1) != wanted)).any():
-        came = f"{wrong.sum()} rows of {source}"
-        raise ValueError(f"{came} have a preference that is not their orders'")
+        raise ValueError(f"{wrong.sum()} rows of {source} prefer otherwise than their two orders")
     by = ["split", "index"] if "split" in counted else ["index"]
     if "split" not in counted and rows["split"].nunique() > 1:
         raise ValueError(f"{source} counts rows in splits, {table} has no column split; add it")

@@ -36,7 +36,7 @@ from dtreward.conversation import ChatTokenizer, Conversations
 from dtreward.critic import Critic
 from dtreward.ensemble import Ensemble
 from dtreward.extract import hidden_states, last_hidden_states
-from dtreward.heads import PREFIXES, Head, make_head
+from dtreward.heads import PREFIXES, Head, make_head, named_rows
 from dtreward.packing import check_size
 from dtreward.record import digest, file_digest
 from dtreward.tree import PreferenceTree
@@ -54,15 +54,8 @@ WRITERS = {
 }
 READS = ("next token", "verdict")
 DTYPES = ("float64", "float32", "bfloat16", "float16")
-__all__ = [
-    "Comparison",
-    "Critic",
-    "Ensemble",
-    "HeadModel",
-    "RewardModel",
-    "export_checkpoint",
-    "load",
-]
+__all__ = ["Comparison", "Critic", "Ensemble", "HeadModel", "RewardModel"]
+__all__ += ["export_checkpoint", "load"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,12 +172,13 @@ def load(
     options = {"device": device, "dtype": dtype, "attention": attention, "bos": bos}
     options |= {"max_length": max_length, "too_long": too_long, "pack_tokens": pack_tokens}
     if row.reads == "scores":
+        if revision or reads or attributes or tree:
+            one = "revision, reads, attributes and tree are of one model"
+            raise ValueError(f"{name} is several: {one}; load each for Ensemble()")
         members = {member: load(member, **options) for member in ensemble.AVAILABLE}
         return Ensemble(members, ensemble.AVAILABLE)
     if row.reads and not (row.repo or is_folder):
-        raise ValueError(
-            f'{name}: {row.note}; load(folder, reads="verdict") loads the one you have'
-        )
+        raise ValueError(f'{name}: {row.note}; load(folder, reads="verdict") loads yours')
     reads, found = reads or row.reads, name if is_folder else row.repo
     folder, commit = checkpoint.find_folder(found, revision, pickled=reads == "verdict")
     config = checkpoint.read_config(folder)
@@ -195,7 +189,8 @@ def load(
         return Critic(backbone)
     files = checkpoint.weight_files(folder)
     tensors = checkpoint.read_head(files, backbone.wide_dtype, next_token=reads == "next token")
-    head = make_head(tensors, config, attributes or row.attributes)
+    attributes = attributes or (() if named_rows(config) else row.attributes)
+    head = make_head(tensors, config, attributes)
     own = None if tree else checkpoint.read_tree(folder, head.attributes, row.tree)
     if own and "score.bias" not in tensors:
         advice = "fetch it again; if it never had one, pass its tree as tree="

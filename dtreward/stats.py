@@ -172,9 +172,13 @@ def r2_interval(truth: Rows, predicted: Rows, prompts: Prompts, **options) -> In
 
 
 def floor(train_preference: Rows, test_preference: Shaped[np.ndarray, "test"] | pd.Series) -> float:
-    """Give the accuracy on test of the constant answer that is best on train; a tie answers 0."""
+    """Give the accuracy on test of the constant answer that is best on train; a coin's, if that is more.
+
+    >>> floor(np.array([0, 0, 1]), np.array([0, 1, 1])), floor(np.array([0, 0, 1]), np.array([0, 0]))
+    (0.5, 1.0)
+    """
     constant = _checked(train_preference, "preference").mean() > 0.5
-    return float((_checked(test_preference, "preference") == constant).mean())
+    return max(0.5, float((_checked(test_preference, "preference") == constant).mean()))
 
 
 def log_loss_terms(probability: Rows, preference: Rows) -> Float[np.ndarray, "rows"]:

@@ -102,6 +102,7 @@ def draw_ladder(ladders):
         )
         axis.set_yticklabels([fill(step, 32) for step in rows["step"]], size=5)
         axis.set_xlim(0, 1.2 * rows["tokens_per_second"].max() / 1000)
+    figure.suptitle("Reading a backbone of random weights; at each bar its effective MFU")
     return figure
 
 

@@ -62,8 +62,8 @@ class GpuMemory(threading.Thread):
             self.peak = max(self.peak, int(told) / 1024)
 
 
-def measure(shape: str, folder: Path, pairs: int) -> dict:
-    """Run the notebooks one after the other; give what each costs."""
+def measure(shape: str, folder: Path, pairs: int, result: str) -> None:
+    """Run the notebooks one after the other; write what each costs, after each."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     told = {"shape": shape, "weights": "random", "pairs": pairs}
     told["bytes"] = write_checkpoint(shape, folder / "model", device)
@@ -88,11 +88,12 @@ def measure(shape: str, folder: Path, pairs: int) -> dict:
             gpu.done.set()
             costs[name]["gpu_gib"] = round(gpu.peak, 1)
         print(name, costs[name], flush=True)
+        write_json(result, told | {"costs": costs, "machine": machine(torch.device(device))})
     record = json.loads((made / "02_extract_features.json").read_text())["numbers"]
     kept = ("responses", "hidden", "tokens", "tokens_computed", "fill", "bit_for_bit", "seconds")
     told |= {"costs": costs, "extraction": {key: record[key] for key in kept}}
     told["features_gb"] = sum(path.stat().st_size for path in made.glob("features/*/*")) / 1e9
-    return told | {"machine": machine(torch.device(device))}
+    write_json(result, told | {"machine": machine(torch.device(device))})
 
 
 def main(shape: str, folder: str, result: str, pairs: str = "1000") -> None:
@@ -100,7 +101,7 @@ def main(shape: str, folder: str, result: str, pairs: str = "1000") -> None:
     place = Path(folder).resolve()
     place.mkdir(parents=True)
     try:
-        write_json(result, measure(shape, place, int(pairs)))
+        measure(shape, place, int(pairs), result)
     finally:
         shutil.rmtree(place)
 

@@ -106,6 +106,12 @@ def test_devices_share_the_shards_and_write_the_same_bytes(backbone, twins, unto
     assert contents(tmp_path / "features") == contents(untouched)
 
 
+def test_a_device_that_rounds_otherwise_is_told(backbone, twins, tmp_path):
+    _, copy = backbone.everywhere(None, 2)
+    copy.transformer.norm.weight = torch.nn.Parameter(copy.transformer.norm.weight * 1.001)
+    assert not extract(backbone, tmp_path / "features")["bit_for_bit"]
+
+
 def test_both_devices_work_and_what_one_cannot_compute_stops_all(
     backbone, twins, tmp_path, monkeypatch
 ):

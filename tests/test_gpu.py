@@ -180,6 +180,8 @@ def gpus():
 def test_every_gpu_of_the_box_gives_the_same_bits_all_at_once(backbone, features, gpus):
     copies = backbone.everywhere()
     assert len({copy.device for copy in copies}) == gpus
+    for copy in copies:  # compiled one by one, as `extract_features` does
+        assert np.array_equal(last_hidden_states(copy, *sample()), features)
     with ThreadPoolExecutor(gpus) as pool:
         for found in pool.map(lambda copy: last_hidden_states(copy, *sample()), copies):
             assert np.array_equal(found, features)

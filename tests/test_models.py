@@ -26,6 +26,7 @@ from replicas import (
 from transformers import Gemma2ForSequenceClassification, LlamaForSequenceClassification
 
 from dtreward import checkpoint, models
+from dtreward.catalogue import known
 from dtreward.models import Comparison, load
 from dtreward.tree import PreferenceTree
 
@@ -217,6 +218,20 @@ def test_names_must_be_passed_where_the_checkpoint_has_none(tmp_path):
 def test_names_that_contradict_the_checkpoint_are_an_error(replicas):
     with pytest.raises(ValueError, match="leave out"):
         load(replicas / "llama-tree", attributes=FIVE[::-1])
+
+
+def test_a_name_of_the_catalogue_gives_way_to_the_names_of_the_checkpoint(tmp_path):
+    folder = make_replica(tmp_path / "QRM-Gemma-2-27B", rows=5)
+    config = json.loads((folder / "config.json").read_text())
+    assert load(folder).attributes == tuple(FIVE) == tuple(config["id2label"].values())
+    config["id2label"] = dict(enumerate(["a", "b", "c", "d", "e"]))
+    (folder / "config.json").write_text(json.dumps(config))
+    assert load(folder).attributes == ("a", "b", "c", "d", "e")
+    config["id2label"] = {str(n): f"LABEL_{n}" for n in range(5)}
+    (folder / "config.json").write_text(json.dumps(config))
+    assert load(folder).attributes == known(folder).attributes
+    with pytest.raises(ValueError, match="5 distinct"):
+        load(folder.rename(tmp_path / "mine"))
 
 
 def test_a_tree_over_other_attributes_is_an_error(replicas):

@@ -40,7 +40,7 @@ from transformers import (
 )
 
 from dtreward import checkpoint, models
-from dtreward.catalogue import KNOWN
+from dtreward.catalogue import KNOWN, known
 from dtreward.critic import Critic
 from dtreward.ensemble import WEIGHTS, Ensemble
 from dtreward.extract import hidden_states
@@ -152,6 +152,35 @@ def test_a_name_of_the_leaderboard_is_found_on_the_hub_by_its_repository(hub, na
     assert model.backbone.identity["model"] == REPLICAS[name].repo
     assert not any(pattern.endswith((".bin", ".py", "*")) for pattern in hub[0].allow_patterns)
     assert dict(load(REPLICAS[name].repo).backbone.identity) == dict(model.backbone.identity)
+
+
+@pytest.mark.parametrize("name", KNOWN)
+def test_a_model_of_the_same_name_by_somebody_else_is_another_model(hub, name, tmp_path):
+    assert known(f"me/{name}") is None
+    with pytest.raises(KeyError, match=f"me/{name}"):
+        load(f"me/{name}")
+    assert known(tmp_path / name) is None
+    with pytest.raises(FileNotFoundError, match="no folder"):
+        load(tmp_path / name)
+    (tmp_path / name).mkdir()
+    assert known(tmp_path / name) is KNOWN[name]
+
+
+def test_a_model_is_found_by_its_repository_by_its_owner_and_name_and_by_a_folder(tmp_path):
+    nemotron = KNOWN["Llama-3.1-Nemotron-70B-Reward"]
+    assert known("nvidia/Llama-3.1-Nemotron-70B-Reward") is known(nemotron.repo) is nemotron
+    (tmp_path / "INF-ORM-Llama3.1-70B").mkdir()
+    assert known(tmp_path / "INF-ORM-Llama3.1-70B") is KNOWN["INF-QRM-Llama3.1-70B"]
+    assert known("") is known(".") is known("/") is None
+
+
+@pytest.mark.parametrize(
+    "given", [{"revision": "abc"}, {"attributes": ["x"]}, {"reads": "verdict"}]
+)
+def test_what_belongs_to_one_model_is_refused_of_one_made_of_several(hub, given):
+    with pytest.raises(ValueError, match="is several"):
+        load("MetaMetrics-RM-v1.0", **given)
+    assert not hub
 
 
 # Scores

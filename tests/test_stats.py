@@ -146,9 +146,9 @@ def test_bad_input_is_named():
         stats.floor(np.array([1]), np.array([], dtype=int))
 
 
-def test_floor_takes_the_best_constant_of_train_and_ties_answer_0():
+def test_floor_takes_the_best_constant_of_train_or_a_coin_and_ties_answer_0():
     test = np.array([1, 0, 0, 0])
-    assert stats.floor(np.array([0, 1, 1]), test) == 0.25
+    assert stats.floor(np.array([0, 1, 1]), test) == 0.5  # the constant 1 reaches a quarter
     assert stats.floor(np.array([0, 0, 1]), test) == 0.75
     assert stats.floor(np.array([0, 1]), test) == 0.75
     assert stats.floor(pd.Series([1, 1], dtype="Int8"), pd.Series([1, 0], dtype="Int8")) == 0.5
