@@ -821,6 +821,46 @@ def test_claims_name_their_margin_and_ask_for_more_the_more_claims_there_are(exe
             assert low < one and two < high  # wider than that of one comparison alone
 
 
+def test_a_star_needs_two_tests_that_find_the_same_model_better(executed):
+    """The judge ties on every pair: half right by problem, and never by McNemar, where ties lose."""
+    numbers = json.loads((executed / "09_evaluate_rewardbench.json").read_text())["numbers"]
+    said = {}
+    for name in numbers["kinds"]:
+        found = pd.read_parquet(executed / "rewardbench" / f"{name}.parquet")
+        said[name] = found[found["unread"] == ""]
+    checked = [row for row in numbers["tests"] if {row["row"], row["minus"]} <= set(said)]
+    for row in checked:
+        one, two = (said[row[side]]["preference"] for side in ("row", "minus"))
+        both = max(row["p McNemar (Holm)"], row["p by problem (Holm)"]) <= 0.05
+        assert row["firm"] == (both and (one - two).mean() * row["points"] > 0)
+    assert len(checked) == 3 and said[JUDGE]["correct"].eq(0.5).all()
+    assert not said[JUDGE]["preference"].any()
+
+
+def test_verdicts_of_both_orders_are_not_told_as_those_of_one(executed):
+    numbers = json.loads((executed / "09_evaluate_rewardbench.json").read_text())["numbers"]
+    assert set(numbers["chosen_second"]) == set(numbers["kinds"]) - {JUDGE}
+
+
+def test_a_baseline_counts_equal_lengths_as_half(executed):
+    bench = pd.read_parquet(executed.parent / "own.parquet")
+    one, two = (bench[name].str.split().str.len() for name in ("chosen", "rejected"))
+    rows = pd.read_csv(executed / "09_table.csv").query("row == 'measured'").set_index("model")
+    results = bench.assign(correct=0.5 + np.sign(one - two) / 2)
+    told = rows.loc["longest response", ["Chat", "Reasoning"]].astype(float)
+    np.testing.assert_allclose(told, section_scores(results)[told.index])
+    assert (one == two).any()
+
+
+def test_a_revision_of_no_model_is_refused_before_any_is_loaded(executed, folders, tmp_path):
+    given = {"study": "own", "bench_source": f"{executed.parent}/own.parquet"}
+    given |= {"data_dir": str(tmp_path), "models": [str(folders["five"])]}
+    given |= {"revisions": {"nobody/nothing": "abc"}}
+    path = tmp_path / "own" / "09_evaluate_rewardbench.ipynb"
+    with pytest.raises(Exception, match=r"revisions of no model in models: .'nobody/nothing'"):
+        run(ROOT / "notebooks" / path.name, path, given)
+
+
 def test_the_executed_notebook_has_its_figures_and_no_error(executed):
     notebook = nbformat.read(executed / "09_evaluate_rewardbench.ipynb", as_version=4)
     assert "Traceback" not in json.dumps(notebook) and "Warning" not in json.dumps(notebook)
