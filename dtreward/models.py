@@ -173,8 +173,7 @@ def load(
     options |= {"max_length": max_length, "too_long": too_long, "pack_tokens": pack_tokens}
     if row.reads == "scores":
         if revision or reads or attributes or tree:
-            one = "revision, reads, attributes and tree are of one model"
-            raise ValueError(f"{name} is several: {one}; load each for Ensemble()")
+            raise ValueError(f"{name} is several: revision, reads, attributes, tree are each one's")
         members = {member: load(member, **options) for member in ensemble.AVAILABLE}
         return Ensemble(members, ensemble.AVAILABLE)
     if row.reads and not (row.repo or is_folder):
@@ -189,8 +188,7 @@ def load(
         return Critic(backbone)
     files = checkpoint.weight_files(folder)
     tensors = checkpoint.read_head(files, backbone.wide_dtype, next_token=reads == "next token")
-    attributes = attributes or (() if named_rows(config) else row.attributes)
-    head = make_head(tensors, config, attributes)
+    head = make_head(tensors, config, attributes or (() if named_rows(config) else row.attributes))
     own = None if tree else checkpoint.read_tree(folder, head.attributes, row.tree)
     if own and "score.bias" not in tensors:
         advice = "fetch it again; if it never had one, pass its tree as tree="

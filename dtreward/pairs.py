@@ -177,7 +177,10 @@ def _parsed(path: Path, kind: str) -> pd.DataFrame:
         if len(header) == 1 and ";" in header[0]:
             raise ValueError("expected commas between its columns, came semicolons")
         texts = pd.read_csv(path, usecols=lambda name: name in {*TEXTS, "response"}, **options)
-        return pd.read_csv(path, low_memory=False).assign(**texts)
+        table = pd.read_csv(path, low_memory=False)
+        if not isinstance(table.index, pd.RangeIndex):  # else columns are shifted, silently
+            raise ValueError("expected no more fields in a row than in the header; quote commas")
+        return table.assign(**texts)
     with (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8-sig") as file:
         return pd.DataFrame([_record(line, f"{path}:{n}") for n, line in enumerate(file, 1)])
 

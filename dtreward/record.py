@@ -184,5 +184,4 @@ def _plain(value: Any) -> Any:
         return asdict(value)
     if hasattr(value, "tolist"):
         return value.tolist()
-    wanted = "expected plain values, dataclasses or numpy values"
-    raise TypeError(f"{wanted}, got {type(value)}: {value!r}")
+    raise TypeError(f"expected plain, numpy or dataclass values, got {type(value)}: {value!r}")

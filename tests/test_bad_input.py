@@ -207,6 +207,11 @@ KINDS = {
     "UTF-16": ("t.csv", csv(table()).decode().encode("utf-16"), WHOLE.format(r"\.csv")),
     "CSV with a byte-order mark": ("t.csv", b"\xef\xbb\xbf" + csv(table()), KEPT),
     "JSONL with a byte-order mark": ("t.jsonl", b"\xef\xbb\xbf" + jsonl(table()), KEPT),
+    "CSV with a comma behind each row": (
+        "t.csv",
+        csv(table(x=1)).replace(b"\n", b",\n").replace(b",x,\n", b",x\n", 1),
+        "no more fields in a row than in the header",
+    ),
     "CSV with semicolons": ("t.csv", csv(table(), sep=";"), "expected commas between its columns, came semicolons"),
     "CSV with tabs": ("t.csv", csv(table(), sep="\t"), r"found \['prompt\\tresponse_1"),
     "a quote that is never closed": ("t.csv", csv(table()) + b'"a,b,c,1,2,0\n', WHOLE.format(r"\.csv")),
