@@ -1,8 +1,8 @@
 # The study as a graph: one rule a notebook. `make study` is the front door.
 #   snakemake --cores all --config study=demo limit=500
 # A study is notebooks/studies/NAME.yaml: which notebooks it runs and their parameters. What is given
-# with --config wins over it. A rule runs again when its notebook, its inputs, its parameters or the
-# package have changed. Notebooks that need a reward model are left out where the study has none.
+# with --config wins over it. A rule runs again when its notebook, its inputs, its parameters, the
+# package or the published numbers have changed. Notebooks that need a reward model are left out where the study has none.
 import fcntl
 import hashlib
 import json
@@ -59,8 +59,10 @@ OUTSIDE = {  # parameters that may name files or folders
     "02_extract_features": ["model"],
     "10_measure_throughput": ["model"],
     "06_collect_judge_preferences": ["judges_source", "judges_table"],
-    "09_evaluate_rewardbench": ["bench_source"],
+    "09_evaluate_rewardbench": ["bench_source", "models"],
 }
+OF_A_MODELS_FOLDER = ("config.json", "tokenizer*.json", "chat_template.jinja", "model*.safetensors", "*.index.json")
+OF_ANOTHER_FOLDER = ("*.gz", "*/*.gz", "*.csv", "*.parquet", "*/*.parquet")
 
 try:
     STUDY = Path(f"notebooks/studies/{plain_name(config.get('study', 'demo') or '')}.yaml")
@@ -74,14 +76,31 @@ except ValueError as error:
 
 def local(name):
     """The path from here of a file or folder that a parameter names, or None for a hub id or a word."""
-    path = Path(os.path.normpath(Path("notebooks", str(name)))) if name else None
+    path = Path(os.path.normpath(Path("notebooks", name))) if name and isinstance(name, str) else None
     return path if path and path.exists() else None
 
 
+def files_of(parameter, value):
+    """The files that a parameter names: one, those of a folder, or those of each model of a list."""
+    if isinstance(value, list):
+        return [file for each in value for file in files_of(parameter, each)]
+    path, kinds = local(value), OF_A_MODELS_FOLDER if parameter in ("model", "models") else OF_ANOTHER_FOLDER
+    if path == Path(f"{DATA}/checkpoint"):  # which a rule makes
+        return []
+    if path is None or path.is_file():
+        return [str(path)] if path else []
+    return sorted({str(file) for kind in kinds for file in path.glob(kind)})
+
+
+def seen_from_notebooks(value):
+    """A path of the command line, or each of a list, where paths start here."""
+    if isinstance(value, list):
+        return [seen_from_notebooks(each) for each in value]
+    return os.path.relpath(value, "notebooks") if value and isinstance(value, str) and Path(value).exists() else value
+
+
 given = {key: "" if value is None else value for key, value in config.items() if key != "study"}
-for name in {each for names in OUTSIDE.values() for each in names} & set(given):
-    if given[name] and Path(str(given[name])).exists():  # on the command line paths start here
-        given[name] = os.path.relpath(given[name], "notebooks")
+given |= {each: seen_from_notebooks(given[each]) for names in OUTSIDE.values() for each in names if each in given}
 shared = study["parameters"] | given
 if "source" in shared and not shared["source"]:
     sys.exit(f"the study '{STUDY.stem}' needs a table: make study STUDY={STUDY.stem} SOURCE=<file>")
@@ -107,7 +126,9 @@ if "needs" in study:  # of a real study, which stands on commits of the hub
     if not (commits := Path(DATA, REVISIONS)).exists():
         sys.exit(f"{commits} is not there: make study STUDY={STUDY.stem}, or notebooks/preflight.py, writes it")
     PARAMETERS = pin(PARAMETERS, json.loads(commits.read_text()))
-PACKAGE = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(Path("dtreward").glob("**/*.py")))).hexdigest()
+HELPERS = [Path("notebooks/inputs.py"), Path("notebooks/paper.mplstyle"), *Path("data/published").rglob("*"), *Path("dtreward").rglob("*")]
+HELPERS = [path for path in HELPERS if path.is_file() and "__pycache__" not in path.parts]
+PACKAGE = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(HELPERS))).hexdigest()
 
 
 def reads(name):
@@ -117,10 +138,10 @@ def reads(name):
         own += [file for other in study["notebooks"] if other != name for file in writes(other)]
         own = [file for file in own if file != f"{DATA}/checkpoint"] + ["notebooks/paper.py", "notebooks/captions.yaml"]
     if name == "10_measure_throughput":
-        own += sorted(map(str, Path("data/measured").glob("*.json")))
-    named = [local(PARAMETERS[name].get(parameter, "")) for parameter in OUTSIDE.get(name, [])]
-    files = [path / "model.safetensors" if (path / "model.safetensors").exists() else path for path in named if path]
-    return own + [str(path) for path in files if path.is_file()]
+        measured = local(PARAMETERS[name].get("measured", "../data/measured"))
+        own += ["notebooks/paper.py", *sorted(map(str, measured.glob("*.json") if measured else []))]
+    given = {parameter: PARAMETERS[name].get(parameter, "") for parameter in OUTSIDE.get(name, [])}
+    return own + [file for parameter, value in given.items() for file in files_of(parameter, value)]
 
 
 def writes(name):
@@ -147,14 +168,26 @@ def left_open():
     for name in study["notebooks"]:
         if (record := Path(f"{DATA}/{name}.json")).exists():
             numbers = json.loads(record.read_text())["numbers"]
-            if missing := numbers.get("questions_without_an_answer"):
-                yield Path(f"{DATA}/{name}.ipynb"), missing
+            executed = Path(f"{DATA}/{name}.ipynb")
+            if (missing := numbers.get("questions_without_an_answer")) and executed.exists():
+                yield executed, f"has no answer to {missing:,} questions: run the study again to ask them"
+            if (failed := numbers.get("failed")) and executed.exists():
+                yield executed, f"has no row of {', '.join(failed)}: run the study again to try once more"
+
+
+def leave_open():
+    """Put the executed copies of such notebooks aside: without them the next run goes on."""
+    for executed, told in left_open():
+        executed.replace(executed.with_suffix(".partial.ipynb"))
+        print(f"   {executed.stem} {told}")
 
 
 onsuccess:
-    for executed, missing in left_open():  # without its executed copy the next run goes on
-        executed.replace(executed.with_suffix(".partial.ipynb"))
-        print(f"   {executed.stem} has no answer to {missing:,} questions: run the study again to ask them")
+    leave_open()
+
+
+onerror:
+    leave_open()
 
 
 rule all:

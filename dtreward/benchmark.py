@@ -215,20 +215,13 @@ def climb(ladder: Ladder, pairs: int, few: int, growth: int = 0) -> dict[str, An
 
 def bit_for_bit(backbone: Backbone, ids: list[np.ndarray], prompts: list[int]) -> dict[str, bool]:
     """Whether features are the same bits, whatever lies beside a conversation."""
-    some, own = ids[:120], prompts[:120]
-    first = extract.last_hidden_states(backbone, some, own)
-    mixed = np.random.default_rng(0).permutation(len(some))
-    other = extract.last_hidden_states(
-        backbone, [some[row] for row in mixed], [own[row] for row in mixed]
-    )
+    some, own, read = ids[:120], prompts[:120], partial(extract.last_hidden_states, backbone)
+    first, mixed = read(some, own), np.random.default_rng(0).permutation(len(some))
+    other = read([some[row] for row in mixed], [own[row] for row in mixed])
     return {
-        "in another order and other packs": bool(np.array_equal(first[mixed], other)),
-        "without shared prompts": bool(
-            np.array_equal(first, extract.last_hidden_states(backbone, some))
-        ),
-        "with other neighbours": bool(
-            np.array_equal(first[:60], extract.last_hidden_states(backbone, some[:60], own[:60]))
-        ),
+        "in another order and other packs": np.array_equal(first[mixed], other),
+        "without shared prompts": np.array_equal(first, read(some)),
+        "with other neighbours": np.array_equal(first[:60], read(some[:60], own[:60])),
         "another conversation differs": bool((first[0] != first[2]).any()),
     }
 

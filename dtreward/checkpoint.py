@@ -91,10 +91,9 @@ def weight_files(folder: Path, *, pickled: bool = False) -> list[Path]:
                 raise ValueError(f"{index} does not map tensors to files beside it; fetch it again")
         if index.exists() or (folder / single).exists():
             return [_whole(folder / name) for name in sorted(names)]
-    raise ValueError(
-        f"{folder} has no {WEIGHTS} (nor an index of shards); .bin files are pickles and are not "
-        "read: where you trust them, load them with transformers and save_pretrained() them"
-    )
+    told = f"{folder} has no {WEIGHTS} (nor an index of shards); .bin files are pickles and are not"
+    advice = "where you trust them, load them with transformers and save_pretrained() them"
+    raise ValueError(f"{told} read: {advice}")
 
 
 def _whole(path: Path) -> Path:
@@ -110,9 +109,8 @@ def _object(path: Path) -> dict[str, Any]:
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")).items())
     except (OSError, ValueError, AttributeError, RecursionError) as error:
-        raise ValueError(
-            f"{path.parent} has no {path.name} in JSON ({error}); fetch it again"
-        ) from error
+        told = f"{path.parent} has no {path.name} in JSON ({error})"
+        raise ValueError(f"{told}; fetch it again") from error
 
 
 def read_head(

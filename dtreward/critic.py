@@ -74,9 +74,8 @@ class Critic(RewardModel):
         """Ask once, greedily: 0.0 for the response shown first, 1.0 for the other, 0.5 if unread."""
         ids = self.question(prompt, first, second).ids
         given = torch.tensor([ids], device=self.backbone.device)
-        options = {"attention_mask": torch.ones_like(given), "do_sample": False}
-        written = self.backbone.transformer.generate(
-            given, max_new_tokens=self.max_tokens, **options
-        )
+        options = {"do_sample": False, "max_new_tokens": self.max_tokens}
+        options["attention_mask"] = torch.ones_like(given)
+        written = self.backbone.transformer.generate(given, **options)
         text = self.backbone.chat.tokenizer.decode(written[0, len(ids) :])
         return 0.0 if "[[A]]" in text else 1.0 if "[[B]]" in text else 0.5

@@ -49,9 +49,8 @@ class Ensemble(RewardModel):
     def weigh(self, scores: Mapping[str, np.ndarray]) -> Float[np.ndarray, " responses"]:
         """Combine scores that are there already, of the members by name."""
         if missing := set(self.weights) - set(scores):
-            raise ValueError(
-                f"scores of {sorted(missing)} are missing; give them, or other weights"
-            )
+            lacking = f"scores of {sorted(missing)} are missing"
+            raise ValueError(f"{lacking}; give them, or other weights")
         total = 0.0
         for name, weight in self.weights.items():
             values = np.asarray(scores[name], float)

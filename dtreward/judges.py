@@ -51,6 +51,7 @@ BETTER = r"is( (the )?(better|best|preferred|superior)\b|( (t|th|the|the b|the b
 SAYS = re.compile(rf"\W*(?:response )?([ab])\W*?($|[.:](\s|$)|\n|\s{BETTER})", re.IGNORECASE)
 REFUSES = re.compile(r"\W*(I.?m (sorry|unable)|Sorry|I (can.?t|cannot|won.?t|am unable)|As an AI)")
 PATIENCE = 300.0  # seconds: an endpoint that asks for a longer pause is not asked again
+PLAIN = 1e-9  # seconds until a question is asked again without log-probabilities
 GIVE_UP = 20  # errors in a row after which a judge is left out for the rest of a run
 COLUMNS = "judge, shown, state, text, logprob_a, logprob_b, tokens"
 STORE = f"""PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;
@@ -170,8 +171,8 @@ def collect(
     """Ask each judge about each pair in both orders, and store every answer as it arrives.
 
     Questions that `store` has an answer to (refusals and unparsed ones are answers) are not asked
-    again; errors are. It goes pair by pair: a run that stops early has the same pairs of all. After
-    20 errors in a row a judge is left out for the rest of the run.
+    again; errors are, after all else. It goes pair by pair: a run that stops early has the same
+    pairs of all. After 20 errors in a row a judge is left out for the rest of the run.
 
     Args:
         store: SQLite file; one process at a time may use it.
@@ -191,9 +192,10 @@ def collect(
     if len(run.connections) < len(judges):
         raise ValueError(f"expected distinct names, came {[judge.name for judge in judges]}")
     run.texts = {digest(*each): each for both in _shown(pairs) for each in both}
-    answers = stored_answers(store, judges, template=template).query("state != 'error'")
-    known = set(zip(answers["judge"], answers["shown"], strict=True))
-    todo = [(judge, key) for key in run.texts for judge in judges if (judge.name, key) not in known]
+    answers = stored_answers(store, judges, template=template).set_index(["judge", "shown"])
+    told, todo = answers["state"].to_dict(), [(one, key) for key in run.texts for one in judges]
+    todo = [each for each in todo if told.get((each[0].name, each[1]), "error") == "error"]
+    todo.sort(key=lambda each: (each[0].name, each[1]) in told)  # what has failed before: last
     run.todo, run.missing = iter(todo), Counter(judge.name for judge, _ in todo)
     run.spent, run.limits = Counter(), {"requests": max_requests, "tokens": max_tokens}
     run.failed, run.resume, run.plain, run.told = Counter(), Counter(), set(), {}
@@ -225,7 +227,7 @@ def stored_answers(
 
     `shown` is the `digest` of the prompt, the response shown first and the other; `state` is "A",
     "B", "unparsed", "refused" or "error". The log-probabilities of A and B, where the endpoint
-    gives them, are those at the first token that has one of them among its likeliest.
+    gives them, are those at the first token that is one of them.
     """
     query = f"SELECT {COLUMNS} FROM answers WHERE judge = ? AND settings = ? AND template = ?"
     asked = [(judge.name, judge.settings, digest(template)) for judge in judges]
@@ -314,7 +316,8 @@ def _work(run):
 
 def _ask(run, judge, texts):
     """Give what is stored of an answer, state to tokens, or None where the run has stopped."""
-    for attempt in range(1 + run.retries + judge.logprobs):  # once more, without them
+    attempt = 0
+    while True:
         run.stop.wait(max(0.0, run.resume[judge.name] - monotonic()))
         with run.lock:
             if _over(run):
@@ -323,13 +326,13 @@ def _ask(run, judge, texts):
                 return None
             run.spent["requests"] += 1
         again, pause, answer = _send(run, judge, render(run.template, *texts))
-        if not again:
-            break
+        if not again or (attempt == run.retries and pause != PLAIN):
+            return answer
+        attempt += pause != PLAIN
         if pause:
             run.resume[judge.name] = max(run.resume[judge.name], monotonic() + pause)
-        elif attempt < run.retries:
-            run.stop.wait(2.0**attempt * np.random.uniform(0.25, 0.5))
-    return answer
+        else:
+            run.stop.wait(2.0**attempt * np.random.uniform(0.125, 0.25))
 
 
 def _send(run, judge, text):
@@ -341,7 +344,7 @@ def _send(run, judge, text):
         reply = run.client.post(url, json=body, headers=headers)
     except httpx.HTTPError as error:
         return True, 0.0, ("error", f"no reply: {type(error).__name__}", None, None, 0)
-    status, told = reply.status_code, reply.text.replace(key, "[key]") if key else reply.text
+    status, told = reply.status_code, reply.text.replace(key, "[key]") if key[7:] else reply.text
     if status == 200:
         try:
             return False, 0.0, _answer(json.loads(told), text)
@@ -350,7 +353,7 @@ def _send(run, judge, text):
     again, pause = status in (408, 409, 429) or status >= 500, _pause(reply.headers)
     if "logprob" in told.lower() and "logprobs" in body and not again:
         run.plain.add(judge.name)
-        return True, 1e-9, ("error", "log-probabilities refused", None, None, 0)
+        return True, PLAIN, ("error", "log-probabilities refused", None, None, 0)
     state = "refused" if status == 400 and re.search("content_(filter|policy)", told) else "error"
     if status in (401, 403):  # some endpoints repeat a part of the key
         told = "the endpoint refuses the key, or the key this model"
@@ -363,7 +366,8 @@ def _answer(reply, asked):
     try:
         for place in choice["logprobs"]["content"]:
             found = {each["token"].strip(): each["logprob"] for each in place["top_logprobs"][::-1]}
-            likely = likely or {name: found[name] for name in "AB" if name in found}
+            if not likely and place["token"].strip() in ("A", "B"):
+                likely = {name: found[name] for name in "AB" if name in found}
     except (LookupError, TypeError, AttributeError):
         pass  # none, or in a form of the endpoint's own
     text, refusal = str(message.get("content") or ""), message.get("refusal")

@@ -33,11 +33,12 @@ def read_preferences(
     """
     hub = str(source) == PREFERENCES or (Path(source) / "train.jsonl.gz").is_file()
     rows = _published(source, revision) if hub else _authors_csv(Path(source), table)
-    rows = rows[[*TEXTS, "judge", "given", "swapped"]]
+    rows = rows[[*TEXTS, "judge", "given", "swapped"]].copy()
     turned = ["prompt", "response_2", "response_1", "judge", "swapped", "given"]
-    both, known = pd.concat([rows, rows.set_axis(turned, axis=1)]), pairs[TEXTS].copy()
-    for frame in (both, known):
+    known = pairs[TEXTS].copy()
+    for frame in (rows, known):
         frame[TEXTS] = frame[TEXTS].apply(lambda texts: texts.str.strip())
+    both = pd.concat([rows, rows.query("response_1 != response_2").set_axis(turned, axis=1)])
     joined = known.rename_axis("pair").reset_index().merge(both, on=TEXTS)
     if joined.empty:
         came = f"none of {len(rows)} rows of {source} has the texts of one of {len(pairs)} pairs"

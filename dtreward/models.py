@@ -211,8 +211,8 @@ def _backbone(place: str, here: Path | None, *, writes: bool, **options: Any) ->
         raise ValueError(f"dtype must be one of {DTYPES}, came {dtype!r}")
     dtype, stored = (getattr(torch, str(each).removeprefix("torch.")) for each in (dtype, stored))
     size = sum(path.stat().st_size for path in files) * dtype.itemsize / stored.itemsize
-    _check_memory(folder.name, size, device, spread=options["device"] == "auto")
     spread = options["device"] == "auto" and torch.cuda.device_count() > 1
+    _check_memory(folder.name, size, device, spread)
     given = {"dtype": dtype, "device_map": "auto" if spread else {"": device}}
     given |= {"use_safetensors": files[0].suffix == ".safetensors"}
     shape = BACKBONES[kind].config_class(**config)
@@ -250,19 +250,17 @@ def _device(name: str | torch.device | None) -> torch.device:
     try:
         return torch.empty(0, device="cuda" if str(name) == "auto" else name).device
     except (RuntimeError, AssertionError) as error:
-        told = f"{error}".partition("\n")[0]
-        raise ValueError(
-            f'device {str(name)!r} is not here: {told}; give "cpu" or one that is'
-        ) from None
+        told = f"device {str(name)!r} is not here: {error}".partition("\n")[0]
+        raise ValueError(f'{told}; give "cpu" or one that is') from None
 
 
 def _check_memory(name: str, size: float, device: torch.device, spread: bool) -> None:
+    places, free = [device], psutil.virtual_memory().available
     if device.type == "cuda":
-        places = range(torch.cuda.device_count()) if spread else [device]
+        places = range(torch.cuda.device_count()) if spread else places
         free = sum(torch.cuda.mem_get_info(place)[0] for place in places)
-    else:
-        free = psutil.virtual_memory().available
-    need = f"{name}: weights of {size / 1e9:,.1f} GB, {free / 1e9:,.1f} GB free on {device}"
+    there = f"{len(places)} GPUs" if spread else device
+    need = f"{name}: weights of {size / 1e9:,.1f} GB, {free / 1e9:,.1f} GB free on {there}"
     if size > free:
         advice = 'take a larger device, device="auto" over several GPUs, or a smaller dtype='
         raise MemoryError(f"{need}; {advice}")

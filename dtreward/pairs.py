@@ -31,10 +31,10 @@ TAKEN = {"prompt", "prompt_id", "response", "split", "preference"}  # no names f
 class Pairs:
     """Pairs of one source, and how many were dropped or kept for which reason.
 
-    Columns of `frame`: `prompt_id` (0, 1, ... by first appearance of the text), `prompt`,
-    `response_1`, `response_2`, ratings `<attribute>_1`, `<attribute>_2`, `preference` (0: response
-    1, 1: response 2, or missing), `split` (one for all pairs of a prompt), then the source's own
-    (those of mixed kinds as text).
+    Columns of `frame`: `prompt_id` (0, 1, ... by first appearance of the text, newlines at its end
+    apart), `prompt`, `response_1`, `response_2`, ratings `<attribute>_1`, `<attribute>_2`,
+    `preference` (0: response 1, 1: response 2, or missing), `split` (one for all pairs of a
+    prompt), then the source's own (those of mixed kinds as text).
 
     `counts`: of the "pairs read", "duplicates" (of whole rows), "unreadable" ones (no conversation,
     or an empty text), those with "missing ratings" (infinite and beyond 1e30 among them), with a
@@ -133,8 +133,8 @@ def responses(frame: pd.DataFrame, attributes: Sequence[str]) -> pd.DataFrame:
 
 def response_index(frame: pd.DataFrame, responses: pd.DataFrame) -> Int[np.ndarray, "pairs 2"]:
     """Find the rows of `responses` with each pair's two; ValueError if one is not among them."""
-    known = pd.MultiIndex.from_frame(responses[["prompt_id", "response"]])
-    sides = [frame[["prompt_id", f"response_{side}"]] for side in (1, 2)]
+    known = pd.MultiIndex.from_frame(responses[["prompt", "response"]])
+    sides = [frame[["prompt", f"response_{side}"]] for side in (1, 2)]
     rows = np.stack([known.get_indexer(pd.MultiIndex.from_frame(side)) for side in sides], axis=1)
     if (rows < 0).any():
         raise ValueError(f"{(rows < 0).sum()} responses of the pairs are not among `responses`")
@@ -301,16 +301,18 @@ def _usable(
     table = drop("duplicates", table.astype(str).duplicated())
     texts = table[TEXTS].itertuples(index=False)
     table = drop("unreadable", [not _readable(*each) for each in texts])
+    # A model reads them without newlines at the end: so does `messages`.
+    table["prompt_id"] = pd.factorize(table["prompt"].astype(str).str.rstrip("\n"))[0]
     # Trees are fitted in float32, which ends at 3e38.
     table = drop("missing ratings", ~(table[ratings].astype(float).abs() < 1e30).all(axis=1))
     late = table["split"].map(SPLITS.index)
-    last = late.groupby(table["prompt"]).transform("max")
+    last = late.groupby(table["prompt_id"]).transform("max")
     table = drop("prompt in a later split", late < last)
-    prompt, distinct = pd.factorize(table["prompt"])
+    prompt, distinct = pd.factorize(table["prompt_id"])
     order = rng.permutation(len(distinct))
     enough = np.searchsorted(np.bincount(prompt)[order].cumsum(), limit or len(table)) + 1
     table = drop("over limit", ~np.isin(prompt, order[:enough]))
-    return table.assign(prompt_id=pd.factorize(table["prompt"])[0])
+    return table.assign(prompt_id=pd.factorize(table["prompt_id"])[0])
 
 
 def _readable(prompt: object, *both: object) -> bool:

@@ -1,4 +1,8 @@
-"""What a notebook reads from the notebooks before it; one that is missing is said in one sentence."""
+"""What a notebook reads from the notebooks before it; what is missing or outdated is said in one sentence."""
+
+import json
+
+from dtreward.record import file_digest
 
 MAKERS = {
     "pairs.parquet": "01_load_pairs",
@@ -13,8 +17,16 @@ MAKERS = {
 
 
 def expect(made, *names):
-    """Raise FileNotFoundError for the first of `names` that is not in the study's folder `made`."""
+    """Raise FileNotFoundError for the first of `names` that is not in the study's folder `made`.
+
+    Raises:
+        ValueError: if one was made from other pairs than those that are there: rows are joined by number.
+    """
     for name in names:
         if not (made / name).exists():
             how = f"run it first, or the whole study: make study STUDY={made.name}"
             raise FileNotFoundError(f"expected {made / name}, which notebook {MAKERS[name]} makes; {how}")
+        record = made / f"{MAKERS[name]}.json"
+        told = json.loads(record.read_text())["provenance"]["inputs"] if record.exists() else {}
+        if told.get("pairs.parquet") not in (None, file_digest(made / "pairs.parquet")):
+            raise ValueError(f"{made / name} is of other pairs than pairs.parquet: run {MAKERS[name]} again")

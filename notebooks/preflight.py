@@ -20,6 +20,7 @@ from huggingface_hub import HfApi, constants
 from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, HTTPError, RepositoryNotFoundError
 from huggingface_hub.file_download import repo_folder_name
 
+from dtreward.catalogue import known
 from dtreward.record import write_json
 from run import plain_name, read_study
 
@@ -40,11 +41,16 @@ def pin(parameters, commits):
 
 
 def _pinned(own, commits):
-    found = {pins: commits.get(own.get(names)) for names, pins in PINS.items() if own.get(pins) == ""}
+    found = {pins: commits.get(_repo(own.get(names))) for names, pins in PINS.items() if own.get(pins) == ""}
     if "revisions" in own:
-        named = {entry: commits[entry] for entry in own["models"] if entry in commits}
+        named = {repo: commits[repo] for repo in map(_repo, own["models"]) if repo in commits}
         found["revisions"] = named | own["revisions"]
     return own | {name: commit for name, commit in found.items() if commit is not None}
+
+
+def _repo(name):
+    """The hub id behind a name of the leaderboard; other names, and judges' settings, are their own."""
+    return getattr(known(name), "repo", name) if isinstance(name, str) else str(name)
 
 
 def check(study, given, folder):
@@ -57,7 +63,7 @@ def check(study, given, folder):
     """
     needs, parameters = study["needs"], study["parameters"] | given
     kept = folder / REVISIONS
-    known = json.loads(kept.read_text()) if kept.exists() else {}
+    before = json.loads(kept.read_text()) if kept.exists() else {}
     named = _named(study, given)
     downloads = {name: each for name, each in needs["downloads"].items() if name in named}
     print(
@@ -72,15 +78,15 @@ def check(study, given, folder):
         commit = commits.get(name, "commit unknown")
         print(f"  {name}, {each['kind']}, {commit}: {_left(name, each):.2f} GB to download")
     print(f"  {sum(_left(*each) for each in downloads.items()):.1f} GB to download into {constants.HF_HUB_CACHE}")
-    for name in commits.keys() & known.keys():
-        if commits[name] != known[name] and len(downloads[name]["revision"]) < 40:
+    for name in commits.keys() & before.keys():
+        if commits[name] != before[name] and len(downloads[name]["revision"]) < 40:
             missing.append(
-                f"{name} is at {commits[name]} now, this study was made with {known[name]}: to go on with that, "
+                f"{name} is at {commits[name]} now, this study was made with {before[name]}: to go on with that, "
                 f"write it as its revision under needs in the study's YAML; to take the new one, delete {kept}"
             )
     missing += unreachable
     if not missing:
-        write_json(kept, known | commits)
+        write_json(kept, before | commits)
     return missing
 
 
@@ -89,7 +95,7 @@ def _named(study, given):
     blocks = [study["parameters"], *(study.get(name) or {} for name in study["notebooks"])]
     values = [(block | {key: given[key] for key in given if key in block}).values() for block in blocks]
     flat = [each if isinstance(each, list) else [each] for block in values for each in block]
-    return {each for values in flat for each in values if isinstance(each, str)}
+    return {_repo(each) for values in flat for each in values if isinstance(each, str)}
 
 
 def _no_gpu(needed, device):

@@ -1,8 +1,9 @@
 """Write a score model of real size with random weights, load it as anyone would, and score pairs.
 
     python tests/large_model.py gemma-2-27b FOLDER RESULT.json
+    python tests/large_model.py llama-3.1-70b /dev/shm/FOLDER RESULT.json auto   # spread over GPUs
 
-FOLDER must have room for the weights (55 GB for 27B); it is deleted afterwards.
+FOLDER must have room for the weights (55 and 141 GB); it is deleted afterwards.
 """
 
 from __future__ import annotations
@@ -17,19 +18,26 @@ from pathlib import Path
 import torch
 from replicas import make_tokenizer
 from safetensors.torch import save_file
-from transformers import AutoModel
+from transformers import AutoModel, LlamaConfig
 
 from dtreward import load
-from dtreward.benchmark import SHAPES, machine
+from dtreward.benchmark import LLAMA, SHAPES, machine
 from dtreward.record import write_json
 
 SHARD = 4.6e9  # bytes
 PROMPT = "How many apples are left?"
+LARGE = {
+    "llama-3.1-70b": lambda: LlamaConfig(
+        vocab_size=128256, hidden_size=8192, intermediate_size=28672, num_hidden_layers=80,
+        num_attention_heads=64, num_key_value_heads=8, max_position_embeddings=131072,
+        rope_parameters=LLAMA, bos_token_id=128000, eos_token_id=128009,
+    ),
+}  # fmt: skip
 
 
 def write_checkpoint(shape: str, folder: Path, device: str) -> int:
     """Write config, tokenizer and sharded bfloat16 weights; give the bytes of the weights."""
-    config = SHAPES[shape]()
+    config = (LARGE | SHAPES)[shape]()
     with torch.device("meta"):
         names = {
             f"model.{name}": each.shape
@@ -58,11 +66,12 @@ def write_checkpoint(shape: str, folder: Path, device: str) -> int:
     return total
 
 
-def measure(shape: str, folder: Path) -> dict:
+def measure(shape: str, folder: Path, device: str = "") -> dict:
     """Time writing, loading and comparing eight pairs; check that one alone scores the same bits."""
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    marks = [time.perf_counter()]
-    size = write_checkpoint(shape, folder, device)
+    there = "cuda" if torch.cuda.is_available() else "cpu"
+    device, marks = device or there, [time.perf_counter()]
+    size = write_checkpoint(shape, folder, there)
+    torch.cuda.empty_cache()
     marks.append(time.perf_counter())
     print(f"{size:,} bytes written in {marks[1] - marks[0]:.0f} s", flush=True)
     model = load(folder, device=device, dtype="bfloat16")
@@ -81,14 +90,14 @@ def measure(shape: str, folder: Path) -> dict:
         "attention": model.backbone.identity["attention"],
         "alone_same_bits": alone == scores[3],
     }
-    if device == "cuda":
-        told["memory_gib"] = torch.cuda.max_memory_allocated() / 2**30
-    return told | {"machine": machine(torch.device(device))}
+    used = [torch.cuda.max_memory_allocated(n) / 2**30 for n in range(torch.cuda.device_count())]
+    told |= {"memory_gib": sum(used), "memory_gib_of_each_gpu": used}
+    return told | {"machine": machine(torch.device(there))}
 
 
 if __name__ == "__main__":
     place = Path(sys.argv[2])
     try:
-        write_json(sys.argv[3], measure(sys.argv[1], place))
+        write_json(sys.argv[3], measure(sys.argv[1], place, *sys.argv[4:]))
     finally:
         shutil.rmtree(place, ignore_errors=True)

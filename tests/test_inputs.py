@@ -10,6 +10,8 @@ from inputs import MAKERS, expect
 from matplotlib import pyplot as plt
 from test_study import DEMO
 
+from dtreward.record import write_result
+
 FIRST = dict.fromkeys(DEMO, "pairs.parquet")
 FIRST |= {"09_evaluate_rewardbench": "checkpoint", "99_draw_paper_figures": "01_load_pairs.json"}
 FIRST |= {"00_compare_two_responses": "checkpoint"}
@@ -49,6 +51,20 @@ def test_every_input_is_asked_for_in_turn(tmp_path):
             expect(tmp_path, *names)
         (tmp_path / name).touch()
     expect(tmp_path, *names)
+
+
+def test_what_was_made_of_other_pairs_is_refused(tmp_path):
+    """Rewards are joined to pairs by row number: of other pairs they would be wrong, silently."""
+    for name in ("pairs.parquet", "rewards.parquet"):
+        (tmp_path / name).write_text(name)
+    record = tmp_path / "03_fit_attribute_probe.json"
+    write_result(record, numbers={}, parameters={}, inputs=[tmp_path / "pairs.parquet"])
+    expect(tmp_path, "pairs.parquet", "rewards.parquet")
+    (tmp_path / "pairs.parquet").write_text("others")
+    with pytest.raises(
+        ValueError, match=r"other pairs than pairs.parquet: run 03_fit_attr\S+ again"
+    ):
+        expect(tmp_path, "pairs.parquet", "rewards.parquet")
 
 
 def test_the_makers_are_those_of_the_workflow():

@@ -339,6 +339,50 @@ def test_an_endpoint_that_asks_for_a_very_long_pause_is_not_waited_for(tmp_path)
     assert (len(came), result.stored, result.missing) == (2, 0, {"J": 2})
 
 
+def test_what_failed_before_is_asked_after_all_that_was_never_asked(tmp_path):
+    """Else questions that always fail would end each run before the others had their turn."""
+
+    def reply(body, headers):
+        return (400, {}, "too long") if shown_first(body)[0] < 15 else prefers_one(body, headers)
+
+    with endpoint(reply) as (url, came):
+        judge = Judge("J", "m", url, logprobs=False)
+        collect(tmp_path / "store", some_pairs(9), [judge], concurrency=1)
+        collect(tmp_path / "store", some_pairs(30, start=6), [judge], concurrency=1)
+    asked = [shown_first(body)[0] for _, body in came[18:]]
+    assert asked[:6] == [9, 9, 10, 10, 11, 11] and asked[-6:] == [6, 6, 7, 7, 8, 8]
+    assert set(range(15, 36)) <= set(asked)
+
+
+def test_a_question_is_asked_so_often_and_with_a_pause_before_each_time(tmp_path):
+    with endpoint(lambda *_: (500, {}, "")) as (url, came):
+        judge = Judge("J", "m", url)
+        collect(tmp_path / "store", some_pairs(1), [judge], concurrency=1, retries=2)
+    times = [at for at, _ in came]
+    assert len(times) == 6  # of two questions, each asked once and repeated twice
+    assert min(times[1] - times[0], times[4] - times[3]) >= 0.24
+    assert min(times[2] - times[1], times[5] - times[4]) >= 0.49
+
+
+@pytest.mark.parametrize("first", ["A", " B", "**"])
+def test_log_probabilities_are_those_where_the_letter_stands(first, tmp_path):
+    """An answer "**B" has A and B among its likeliest first tokens too, but says neither there."""
+    likely = {"A": -0.1, "B": -2.5, "**": -0.3}
+    place = {
+        "token": first,
+        "top_logprobs": [{"token": t, "logprob": v} for t, v in likely.items()],
+    }
+    sure = {"token": "B", "top_logprobs": [{"token": "B", "logprob": -0.01}]}
+    with endpoint(lambda *_: says("**B**", logprobs={"content": [place, sure]})) as (url, _):
+        judge = Judge("J", "m", url)
+        collect(tmp_path / "store", some_pairs(1), [judge], concurrency=1)
+    row = stored_answers(tmp_path / "store", [judge]).iloc[0]
+    wanted = [-0.1, -2.5] if first != "**" else [None, -0.01]
+    assert [
+        None if pd.isna(row[name]) else row[name] for name in ("logprob_a", "logprob_b")
+    ] == wanted
+
+
 def test_a_judge_with_nothing_but_errors_is_left_out_and_the_others_go_on(tmp_path):
     def reply(body, headers):
         return (404, {}, "no such model") if body["model"] == "gone" else prefers_one(body, headers)
@@ -554,6 +598,16 @@ def test_no_key_reaches_the_store_an_error_or_what_is_printed(tmp_path, monkeypa
         assert secret not in place and secret[:12] not in place
 
 
+def test_a_word_that_stands_for_no_key_may_stand_in_answers(tmp_path, monkeypatch):
+    """Servers of one's own take any: "null" stands in every reply, and must not break it."""
+    monkeypatch.setenv("TEST_KEY", "null")
+    with endpoint(lambda *_: says("A is better than null")) as (url, _):
+        judge = Judge("J", "m", url, key_variable="TEST_KEY", logprobs=False)
+        result = collect(tmp_path / "store", some_pairs(1), [judge], retries=0)
+    assert result.missing == {"J": 0}
+    assert set(stored_answers(tmp_path / "store", [judge])["text"]) == {"A is better than null"}
+
+
 def test_a_missing_key_names_the_variable_before_anything_is_asked(tmp_path, monkeypatch):
     monkeypatch.delenv("TOGETHER_API_KEY", raising=False)
     with endpoint(prefers_one) as (url, came):
@@ -708,6 +762,15 @@ def test_published_preferences_of_the_hubs_layout_need_no_positions(tmp_path):
     one = found.loc["GPT-9"]
     assert one["outcome"].tolist() == ["decided", "decided", "inconsistent", "decided", "decided"]
     assert one["preference"].dropna().tolist() == [0, 0, 1, 0]  # the second is exchanged
+    same = table.assign(
+        response_B=table["response_A"].where(table.index == 0, table["response_B"]) + "\n"
+    )
+    write_lines(tmp_path / "train.jsonl.gz", same.head(3).to_dict("records"))
+    alike = pairs.assign(
+        response_2=pairs["response_1"].where(pairs.index == 0, pairs["response_2"])
+    )
+    again = read_preferences(tmp_path, alike).set_index(["judge", "pair"])
+    assert again.equals(found)  # a pair of equal responses has one order, and stops nothing
     for name, values, told in (
         ("verdict", ["A"] * 5, "verdict with A"),
         ("n", [7] * 5, "n with 7"),

@@ -214,6 +214,18 @@ def test_a_prompt_in_two_splits_stays_in_the_later_one_alone(tmp_path):
     assert pairs.counts["prompt in a later split"] == 2
 
 
+def test_prompts_that_differ_only_in_newlines_at_their_end_are_one(tmp_path):
+    """A model reads them alike, so one of them in train would give away the other in test."""
+    frame = table(4, prompt=["p", "p\n", "q", "p\n\n"], split=["train", "test", "train", "test"])
+    pairs = load(frame, tmp_path)
+    assert pairs.frame["prompt"].tolist() == ["p\n", "q", "p\n\n"]
+    assert pairs.frame["prompt_id"].tolist() == [0, 1, 0]
+    assert pairs.counts["prompt in a later split"] == 1
+    rated = responses(pairs.frame, pairs.attributes)
+    found = rated["response"].to_numpy()[response_index(pairs.frame, rated)]
+    assert (found == pairs.frame[["response_1", "response_2"]]).all(axis=None)
+
+
 def test_a_limit_takes_the_fewest_whole_prompts(tmp_path):
     frame = pd.concat([table(30, vote=vote) for vote in range(4)], ignore_index=True)
     for limit in (1, 4, 5, 119, 120, 999):

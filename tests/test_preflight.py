@@ -129,7 +129,7 @@ def test_every_repository_that_a_notebook_reads_is_pinned_for_it(study):
     pinned = preflight.pin(study_parameters(read, {}), commits)
     assert preflight._named(read, {}) >= set(commits)
     assert pinned["01_load_pairs"]["revision"] == commits["nvidia/HelpSteer2"]
-    for name in ("02_extract_features", "04_fit_preference_tree"):
+    for name in ("02_extract_features", "04_fit_preference_tree", "10_measure_throughput"):
         assert pinned[name]["model_revision"] == commits[read["parameters"]["model"]]
     judges = pinned["06_collect_judge_preferences"]["judges_revision"]
     assert judges == commits["RLHFlow/LLM-Preferences-HelpSteer2"]
@@ -139,6 +139,17 @@ def test_every_repository_that_a_notebook_reads_is_pinned_for_it(study):
     assert (
         bench["revisions"] == {entry: commits[entry] for entry in from_hub} and len(from_hub) == 2
     )
+
+
+def test_a_name_of_the_leaderboard_is_pinned_by_its_repository_and_a_judge_by_nothing():
+    repo = "RLHFlow/Decision-Tree-Reward-Llama-3.1-8B"
+    judge = {"name": "J", "model": "m", "endpoint": "vllm"}
+    own = {"models": ["Decision-Tree-Reward-Llama-3.1-8B", judge], "revisions": {}}
+    own |= {"model": "Decision-Tree-Reward-Llama-3.1-8B", "model_revision": ""}
+    pinned = preflight.pin({"09": own}, {repo: "c"})["09"]
+    assert pinned["revisions"] == {repo: "c"} and pinned["model_revision"] == "c"
+    study = {"notebooks": ["09"], "parameters": {}, "09": own}
+    assert preflight._named(study, {}) >= {repo}
 
 
 def test_what_is_missing_from_needs_or_given_by_hand_is_not_overwritten():

@@ -144,6 +144,32 @@ def test_a_spent_budget_stops_cleanly_and_the_next_run_goes_on(workshop):
     assert left[0] > 0 and left[-1] == 0 and "Nothing to be done" in done.stdout + done.stderr
 
 
+def test_open_questions_are_asked_again_even_where_a_later_notebook_fails(workshop):
+    study = {"notebooks": ["01_load_pairs", "06_collect_judge_preferences", "07_compare_judges"]}
+    study["parameters"] = {"study": "unlucky", "source": "demo", "limit": 20, "max_requests": 300}
+    study["07_compare_judges"] = {"min_consistency": 2.0}  # which no judge reaches
+    (workshop / "notebooks" / "studies" / "unlucky.yaml").write_text(json.dumps(study))
+    done = snakemake(workshop, "study=unlucky")
+    folder = workshop / "data" / "unlucky"
+    assert done.returncode != 0 and (folder / "judges.parquet").exists()
+    partial = [path.name[:2] for path in sorted(folder.glob("*.partial.ipynb"))]
+    assert partial == ["06", "07"] and "run the study again to ask them" in done.stdout
+
+
+def test_a_models_tokenizer_and_the_files_of_a_folder_are_inputs(workshop, tmp_path):
+    (tmp_path / "bench").mkdir()
+    for name in ("one.parquet", "notes.txt"):
+        (tmp_path / "bench" / name).touch()
+    words = ["study=demo", f"bench_source={tmp_path / 'bench'}", "models=[data/demo]"]
+    plan = snakemake(workshop, *words, "figures_dir=elsewhere", options=["--dry-run", "--forceall"])
+    jobs = {text.split(":")[0]: text for text in plan.stdout.split("rule ")[1:]}
+    for rule in ("extract_features", "measure_throughput", "evaluate_rewardbench"):
+        for file in ("config.json", "tokenizer.json", "model.safetensors"):
+            assert f"data/demo/{file}" in jobs[rule].split("output:")[0], (rule, file)
+    given = jobs["evaluate_rewardbench"].split("output:")[0]
+    assert "bench/one.parquet" in given and "notes.txt" not in given
+
+
 def test_a_failed_notebook_leaves_a_partial_copy_and_no_output(workshop, tmp_path):
     (tmp_path / "cut.csv").write_text("prompt,response_1")
     done = snakemake(workshop, "study=own", f"source={tmp_path / 'cut.csv'}")
