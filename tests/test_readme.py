@@ -101,6 +101,20 @@ def test_make_says_what_it_can_do(root):
     assert done.returncode == 0 and "make study" in done.stdout and "make test" in done.stdout
 
 
+def test_the_full_size_in_the_readme_is_what_was_measured(root):
+    text = (root / "README.md").read_text().split("At full size")[1].split("Full-size runs")[0]
+    result = json.loads((root / "data/measured/full_size_llama-3.1-8b.json").read_text())
+    cost = result["costs"]["02_extract_features"]
+    assert f"{result['pairs']:,} pairs" in text and result["extraction"]["bit_for_bit"]
+    assert f"takes {cost['seconds']:.0f} s and {cost['gpu_gib']} GiB" in " ".join(text.split())
+    for shape, gpus in (("gemma-2-27b", "one GPU"), ("llama-3.1-70b", "two")):
+        told = json.loads((root / f"data/measured/large_model_{shape}.json").read_text())
+        assert told["alone_same_bits"] and "H200" in told["machine"]["device"]
+        assert len(told.get("memory_gib_of_each_gpu", [0])) == ["one GPU", "two"].index(gpus) + 1
+        assert told["bytes"] / 2**30 < told["memory_gib"]
+        assert f"{shape.rsplit('-')[-1].upper()} on {gpus}" in text
+
+
 def test_the_speed_in_the_readme_is_what_was_measured(root):
     """Tokens a second, to three digits, and ratios; every number of the section's first paragraphs."""
     text = (root / "README.md").read_text().split("## How fast")[1].split("\n## ")[0]
