@@ -57,12 +57,14 @@ RECORDLESS = ("00_compare_two_responses",)
 OUTSIDE = {  # parameters that may name files or folders
     "01_load_pairs": ["source"],
     "02_extract_features": ["model"],
-    "10_measure_throughput": ["model"],
+    "10_measure_throughput": ["model", "measured"],
     "06_collect_judge_preferences": ["judges_source", "judges_table"],
     "09_evaluate_rewardbench": ["bench_source", "models"],
 }
-OF_A_MODELS_FOLDER = ("config.json", "tokenizer*.json", "chat_template.jinja", "model*.safetensors", "*.index.json")
-OF_ANOTHER_FOLDER = ("*.gz", "*/*.gz", "*.csv", "*.parquet", "*/*.parquet")
+OF_A_MODEL_S_FOLDER = ("config.json", "tokenizer*", "*_tokens*.json", "vocab.*", "merges.txt", "chat_template.jinja")
+OF_A_MODEL_S_FOLDER += ("model*.safetensors*", "*.bin*", "decision_tree.*")  # not all: a study's results may lie there
+OF_FOLDERS = {"model": OF_A_MODEL_S_FOLDER, "models": OF_A_MODEL_S_FOLDER, "measured": ("*.json",)}
+OF_OTHERS = ("*.gz", "*/*.gz", "*.csv", "*.parquet", "*/*.parquet")
 
 try:
     STUDY = Path(f"notebooks/studies/{plain_name(config.get('study', 'demo') or '')}.yaml")
@@ -84,19 +86,21 @@ def files_of(parameter, value):
     """The files that a parameter names: one, those of a folder, or those of each model of a list."""
     if isinstance(value, list):
         return [file for each in value for file in files_of(parameter, each)]
-    path, kinds = local(value), OF_A_MODELS_FOLDER if parameter in ("model", "models") else OF_ANOTHER_FOLDER
+    path = local(value)
     if path == Path(f"{DATA}/checkpoint"):  # which a rule makes
         return []
     if path is None or path.is_file():
         return [str(path)] if path else []
-    return sorted({str(file) for kind in kinds for file in path.glob(kind)})
+    return sorted({str(file) for kind in OF_FOLDERS.get(parameter, OF_OTHERS) for file in path.glob(kind)})
 
 
 def seen_from_notebooks(value):
-    """A path of the command line, or each of a list, where paths start here."""
+    """A path of the command line, or each of a list, where paths start here; a study may have to make it first."""
     if isinstance(value, list):
         return [seen_from_notebooks(each) for each in value]
-    return os.path.relpath(value, "notebooks") if value and isinstance(value, str) and Path(value).exists() else value
+    parts = Path(value).parts if isinstance(value, str) else ()
+    made = len(parts) > 2 and parts[0] != ".." and parts[-1] == "checkpoint"  # a hub id has two parts
+    return os.path.relpath(value, "notebooks") if made or (parts and Path(value).exists()) else value
 
 
 given = {key: "" if value is None else value for key, value in config.items() if key != "study"}
@@ -138,9 +142,9 @@ def reads(name):
         own += [file for other in study["notebooks"] if other != name for file in writes(other)]
         own = [file for file in own if file != f"{DATA}/checkpoint"] + ["notebooks/paper.py", "notebooks/captions.yaml"]
     if name == "10_measure_throughput":
-        measured = local(PARAMETERS[name].get("measured", "../data/measured"))
-        own += ["notebooks/paper.py", *sorted(map(str, measured.glob("*.json") if measured else []))]
-    given = {parameter: PARAMETERS[name].get(parameter, "") for parameter in OUTSIDE.get(name, [])}
+        own.append("notebooks/paper.py")
+    usual = {"measured": "../data/measured"}
+    given = {each: PARAMETERS[name].get(each, usual.get(each, "")) for each in OUTSIDE.get(name, [])}
     return own + [file for parameter, value in given.items() for file in files_of(parameter, value)]
 
 

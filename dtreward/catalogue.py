@@ -56,9 +56,7 @@ KNOWN = {
     "Skywork-Reward-Gemma-2-27B": Known("Skywork/Skywork-Reward-Gemma-2-27B"),
     "TextEval-Llama3.1-70B": Known("", "verdict", note="nothing public: any generative judge"),
     "MetaMetrics-RM-v1.0": Known(
-        "",
-        "scores",
-        note="lacks internlm2-7b-reward and internlm2-1_8b-reward: not in transformers 5",
+        "", "scores", note="lacks internlm2-7b-reward, internlm2-1_8b-reward: not in transformers 5"
     ),
     "Skywork-Critic-Llama-3.1-70B": Known(
         "Skywork/Skywork-Critic-Llama-3.1-70B", "verdict", note="asked in this project's words"

@@ -326,32 +326,32 @@ def _ask(run, judge, texts):
                 return None
             run.spent["requests"] += 1
         again, pause, answer = _send(run, judge, render(run.template, *texts))
+        if again and pause:  # for all questions to that judge
+            run.resume[judge.name] = max(run.resume[judge.name], monotonic() + pause)
         if not again or (attempt == run.retries and pause != PLAIN):
             return answer
         attempt += pause != PLAIN
-        if pause:
-            run.resume[judge.name] = max(run.resume[judge.name], monotonic() + pause)
-        else:
+        if not pause:
             run.stop.wait(2.0**attempt * np.random.uniform(0.125, 0.25))
 
 
 def _send(run, judge, text):
     """Send a request; say whether to ask again, after how many seconds, and what came."""
-    (url, key), plain = run.connections[judge.name], judge.name in run.plain
+    (url, key), more = run.connections[judge.name], judge.logprobs and judge.name not in run.plain
     headers = {"Authorization": f"Bearer {key}"} if key else {}
-    body = judge.request(text, logprobs=judge.logprobs and not plain)
+    body = judge.request(text, logprobs=more)
     try:
         reply = run.client.post(url, json=body, headers=headers)
     except httpx.HTTPError as error:
         return True, 0.0, ("error", f"no reply: {type(error).__name__}", None, None, 0)
-    status, told = reply.status_code, reply.text.replace(key, "[key]") if key[7:] else reply.text
+    status, told = reply.status_code, reply.text.replace(key or "\0", "[key]")
     if status == 200:
         try:
-            return False, 0.0, _answer(json.loads(told), text)
+            return False, 0.0, _answer(json.loads(reply.text), text, key)
         except Exception:  # noqa: BLE001 (whatever a server writes is an error of its own)
             return True, 0.0, ("error", f"no chat completion: {told:.300}", None, None, 0)
     again, pause = status in (408, 409, 429) or status >= 500, _pause(reply.headers)
-    if "logprob" in told.lower() and "logprobs" in body and not again:
+    if "logprob" in told.lower() and more and "logprobs" not in judge.extra and not again:
         run.plain.add(judge.name)
         return True, PLAIN, ("error", "log-probabilities refused", None, None, 0)
     state = "refused" if status == 400 and re.search("content_(filter|policy)", told) else "error"
@@ -360,7 +360,7 @@ def _send(run, judge, text):
     return again and pause <= PATIENCE, pause, (state, f"HTTP {status}: {told:.300}", None, None, 0)
 
 
-def _answer(reply, asked):
+def _answer(reply, asked, key=""):
     choice, counted = reply["choices"][0], (reply.get("usage") or {}).get("total_tokens")
     message, likely = choice["message"], {}
     try:
@@ -374,7 +374,8 @@ def _answer(reply, asked):
     refused = refusal or choice.get("finish_reason") in ("content_filter", "refusal")
     tokens = max(0, int(counted or len(asked) // 4))  # a guess where the endpoint does not count
     state = "refused" if refused else "answer"
-    return state, str(refusal or text), likely.get("A"), likely.get("B"), tokens
+    said = str(refusal or text).replace(key or "\0", "[key]")  # no text holds "\0"
+    return state, said, likely.get("A"), likely.get("B"), tokens
 
 
 def _pause(headers):

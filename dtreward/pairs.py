@@ -31,8 +31,8 @@ TAKEN = {"prompt", "prompt_id", "response", "split", "preference"}  # no names f
 class Pairs:
     """Pairs of one source, and how many were dropped or kept for which reason.
 
-    Columns of `frame`: `prompt_id` (0, 1, ... by first appearance of the text, newlines at its end
-    apart), `prompt`, `response_1`, `response_2`, ratings `<attribute>_1`, `<attribute>_2`,
+    Columns of `frame`: `prompt_id` (0, 1, ... by first appearance of the text, newlines at its turns'
+    ends apart), `prompt`, `response_1`, `response_2`, ratings `<attribute>_1`, `<attribute>_2`,
     `preference` (0: response 1, 1: response 2, or missing), `split` (one for all pairs of a
     prompt), then the source's own (those of mixed kinds as text).
 
@@ -124,17 +124,21 @@ def differences(frame: pd.DataFrame, attributes: Sequence[str]) -> Float[np.ndar
 
 
 def responses(frame: pd.DataFrame, attributes: Sequence[str]) -> pd.DataFrame:
-    """List each response once: prompt_id (ascending), prompt, split, response, mean ratings."""
+    """List each response once: prompt_id (ascending), prompt, split, response, mean ratings.
+
+    Of a prompt with several spellings (`Pairs`), `prompt` is the first.
+    """
     shared, own = ["prompt_id", "prompt", "split"], ["response", *attributes]
     sides = [frame[[*shared, *(f"{name}_{side}" for name in own)]] for side in (1, 2)]
     both = pd.concat([side.set_axis([*shared, *own], axis=1) for side in sides])
+    both["prompt"] = both.groupby("prompt_id")["prompt"].transform("first")
     return both.groupby([*shared, "response"])[list(attributes)].mean().reset_index()
 
 
 def response_index(frame: pd.DataFrame, responses: pd.DataFrame) -> Int[np.ndarray, "pairs 2"]:
     """Find the rows of `responses` with each pair's two; ValueError if one is not among them."""
-    known = pd.MultiIndex.from_frame(responses[["prompt", "response"]])
-    sides = [frame[["prompt", f"response_{side}"]] for side in (1, 2)]
+    known = pd.MultiIndex.from_frame(responses[["prompt_id", "response"]])
+    sides = [frame[["prompt_id", f"response_{side}"]] for side in (1, 2)]
     rows = np.stack([known.get_indexer(pd.MultiIndex.from_frame(side)) for side in sides], axis=1)
     if (rows < 0).any():
         raise ValueError(f"{(rows < 0).sum()} responses of the pairs are not among `responses`")
@@ -301,8 +305,8 @@ def _usable(
     table = drop("duplicates", table.astype(str).duplicated())
     texts = table[TEXTS].itertuples(index=False)
     table = drop("unreadable", [not _readable(*each) for each in texts])
-    # A model reads them without newlines at the end: so does `messages`.
-    table["prompt_id"] = pd.factorize(table["prompt"].astype(str).str.rstrip("\n"))[0]
+    # One prompt is what a model reads alike: newlines at the end of a turn are no difference.
+    table["prompt_id"] = pd.factorize(table["prompt"].map(lambda text: str(messages(text))))[0]
     # Trees are fitted in float32, which ends at 3e38.
     table = drop("missing ratings", ~(table[ratings].astype(float).abs() < 1e30).all(axis=1))
     late = table["split"].map(SPLITS.index)

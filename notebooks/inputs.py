@@ -1,7 +1,9 @@
 """What a notebook reads from the notebooks before it; what is missing or outdated is said in one sentence."""
 
 import json
+from pathlib import Path
 
+from dtreward.catalogue import known
 from dtreward.record import file_digest
 
 MAKERS = {
@@ -20,13 +22,23 @@ def expect(made, *names):
     """Raise FileNotFoundError for the first of `names` that is not in the study's folder `made`.
 
     Raises:
-        ValueError: if one was made from other pairs than those that are there: rows are joined by number.
+        ValueError: if "pairs.parquet" is one of them and another was made from other pairs than those that are
+            there: their rows are joined by number.
     """
     for name in names:
         if not (made / name).exists():
             how = f"run it first, or the whole study: make study STUDY={made.name}"
             raise FileNotFoundError(f"expected {made / name}, which notebook {MAKERS[name]} makes; {how}")
         record = made / f"{MAKERS[name]}.json"
-        told = json.loads(record.read_text())["provenance"]["inputs"] if record.exists() else {}
+        if "pairs.parquet" not in names or not record.exists():
+            continue
+        told = json.loads(record.read_text())["provenance"]["inputs"]
         if told.get("pairs.parquet") not in (None, file_digest(made / "pairs.parquet")):
             raise ValueError(f"{made / name} is of other pairs than pairs.parquet: run {MAKERS[name]} again")
+
+
+def repository(name):
+    """The hub id behind a model's name on the leaderboard; a folder (seen from here or notebooks/) is its own."""
+    if any(Path(place, name).is_dir() for place in ("", Path(__file__).parent)):
+        return name
+    return getattr(known(name), "repo", "") or name

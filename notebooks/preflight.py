@@ -20,8 +20,8 @@ from huggingface_hub import HfApi, constants
 from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, HTTPError, RepositoryNotFoundError
 from huggingface_hub.file_download import repo_folder_name
 
-from dtreward.catalogue import known
 from dtreward.record import write_json
+from inputs import repository
 from run import plain_name, read_study
 
 HERE = Path(__file__).parent
@@ -41,16 +41,13 @@ def pin(parameters, commits):
 
 
 def _pinned(own, commits):
-    found = {pins: commits.get(_repo(own.get(names))) for names, pins in PINS.items() if own.get(pins) == ""}
+    found = {
+        pins: commits.get(repository(own.get(names) or "")) for names, pins in PINS.items() if own.get(pins) == ""
+    }
     if "revisions" in own:
-        named = {repo: commits[repo] for repo in map(_repo, own["models"]) if repo in commits}
+        named = {repo: commits[repo] for repo in _repositories(own.get("models", [])) if repo in commits}
         found["revisions"] = named | own["revisions"]
     return own | {name: commit for name, commit in found.items() if commit is not None}
-
-
-def _repo(name):
-    """The hub id behind a name of the leaderboard; other names, and judges' settings, are their own."""
-    return getattr(known(name), "repo", name) if isinstance(name, str) else str(name)
 
 
 def check(study, given, folder):
@@ -95,7 +92,12 @@ def _named(study, given):
     blocks = [study["parameters"], *(study.get(name) or {} for name in study["notebooks"])]
     values = [(block | {key: given[key] for key in given if key in block}).values() for block in blocks]
     flat = [each if isinstance(each, list) else [each] for block in values for each in block]
-    return {_repo(each) for values in flat for each in values if isinstance(each, str)}
+    return {repo for values in flat for repo in _repositories(values)}
+
+
+def _repositories(names):
+    """Hub ids behind names, which may stand among judges' settings."""
+    return {repository(each) for each in names if isinstance(each, str)}
 
 
 def _no_gpu(needed, device):

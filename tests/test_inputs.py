@@ -6,7 +6,7 @@ import re
 import nbformat
 import pytest
 from conftest import ROOT
-from inputs import MAKERS, expect
+from inputs import MAKERS, expect, repository
 from matplotlib import pyplot as plt
 from test_study import DEMO
 
@@ -65,6 +65,17 @@ def test_what_was_made_of_other_pairs_is_refused(tmp_path):
         ValueError, match=r"other pairs than pairs.parquet: run 03_fit_attr\S+ again"
     ):
         expect(tmp_path, "pairs.parquet", "rewards.parquet")
+    expect(tmp_path, "rewards.parquet")  # who reads no pairs does not care
+
+
+def test_a_folder_named_as_a_model_of_the_leaderboard_is_itself(tmp_path, monkeypatch):
+    name, repo = "QRM-Llama3.1-8B-v2", "nicolinho/QRM-Llama3.1-8B-v2"
+    (tmp_path / "models" / name).mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    for folder in (f"models/{name}", str(tmp_path / "models" / name), "../data/demo"):
+        assert repository(folder) == folder
+    assert repository(name) == repository(repo) == repo
+    assert repository("a/b") == "a/b" and repository("MetaMetrics-RM-v1.0") == "MetaMetrics-RM-v1.0"
 
 
 def test_the_makers_are_those_of_the_workflow():

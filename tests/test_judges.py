@@ -332,6 +332,14 @@ def test_retry_after_holds_back_all_questions_to_that_judge(form, tmp_path):
     assert len(times) == 5 and times[1] - times[0] >= wait - 0.05
 
 
+def test_a_pause_that_is_asked_for_at_the_last_repeat_holds_back_the_next_question(tmp_path):
+    with endpoint(lambda *_: (429, {"Retry-After": "1"}, "later")) as (url, came):
+        judge = Judge("J", "m", url, logprobs=False)
+        collect(tmp_path / "store", some_pairs(1), [judge], concurrency=1, retries=0)
+    times = [at for at, _ in came]
+    assert len(times) == 2 and times[1] - times[0] >= 0.95
+
+
 def test_an_endpoint_that_asks_for_a_very_long_pause_is_not_waited_for(tmp_path):
     with endpoint(lambda *_: (429, {"Retry-After": "86400"}, "quota")) as (url, came):
         judge = Judge("J", "m", url, logprobs=False)
@@ -411,6 +419,15 @@ def test_log_probabilities_that_are_refused_are_not_asked_for_again(tmp_path):
     assert result.missing == {"J": 0} and len(came) == 11
     assert not any({"n", "max_completion_tokens"} & set(body) for _, body in came)
     assert all((body["temperature"], body["max_tokens"]) == (0, 5) for _, body in came)
+
+
+@pytest.mark.parametrize("logprobs", [True, False])
+def test_log_probabilities_of_extra_that_are_refused_are_an_error(logprobs, tmp_path):
+    """They are asked for by hand, so nothing takes them away; and nothing asks for ever."""
+    with endpoint(lambda *_: (400, {}, "logprobs not supported")) as (url, came):
+        judge = Judge("J", "m", url, logprobs=logprobs, extra={"logprobs": True})
+        result = collect(tmp_path / "store", some_pairs(1), [judge], retries=2)
+    assert result.missing == {"J": 2} and len(came) == 2
 
 
 def test_errors_refusals_unparsed_and_inconsistent_answers_stay_different(tmp_path):
@@ -598,14 +615,14 @@ def test_no_key_reaches_the_store_an_error_or_what_is_printed(tmp_path, monkeypa
         assert secret not in place and secret[:12] not in place
 
 
-def test_a_word_that_stands_for_no_key_may_stand_in_answers(tmp_path, monkeypatch):
-    """Servers of one's own take any: "null" stands in every reply, and must not break it."""
+def test_a_key_that_is_a_word_of_every_reply_breaks_none(tmp_path, monkeypatch):
+    """Servers of one's own take any, such as "null"."""
     monkeypatch.setenv("TEST_KEY", "null")
-    with endpoint(lambda *_: says("A is better than null")) as (url, _):
+    with endpoint(lambda *_: says("A is better than null", finish_reason=None)) as (url, _):
         judge = Judge("J", "m", url, key_variable="TEST_KEY", logprobs=False)
         result = collect(tmp_path / "store", some_pairs(1), [judge], retries=0)
     assert result.missing == {"J": 0}
-    assert set(stored_answers(tmp_path / "store", [judge])["text"]) == {"A is better than null"}
+    assert set(stored_answers(tmp_path / "store", [judge])["text"]) == {"A is better than [key]"}
 
 
 def test_a_missing_key_names_the_variable_before_anything_is_asked(tmp_path, monkeypatch):

@@ -224,6 +224,12 @@ def test_prompts_that_differ_only_in_newlines_at_their_end_are_one(tmp_path):
     rated = responses(pairs.frame, pairs.attributes)
     found = rated["response"].to_numpy()[response_index(pairs.frame, rated)]
     assert (found == pairs.frame[["response_1", "response_2"]]).all(axis=None)
+    turns = ["{}<extra_id_1>Assistant\nYes.{}<extra_id_1>User\nWhy?{}".format("p", *ends)
+             for ends in (("", ""), ("\n", ""), ("", "\n"), ("\n\n", "\n"))]  # fmt: skip
+    frame = table(4, prompt=turns, split="train", response_1="one", response_2="two")
+    pairs = load(frame, tmp_path)
+    assert pairs.frame["prompt_id"].tolist() == [0] * 4
+    assert responses(pairs.frame, pairs.attributes)["response"].tolist() == ["one", "two"]
 
 
 def test_a_limit_takes_the_fewest_whole_prompts(tmp_path):

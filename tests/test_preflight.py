@@ -150,6 +150,16 @@ def test_a_name_of_the_leaderboard_is_pinned_by_its_repository_and_a_judge_by_no
     assert pinned["revisions"] == {repo: "c"} and pinned["model_revision"] == "c"
     study = {"notebooks": ["09"], "parameters": {}, "09": own}
     assert preflight._named(study, {}) >= {repo}
+    assert preflight.pin({"09": {"revisions": {}}}, {repo: "c"})["09"] == {"revisions": {}}
+
+
+def test_a_folder_is_not_taken_for_the_repository_of_its_name(tmp_path):
+    repo = "Skywork/Skywork-Reward-Llama-3.1-8B-v0.2"
+    folder = tmp_path / repo.split("/")[1]
+    folder.mkdir()
+    own = {"model": str(folder), "model_revision": "", "models": [str(folder)], "revisions": {}}
+    assert preflight.pin({"09": own}, {repo: "c"}) == {"09": own}
+    assert repo not in preflight._named({"notebooks": ["09"], "parameters": {}, "09": own}, {})
 
 
 def test_what_is_missing_from_needs_or_given_by_hand_is_not_overwritten():

@@ -160,14 +160,18 @@ def test_a_models_tokenizer_and_the_files_of_a_folder_are_inputs(workshop, tmp_p
     (tmp_path / "bench").mkdir()
     for name in ("one.parquet", "notes.txt"):
         (tmp_path / "bench" / name).touch()
-    words = ["study=demo", f"bench_source={tmp_path / 'bench'}", "models=[data/demo]"]
-    plan = snakemake(workshop, *words, "figures_dir=elsewhere", options=["--dry-run", "--forceall"])
+    models = "models=[data/demo,data/demo/checkpoint]"
+    words = ["study=demo", f"bench_source={tmp_path / 'bench'}", "measured=data/measured", models]
+    options = ["--dry-run", "--forceall", "--printshellcmds"]
+    plan = snakemake(workshop, *words, options=options)
     jobs = {text.split(":")[0]: text for text in plan.stdout.split("rule ")[1:]}
     for rule in ("extract_features", "measure_throughput", "evaluate_rewardbench"):
-        for file in ("config.json", "tokenizer.json", "model.safetensors"):
+        for file in ("config.json", "tokenizer.json", "model.safetensors", "decision_tree.json"):
             assert f"data/demo/{file}" in jobs[rule].split("output:")[0], (rule, file)
     given = jobs["evaluate_rewardbench"].split("output:")[0]
     assert "bench/one.parquet" in given and "notes.txt" not in given
+    assert '"models": ["../data/demo", "../data/demo/checkpoint"]' in plan.stdout
+    assert "data/measured/growth_llama-3.1-8b.json" in jobs["measure_throughput"]
 
 
 def test_a_failed_notebook_leaves_a_partial_copy_and_no_output(workshop, tmp_path):
