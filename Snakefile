@@ -91,7 +91,9 @@ def files_of(parameter, value):
         return []
     if path is None or path.is_file():
         return [str(path)] if path else []
-    return sorted({str(file) for kind in OF_FOLDERS.get(parameter, OF_OTHERS) for file in path.glob(kind)})
+    found = {file for kind in OF_FOLDERS.get(parameter, OF_OTHERS) for file in path.glob(kind)}
+    own = {file for file in found if Path(DATA) in file.parents and parameter not in OF_FOLDERS and file.suffix != ".gz"}
+    return sorted(map(str, found - own))  # not what the study itself makes
 
 
 def seen_from_notebooks(value):
@@ -110,7 +112,7 @@ if "source" in shared and not shared["source"]:
     sys.exit(f"the study '{STUDY.stem}' needs a table: make study STUDY={STUDY.stem} SOURCE=<file>")
 if shared.get("source", "demo") not in ("demo", "nvidia/HelpSteer2") and not local(shared["source"]):
     sys.exit(f"there is no {shared['source']} here; SOURCE is a .parquet, .csv or .jsonl file: see data/README.md")
-model = Path(shared.get("model") or "")  # a hub id has no folder here that it could be in
+model = Path(str(shared.get("model") or ""))  # a hub id has no folder here that it could be in
 if len(model.parts) > 1 and not local(model) and (model.parent.is_dir() or local(model.parent)):
     sys.exit(f"there is no {model} here; MODEL is a folder with a model, or a hub id: owner/name")
 if not shared.get("model"):
@@ -131,7 +133,8 @@ if "needs" in study:  # of a real study, which stands on commits of the hub
         sys.exit(f"{commits} is not there: make study STUDY={STUDY.stem}, or notebooks/preflight.py, writes it")
     PARAMETERS = pin(PARAMETERS, json.loads(commits.read_text()))
 HELPERS = [Path("notebooks/inputs.py"), Path("notebooks/paper.mplstyle"), *Path("data/published").rglob("*"), *Path("dtreward").rglob("*")]
-HELPERS = [path for path in HELPERS if path.is_file() and "__pycache__" not in path.parts]
+HELPERS = [path for path in HELPERS if path.is_file() and not any(part[0] in "._" for part in path.parts[:-1])]
+HELPERS = [path for path in HELPERS if path.name[0] != "."]
 PACKAGE = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(HELPERS))).hexdigest()
 
 
@@ -167,23 +170,19 @@ onstart:  # one run of a study at a time; the lock goes with this process, Snake
         sys.exit(f"The study '{STUDY.stem}' is already running: wait for it, or end it.")
 
 
-def left_open():
-    """Notebooks that finished without all that they asked for: their records say how much is missing."""
-    for name in study["notebooks"]:
-        if (record := Path(f"{DATA}/{name}.json")).exists():
-            numbers = json.loads(record.read_text())["numbers"]
-            executed = Path(f"{DATA}/{name}.ipynb")
-            if (missing := numbers.get("questions_without_an_answer")) and executed.exists():
-                yield executed, f"has no answer to {missing:,} questions: run the study again to ask them"
-            if (failed := numbers.get("failed")) and executed.exists():
-                yield executed, f"has no row of {', '.join(failed)}: run the study again to try once more"
-
-
 def leave_open():
-    """Put the executed copies of such notebooks aside: without them the next run goes on."""
-    for executed, told in left_open():
-        executed.replace(executed.with_suffix(".partial.ipynb"))
-        print(f"   {executed.stem} {told}")
+    """Say what finished without all that it asked for; with open questions, its executed copy goes aside.
+
+    Without its executed copy the next run goes on. A model that failed may fail for ever, so that it is only told.
+    """
+    for name in study["notebooks"]:
+        record, executed = Path(f"{DATA}/{name}.json"), Path(f"{DATA}/{name}.ipynb")
+        numbers = json.loads(record.read_text())["numbers"] if record.exists() and executed.exists() else {}
+        if missing := numbers.get("questions_without_an_answer"):
+            executed.replace(executed.with_suffix(".partial.ipynb"))
+            print(f"   {name} has no answer to {missing:,} questions: run the study again to ask them")
+        if failed := numbers.get("failed"):
+            print(f"   {name} has no row of {', '.join(failed)}: to try again, delete {executed} and run the study")
 
 
 onsuccess:

@@ -104,8 +104,8 @@ class Judge:
         """
         url, variable = ENDPOINTS.get(self.endpoint, (self.endpoint, ""))
         variable = self.key_variable or variable
-        named = re.fullmatch(r"\w*", variable)  # else it may be a key, and is not repeated
-        if not (named and re.fullmatch(r"https?://[^/@?]+(/[^@?]*)?", url)):
+        # What is no name of a variable may be a key, and is not repeated.
+        if not re.fullmatch(r"\w* https?://[^/@?]+(/[^@?]*)?", f"{variable} {url}"):
             wanted = f"endpoint {', '.join(ENDPOINTS)} or a base_url without user, key or query"
             raise ValueError(f"judge {self.name}: expected as {wanted}, a variable as key_variable")
         key = os.environ.get(variable, "").strip()
@@ -171,8 +171,8 @@ def collect(
     """Ask each judge about each pair in both orders, and store every answer as it arrives.
 
     Questions that `store` has an answer to (refusals and unparsed ones are answers) are not asked
-    again; errors are, after all else. It goes pair by pair: a run that stops early has the same
-    pairs of all. After 20 errors in a row a judge is left out for the rest of the run.
+    again; errors are, after all else, in any order. It goes pair by pair: a run that stops early
+    has the same pairs of all. After 20 errors in a row a judge is left out for the rest of the run.
 
     Args:
         store: SQLite file; one process at a time may use it.
@@ -195,7 +195,8 @@ def collect(
     answers = stored_answers(store, judges, template=template).set_index(["judge", "shown"])
     told, todo = answers["state"].to_dict(), [(one, key) for key in run.texts for one in judges]
     todo = [each for each in todo if told.get((each[0].name, each[1]), "error") == "error"]
-    todo.sort(key=lambda each: (each[0].name, each[1]) in told)  # what has failed before: last
+    # What has failed before comes last, by chance: else what always fails would hide the rest.
+    todo.sort(key=lambda each: ((each[0].name, each[1]) in told) * np.random.random())
     run.todo, run.missing = iter(todo), Counter(judge.name for judge, _ in todo)
     run.spent, run.limits = Counter(), {"requests": max_requests, "tokens": max_tokens}
     run.failed, run.resume, run.plain, run.told = Counter(), Counter(), set(), {}
@@ -344,7 +345,7 @@ def _send(run, judge, text):
         reply = run.client.post(url, json=body, headers=headers)
     except httpx.HTTPError as error:
         return True, 0.0, ("error", f"no reply: {type(error).__name__}", None, None, 0)
-    status, told = reply.status_code, reply.text.replace(key or "\0", "[key]")
+    status, told = reply.status_code, _hidden(reply.text, key)
     if status == 200:
         try:
             return False, 0.0, _answer(json.loads(reply.text), text, key)
@@ -367,15 +368,19 @@ def _answer(reply, asked, key=""):
         for place in choice["logprobs"]["content"]:
             found = {each["token"].strip(): each["logprob"] for each in place["top_logprobs"][::-1]}
             if not likely and place["token"].strip() in ("A", "B"):
-                likely = {name: found[name] for name in "AB" if name in found}
-    except (LookupError, TypeError, AttributeError):
+                likely = {name: float(found[name]) for name in "AB" if name in found}
+    except (LookupError, TypeError, ValueError, AttributeError):
         pass  # none, or in a form of the endpoint's own
     text, refusal = str(message.get("content") or ""), message.get("refusal")
     refused = refusal or choice.get("finish_reason") in ("content_filter", "refusal")
-    tokens = max(0, int(counted or len(asked) // 4))  # a guess where the endpoint does not count
-    state = "refused" if refused else "answer"
-    said = str(refusal or text).replace(key or "\0", "[key]")  # no text holds "\0"
-    return state, said, likely.get("A"), likely.get("B"), tokens
+    tokens = min(max(0, int(counted or len(asked) // 4)), 2**40)  # a guess where it does not count
+    said = _hidden(str(refusal or text), key).encode(errors="replace").decode()
+    return "refused" if refused else "answer", said, likely.get("A"), likely.get("B"), tokens
+
+
+def _hidden(text, key):
+    """A text without the key, also where it is escaped as in JSON."""
+    return re.sub("".join(rf"\\*{re.escape(each)}" for each in key or "\0"), "[key]", text)
 
 
 def _pause(headers):

@@ -39,6 +39,8 @@ def expect(made, *names):
 
 def repository(name):
     """The hub id behind a model's name on the leaderboard; a folder (seen from here or notebooks/) is its own."""
-    if any(Path(place, name).is_dir() for place in ("", Path(__file__).parent)):
+    try:
+        is_folder = any(Path(place, name).is_dir() for place in ("", Path(__file__).parent))
+        return name if is_folder else getattr(known(name), "repo", "") or name
+    except OSError:  # too long for a path: a text
         return name
-    return getattr(known(name), "repo", "") or name

@@ -3,7 +3,7 @@
     python tests/large_model.py gemma-2-27b FOLDER RESULT.json
     python tests/large_model.py llama-3.1-70b /dev/shm/FOLDER RESULT.json auto   # spread over GPUs
 
-FOLDER must have room for the weights (55 and 141 GB); it is deleted afterwards.
+FOLDER must have room for the weights (55 and 139 GB); it is deleted afterwards.
 """
 
 from __future__ import annotations

@@ -75,6 +75,8 @@ def test_a_folder_named_as_a_model_of_the_leaderboard_is_itself(tmp_path, monkey
     for folder in (f"models/{name}", str(tmp_path / "models" / name), "../data/demo"):
         assert repository(folder) == folder
     assert repository(name) == repository(repo) == repo
+    text = "What is it? " * 300
+    assert repository(text) == text
     assert repository("a/b") == "a/b" and repository("MetaMetrics-RM-v1.0") == "MetaMetrics-RM-v1.0"
 
 

@@ -358,8 +358,42 @@ def test_what_failed_before_is_asked_after_all_that_was_never_asked(tmp_path):
         collect(tmp_path / "store", some_pairs(9), [judge], concurrency=1)
         collect(tmp_path / "store", some_pairs(30, start=6), [judge], concurrency=1)
     asked = [shown_first(body)[0] for _, body in came[18:]]
-    assert asked[:6] == [9, 9, 10, 10, 11, 11] and asked[-6:] == [6, 6, 7, 7, 8, 8]
+    assert asked[:6] == [9, 9, 10, 10, 11, 11] and sorted(asked[-6:]) == [6, 6, 7, 7, 8, 8]
     assert set(range(15, 36)) <= set(asked)
+
+
+def test_what_always_fails_does_not_hide_what_failed_once(tmp_path):
+    well = []
+
+    def reply(body, headers):
+        lasting = shown_first(body)[0] < 20
+        return prefers_one(body, headers) if well and not lasting else (400, {}, "no")
+
+    pairs, missing = some_pairs(30), []
+    with endpoint(reply) as (url, _):
+        judge = Judge("J", "m", url, logprobs=False)
+        for _ in range(3):  # 20 errors in a row end each: all have failed after these
+            collect(tmp_path / "store", pairs, [judge], concurrency=1)
+        well.append(True)
+        for _ in range(40):
+            missing.append(collect(tmp_path / "store", pairs, [judge], concurrency=1).missing["J"])
+    assert missing[-1] == 40  # the ten that would be answered are, whatever stands before them
+
+
+@pytest.mark.parametrize(
+    "odd", [{"content": "A \ud800"}, {"tokens": 10**30}, {"logprob": [1]}, {"logprob": {}}]
+)
+def test_an_odd_reply_ends_no_collection(odd, tmp_path):
+    """Half an emoji, where the tokens ended; numbers that no database holds; lists for numbers."""
+    top = [{"token": "A", "logprob": odd.get("logprob", -0.1)}]
+    reply = {"choices": [{"message": {"content": odd.get("content", "A is")}}]}
+    reply["choices"][0]["logprobs"] = {"content": [{"token": "A", "top_logprobs": top}]}
+    reply["usage"] = {"total_tokens": odd.get("tokens", 9)}
+    with endpoint(lambda *_: (200, {}, json.dumps(reply))) as (url, _):
+        judge = Judge("J", "m", url)
+        result = collect(tmp_path / "store", some_pairs(2), [judge])
+    assert result.missing == {"J": 0}
+    assert set(stored_answers(tmp_path / "store", [judge])["state"]) == {"A"}
 
 
 def test_a_question_is_asked_so_often_and_with_a_pause_before_each_time(tmp_path):
@@ -590,7 +624,7 @@ def test_a_store_that_another_process_uses_is_refused(tmp_path):
 
 
 def test_no_key_reaches_the_store_an_error_or_what_is_printed(tmp_path, monkeypatch, caplog):
-    secret = "sk-very-secret-0123456789"
+    secret = "sk-very/secret+0123456789"  # the third reply escapes it, as some servers' JSON does
     monkeypatch.setenv("TEST_KEY", secret)
 
     def reply(body, headers):
@@ -599,7 +633,7 @@ def test_no_key_reaches_the_store_an_error_or_what_is_printed(tmp_path, monkeypa
         if number == 0:
             return 401, {}, f"wrong key {told}, also known as {secret[:12]}"
         if number == 1:
-            return 418, {}, f"no: {told}"
+            return 418, {}, f"no: {told}".replace("/", "\\/")
         if number == 2:
             return 200, {}, f"not JSON: {told}"
         return says(f"A is better, says {told}")
@@ -612,7 +646,7 @@ def test_no_key_reaches_the_store_an_error_or_what_is_printed(tmp_path, monkeypa
     assert "[key]" in texts and "HTTP 401" in texts and "A is better" in texts
     written = b"".join(path.read_bytes() for path in tmp_path.iterdir())
     for place in (written.decode("latin-1"), texts, repr(judge), repr(result), caplog.text):
-        assert secret not in place and secret[:12] not in place
+        assert secret not in place.replace("\\", "") and secret[:12] not in place
 
 
 def test_a_key_that_is_a_word_of_every_reply_breaks_none(tmp_path, monkeypatch):

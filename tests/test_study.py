@@ -1,6 +1,7 @@
 """The study runs: through make's own Snakefile and papermill, small, in a folder of its own."""
 
 import fcntl
+import gzip
 import json
 import os
 import pty
@@ -14,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import SMALL, snakemake
+from hub_replicas import helpsteer2_replica
 
 from dtreward import load
 from dtreward.tree import PreferenceTree
@@ -172,6 +174,23 @@ def test_a_models_tokenizer_and_the_files_of_a_folder_are_inputs(workshop, tmp_p
     assert "bench/one.parquet" in given and "notes.txt" not in given
     assert '"models": ["../data/demo", "../data/demo/checkpoint"]' in plan.stdout
     assert "data/measured/growth_llama-3.1-8b.json" in jobs["measure_throughput"]
+
+
+def test_what_a_study_makes_is_no_input_of_it_where_its_source_lies_in_the_same_folder(workshop):
+    folder = workshop / "data" / "inside"
+    helpsteer2_replica(folder)
+    study = {
+        "notebooks": ["01_load_pairs"],
+        "parameters": {"study": "inside", "source": "../data/inside"},
+    }
+    (workshop / "notebooks" / "studies" / "inside.yaml").write_text(json.dumps(study))
+    first, second = (snakemake(workshop, "study=inside") for _ in range(2))
+    assert first.returncode == second.returncode == 0, first.stderr[-2000:]
+    assert "Nothing to be done" in second.stdout + second.stderr
+    with gzip.open(folder / "train.jsonl.gz", "ab") as file:
+        file.write(b"\n")
+    plan = snakemake(workshop, "study=inside", options=["--dry-run"])
+    assert "rule load_pairs" in plan.stdout and "train.jsonl.gz" in plan.stdout
 
 
 def test_a_failed_notebook_leaves_a_partial_copy_and_no_output(workshop, tmp_path):
