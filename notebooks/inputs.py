@@ -16,21 +16,21 @@ MAKERS = {
     "judges.parquet": "06_collect_judge_preferences",
     "judge_trees.json": "07_compare_judges",
 }
+ROWS = ("rewards.parquet", "judges.parquet")  # joined to the pairs by the number of their row
 
 
 def expect(made, *names):
     """Raise FileNotFoundError for the first of `names` that is not in the study's folder `made`.
 
     Raises:
-        ValueError: if "pairs.parquet" is one of them and another was made from other pairs than those that are
-            there: their rows are joined by number.
+        ValueError: if "pairs.parquet" is one of them and one of `ROWS` was made from other pairs than are there.
     """
     for name in names:
         if not (made / name).exists():
             how = f"run it first, or the whole study: make study STUDY={made.name}"
             raise FileNotFoundError(f"expected {made / name}, which notebook {MAKERS[name]} makes; {how}")
         record = made / f"{MAKERS[name]}.json"
-        if "pairs.parquet" not in names or not record.exists():
+        if name not in ROWS or "pairs.parquet" not in names or not record.exists():
             continue
         told = json.loads(record.read_text())["provenance"]["inputs"]
         if told.get("pairs.parquet") not in (None, file_digest(made / "pairs.parquet")):
