@@ -2,11 +2,13 @@
 #   snakemake --cores all --config study=demo limit=500
 # A study is notebooks/studies/NAME.yaml: which notebooks it runs and their parameters. What is given
 # with --config wins over it. A rule runs again when its notebook, its inputs, its parameters, the
-# package or the published numbers have changed. Notebooks that need a reward model are left out where the study has none.
+# package or the published numbers have changed. Notebooks that need a reward model are left out where
+# the study has none.
 import fcntl
 import hashlib
 import json
 import os
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -133,8 +135,7 @@ if "needs" in study:  # of a real study, which stands on commits of the hub
         sys.exit(f"{commits} is not there: make study STUDY={STUDY.stem}, or notebooks/preflight.py, writes it")
     PARAMETERS = pin(PARAMETERS, json.loads(commits.read_text()))
 HELPERS = [Path("notebooks/inputs.py"), Path("notebooks/paper.mplstyle"), *Path("data/published").rglob("*"), *Path("dtreward").rglob("*")]
-HELPERS = [path for path in HELPERS if path.is_file() and not any(part[0] in "._" for part in path.parts[:-1])]
-HELPERS = [path for path in HELPERS if path.name[0] != "."]
+HELPERS = [path for path in HELPERS if path.is_file() and not re.search(r"(^|/)(\.|__pycache__)", str(path))]
 PACKAGE = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(HELPERS))).hexdigest()
 
 
