@@ -68,18 +68,20 @@ PRIVATE = (  # paths that say something of the machine; their last name stays
 )
 
 
-def build(study, made, executed, figures, site, sources=HERE):
+def build(study, made, executed, figures, paper, site, sources=HERE):
     """Write a study's site into the folder `site`, which is replaced.
 
     Args:
         made: the study's folder: records and what they were made from.
         executed: folder of executed notebooks, partial ones among them.
         figures: folder of figures.
+        paper: folder of what notebook 99 drew, with its index.
         sources: folder of the notebooks' sources and of `studies/`.
     """
     fresh = site.with_name(f".{site.name}.new")
     shutil.rmtree(fresh, ignore_errors=True)
-    (fresh / "figures").mkdir(parents=True)
+    for name in ("figures", "paper"):
+        (fresh / name).mkdir(parents=True)
     drawn = _copy_figures(figures, fresh / "figures")
     chapters = [
         _chapter(name, _state_file(executed, name), made, sources, drawn)
@@ -93,6 +95,7 @@ def build(study, made, executed, figures, site, sources=HERE):
         "world": _world(study, chapters, sources),
         "states": STATES,
         "others": [figure for stem, figure in drawn.items() if stem[:2] not in of_chapters],
+        "paper": _copy_paper(paper, fresh / "paper"),
         "chapters": chapters,
     }
     pages = [chapter for chapter in chapters if chapter["notebook"]]
@@ -268,8 +271,30 @@ def _copy_figures(figures, target):
     return drawn
 
 
+def _copy_paper(paper, target):
+    """Copy the paper's figures and tables that are whole; say of each what its index does."""
+    shown = []
+    for stem, entry in _record(paper / "index.json").get("drawn", {}).items():
+        files = [paper / Path(name).name for name in entry["files"]]
+        if not all(path.is_file() for path in files) or file_digest(files[-1]) != entry["sha256"]:
+            continue  # of another run than the index
+        name = f"Figure {int(stem[:2])}" if stem[:2].isdigit() else _plain_name(stem)
+        caption = clean_text(entry["caption"])
+        item = {"stem": f"paper-{stem}", "name": name, "alt": f"{name}: {caption}", "caption": _markdown(caption)}
+        for path in files:
+            shutil.copyfile(path, target / path.name)
+            item[path.suffix[1:]] = f"paper/{quote(path.name)}"
+        if "png" in item:
+            item["size"] = _png_size((target / f"{stem}.png").read_bytes())
+        else:
+            rows = (target / f"{stem}.md").read_text(encoding="utf-8").partition("\n\n")[0]
+            item["table"] = _markdown(clean_text(rows), "table")
+        shown.append(item)
+    return shown
+
+
 def _plain_name(stem):
-    words = re.sub(r"^\d\d_", "", stem).replace("_", " ")
+    words = re.sub(r"^(\d\d|table)_", "", stem).replace("_", " ")
     return words[:1].upper() + words[1:]
 
 
@@ -387,12 +412,11 @@ def _without_places(text):
     return text
 
 
-def _markdown(text):
-    """Inline Markdown as safe HTML: no tag of the text's own, no image."""
-    html = mistune.create_markdown(escape=True)(text)
-    return Markup(
-        bleach.clean(html, tags={"p", "em", "strong", "code", "ul", "ol", "li"}, attributes={}, strip=True)
-    )
+def _markdown(text, *plugins):
+    """Inline Markdown as safe HTML: no tag of the text's own, no image; a table if asked for."""
+    html = mistune.create_markdown(escape=True, plugins=plugins)(text)
+    tags = {"p", "em", "strong", "code", "ul", "ol", "li", "table", "thead", "tbody", "tr", "th", "td"}
+    return Markup(bleach.clean(html, tags=tags, attributes={}, strip=True))
 
 
 def _body(chapter):
@@ -488,13 +512,14 @@ def main():
     parser.add_argument("study", type=plain_name)
     study = parser.parse_args().study
     made = HERE.parent / "data" / study
-    executed, figures = made, made / "figures"
+    executed, figures, paper = made, made / "figures", made / "paper"
     if not list(made.glob("[0-9][0-9]_*.ipynb")):
         executed, figures = HERE / "executed" / study, HERE.parent / "figures" / study
+        paper = figures / "paper"
         if not executed.is_dir() or not executed_notebooks(executed):
             sys.exit(f"expected executed notebooks in data/{study}, there are none: make study STUDY={study}")
         print(f"   {study} has not run here: the report is of its committed copies")
-    index = build(study, made, executed, figures, made / "report")
+    index = build(study, made, executed, figures, paper, made / "report")
     print(f"   open {index.relative_to(HERE.parent)}")
 
 

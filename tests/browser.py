@@ -17,6 +17,7 @@ from urllib.request import urlopen
 
 import websocket
 
+SCREENSHOTS = Path(__file__).with_name("screenshots")  # of the last run; git ignores them
 PATIENCE = 120  # seconds until something that must come is given up
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 QUIET = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-sync"
@@ -97,14 +98,14 @@ class Page:
         self.socket = websocket.create_connection(
             address, timeout=PATIENCE, suppress_origin=True, max_size=None
         )
-        self.number = 0
+        self.number, self.events = 0, []
 
     def send(self, method: str, **parameters):
         """Ask the browser something, and give its answer."""
         self.number += 1
         self.socket.send(json.dumps({"id": self.number, "method": method, "params": parameters}))
         while (answer := json.loads(self.socket.recv())).get("id") != self.number:
-            pass
+            self.events.append(answer)
         if "error" in answer:
             raise RuntimeError(f"{method}: {answer['error']}")
         return answer["result"]
@@ -127,18 +128,20 @@ class Page:
             button = {} if kind == "mouseMoved" else {"button": "left", "clickCount": 1}
             self.send("Input.dispatchMouseEvent", type=kind, x=x, y=y, **button)
 
-    def screenshot(self, path: Path) -> Path:
-        """Keep a picture of what is seen."""
-        path.write_bytes(base64.b64decode(self.send("Page.captureScreenshot")["data"]))
-        return path
+    def screenshot(self, name: str) -> bytes:
+        """Give a picture of what is seen, and keep it as tests/screenshots/NAME.png."""
+        picture = base64.b64decode(self.send("Page.captureScreenshot")["data"])
+        SCREENSHOTS.mkdir(exist_ok=True)
+        (SCREENSHOTS / f"{name}.png").write_bytes(picture)
+        return picture
 
 
 @contextmanager
-def page(home: Path, *, size: str = "1280,1500"):
+def page(home: Path, *flags: str):
     """Start the browser with a profile of its own; give its page."""
     profile = home / "profile"
-    command = [chromium(), *QUIET.split(), f"--user-data-dir={profile}", f"--window-size={size}"]
-    command += ["--remote-debugging-port=0", "about:blank"]
+    command = [chromium(), *QUIET.split(), *flags, f"--user-data-dir={profile}"]
+    command += ["--window-size=1280,1500", "--remote-debugging-port=0", "about:blank"]
     with running(command, home / "chromium.log"):
         port = wait_for(
             "Chromium", lambda: (profile / "DevToolsActivePort").is_file() and _port(profile)

@@ -53,36 +53,36 @@ def visit(page, lab, name):
     page.wait("the notebook", OPEN.replace("NAME", name))
 
 
-def test_the_notebook_runs_and_a_click_on_swap_turns_the_picture_over(page, lab, tmp_path):
+def test_the_notebook_runs_and_a_click_on_swap_turns_the_picture_over(page, lab):
     visit(page, lab, NAME)
     assert page.evaluate(RUN_ALL)
     before = page.wait("the widget's verdict", VERDICT)
     picture, boxes = page.evaluate(PICTURE), page.evaluate(BOXES)
     assert before.startswith("Response 1 is preferred")
     page.evaluate(f"{SWAP}.scrollIntoView()")
-    page.screenshot(tmp_path / "explore.png")
+    page.screenshot("explore")
     page.evaluate(f"{TREE}.scrollIntoView({{block: 'center'}})")
     x, y, wide, tall = page.wait(
         "the tree", f"(r => r.height > 200 && {SIDES})({TREE}.getBoundingClientRect())"
     )
     pictures = []
-    for share in (0.01, 0.5):  # beside the tree, and on its root
-        place = {"x": x + share * wide, "y": y + 0.06 * tall}
-        page.send("Input.dispatchMouseEvent", type="mouseMoved", **place)
-        pictures.append(page.screenshot(tmp_path / f"node-{share}.png").read_bytes())
+    for place, share in {"beside": 0.01, "on_root": 0.5}.items():
+        at = {"x": x + share * wide, "y": y + 0.06 * tall}
+        page.send("Input.dispatchMouseEvent", type="mouseMoved", **at)
+        pictures.append(page.screenshot(f"explore_mouse_{place}"))
     assert pictures[0] != pictures[1]  # what the mouse shows: tests/test_draw.py
     page.click(SWAP)
     after = page.wait("another verdict", f"{VERDICT} != {before!r} && {VERDICT}")
     assert after.startswith("Response 2 is preferred")
     assert page.evaluate(PICTURE) != picture and page.evaluate(BOXES) != boxes
-    page.screenshot(tmp_path / "swapped.png")
+    page.screenshot("explore_swapped")
     page.click(SWAP)
     page.wait("the first verdict again", f"{VERDICT} == {before!r}")
     assert page.evaluate(PICTURE) == picture and page.evaluate(BOXES) == boxes
 
 
 def test_an_executed_copy_that_nobody_has_trusted_shows_the_picture_and_the_words(
-    page, lab, workshop, tmp_path
+    page, lab, workshop
 ):
     run(workshop / "notebooks" / NAME, workshop / "notebooks/executed.ipynb", {})
     visit(page, lab, "executed.ipynb")
@@ -93,4 +93,4 @@ def test_an_executed_copy_that_nobody_has_trusted_shows_the_picture_and_the_word
     assert "Point at a node" not in text  # nothing of the tree, where its picture is left out
     assert not page.evaluate("document.body.textContent.includes('Error displaying widget')")
     page.evaluate(f"{STATIC}.scrollIntoView({{block: 'center'}})")
-    page.screenshot(tmp_path / "static.png")
+    page.screenshot("explore_static")

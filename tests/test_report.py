@@ -1,18 +1,16 @@
 """The report of a study: a site that opens from the disk, loads nothing, and hides no failure."""
 
 import base64
-import contextlib
 import itertools
 import json
 import re
 import shutil
 import subprocess
 import sys
-import time
-import urllib.request
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+import browser
 import nbformat
 import pytest
 import report
@@ -26,7 +24,6 @@ SCRIPT = "<script>alert('seen')</script>"
 SPOT = (  # one white pixel
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGP4DwABAQEAG7buVgAAAABJRU5ErkJggg=="
 )
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 LOADS = {"src", "srcset", "poster", "data", "background", "action", "formaction", "xlink:href"}
 
 
@@ -96,7 +93,8 @@ class Study:
         """Build the site and give its index."""
         target = self.made / "report"
         figures = self.made / "figures"
-        report.build("own", self.made, self.made, figures, target, sources=self.sources)
+        paper = self.made / "paper"
+        report.build("own", self.made, self.made, figures, paper, target, sources=self.sources)
         return page(target / "index.html")
 
 
@@ -172,7 +170,9 @@ def demo(tmp_path_factory):
     """The site of the committed copies of the demo study."""
     made = tmp_path_factory.mktemp("demo")
     executed_copies, figures = ROOT / "notebooks" / "executed" / "demo", ROOT / "figures" / "demo"
-    return report.build("demo", made, executed_copies, figures, made / "report").parent
+    return report.build(
+        "demo", made, executed_copies, figures, figures / "paper", made / "report"
+    ).parent
 
 
 @pytest.fixture(params=["made up", "committed"])
@@ -374,10 +374,44 @@ def test_the_committed_copies_give_claims_key_figures_and_captions(demo):
         )
         assert len(chapter.select(".claims li")) == len(printed_claims)
     drawn = {path.stem for path in (ROOT / "figures" / "demo").glob("*.png")}
-    cards = {card["id"]: card for card in index.select(".card")}
+    cards = {card["id"]: card for card in index.select("#figures .card")}
     assert set(cards) == drawn
     for stem, card in cards.items():
         assert card.find("figcaption").find("p", class_=None), f"{stem} has no caption"
+
+
+def test_what_notebook_99_drew_has_captions_tables_and_downloads(demo):
+    index, drawn = page(demo / "index.html"), ROOT / "figures" / "demo" / "paper"
+    entries = json.loads((drawn / "index.json").read_text())["drawn"]
+    assert len(entries) > 20
+    for stem, entry in entries.items():
+        shown = index.find(id=f"paper-{stem}")
+        assert " ".join(entry["caption"].split()) in " ".join(shown.get_text(" ").split())
+        got = [link["href"] for link in shown.select(".downloads a")]
+        assert got == [f"paper/{name}" for name in entry["files"]]
+        assert all(
+            (demo / one).read_bytes() == (drawn / Path(one).name).read_bytes() for one in got
+        )
+        assert (shown.find("img") is None) == (shown.find("table") is not None)
+
+
+def test_a_paper_figure_of_other_data_than_its_index_says_is_left_out(study):
+    study.plan("99_draw_paper_figures")
+    paper = study.made / "paper"
+    paper.mkdir()
+    entries = {}
+    for stem in ("01_kept", "02_changed", "03_lost"):
+        files = [f"{stem}.{kind}" for kind in ("pdf", "png", "csv")]
+        for name in files:
+            (paper / name).write_bytes(base64.b64decode(SPOT))
+        told = {"files": files, "sha256": file_digest(paper / files[-1])}
+        entries[stem] = told | {"caption": f"Of /srv/jane/x.csv {SCRIPT}"}
+    (paper / "index.json").write_text(json.dumps({"drawn": entries}))
+    (paper / "02_changed.csv").write_text("other")
+    (paper / "03_lost.pdf").unlink()
+    index = study.report()
+    assert [one["id"] for one in index.select("#paper figure")] == ["paper-01_kept"]
+    assert f"Of …/x.csv {SCRIPT}" in index.find(id="paper").text
 
 
 def test_pages_can_be_read_without_seeing_them(site):
@@ -439,52 +473,15 @@ def test_a_study_that_has_not_run_gives_one_line_that_says_what_to_do():
 
 
 @pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    """A Chromium that resolves no name: a function (page, width) -> what it loaded and measured."""
-    if not CHROMIUM:
+def tab(tmp_path_factory):
+    """A tab of a Chromium that resolves no name."""
+    if not browser.chromium():
         pytest.skip("there is no Chromium on this machine")
-    from websocket import create_connection
-
-    profile = tmp_path_factory.mktemp("profile")
-    flags = (
-        "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-sync"
-        " --disable-background-networking --disable-component-update --remote-debugging-port=0"
-    )
-    process = subprocess.Popen(
-        [
-            CHROMIUM,
-            *flags.split(),
-            "--host-resolver-rules=MAP * ~NOTFOUND",
-            f"--user-data-dir={profile}",
-            "about:blank",
-        ],
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        address = _debugger(profile / "DevToolsActivePort", process)
-        with contextlib.closing(
-            create_connection(address, suppress_origin=True, timeout=60)
-        ) as socket:
-            yield lambda path, width: _visit(socket, path, width)
-    finally:
-        process.terminate()
-        process.wait(timeout=30)
+    offline = "--host-resolver-rules=MAP * ~NOTFOUND"
+    with browser.page(tmp_path_factory.mktemp("profile"), offline) as opened:
+        yield opened
 
 
-def _debugger(file, process):
-    for _ in range(600):
-        if file.exists() and file.read_text().strip():
-            port = file.read_text().split()[0]
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/json") as answer:
-                tabs = json.load(answer)
-            if pages := [tab for tab in tabs if tab["type"] == "page"]:
-                return pages[0]["webSocketDebuggerUrl"]
-        assert process.poll() is None, "Chromium ended before it could be asked"
-        time.sleep(0.1)
-    raise TimeoutError("Chromium did not start within a minute")
-
-
-NUMBERS = itertools.count(1)
 MEASURE = """JSON.stringify({
   wide: document.documentElement.scrollWidth, window: innerWidth,
   broken: [...document.images].filter(image => !image.naturalWidth).length,
@@ -492,48 +489,35 @@ MEASURE = """JSON.stringify({
 })"""
 
 
-def _visit(socket, path, width):
-    events = []
-
-    def call(method, **parameters):
-        number = next(NUMBERS)
-        socket.send(json.dumps({"id": number, "method": method, "params": parameters}))
-        while (answer := json.loads(socket.recv())).get("id") != number:
-            events.append(answer)
-        return answer["result"]
-
-    call("Page.enable")
-    call("Network.enable")
+def visit(tab, path, width):
+    """Open a file in a window of that width; give what it measures and what it asked for."""
+    tab.send("Page.enable")
+    tab.send("Network.enable")
     size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
-    call("Emulation.setDeviceMetricsOverride", **size)
-    call("Page.navigate", url=path.as_uri())
-    for _ in range(600):
-        here = call("Runtime.evaluate", expression="location.href + document.readyState")
-        if here["result"]["value"] == f"{path.as_uri()}complete":
-            break
-        time.sleep(0.05)
-    else:
-        raise TimeoutError(f"{path} has not loaded after half a minute")
-    measured = json.loads(call("Runtime.evaluate", expression=MEASURE)["result"]["value"])
-    sent = [event for event in events if event["method"] == "Network.requestWillBeSent"]
+    tab.send("Emulation.setDeviceMetricsOverride", **size)
+    tab.events.clear()
+    tab.send("Page.navigate", url=path.as_uri())
+    tab.wait(path.name, f"location.href + document.readyState == '{path.as_uri()}complete'")
+    measured = json.loads(tab.evaluate(MEASURE))
+    sent = [event for event in tab.events if event["method"] == "Network.requestWillBeSent"]
     return measured | {"asked": [event["params"]["request"]["url"] for event in sent]}
 
 
 @pytest.mark.parametrize("width", [390, 1280])
-def test_in_a_browser_pages_fit_the_window_and_ask_for_files_alone(browser, site, width):
+def test_in_a_browser_pages_fit_the_window_and_ask_for_files_alone(tab, site, width):
     for path in sorted(site.glob("*.html")):
-        seen = browser(path, width)
+        seen = visit(tab, path, width)
         assert seen["window"] == width and seen["wide"] <= width, path.name
         assert seen["styled"] and not seen["broken"], path.name
         assert seen["asked"] and all(url.startswith(("file:", "data:")) for url in seen["asked"])
 
 
-def test_the_browser_sees_it_where_a_page_is_too_wide_or_asks_outside(browser, tmp_path):
+def test_the_browser_sees_it_where_a_page_is_too_wide_or_asks_outside(tab, tmp_path):
     bad = tmp_path / "bad.html"
     bad.write_text(
         "<!doctype html><meta name='viewport' content='width=device-width'>"
         "<p style='width:900px'>wide</p><img src='https://evil.org/a.png'>"
     )
-    seen = browser(bad, 390)
+    seen = visit(tab, bad, 390)
     assert seen["wide"] > 390 and seen["broken"] == 1 and not seen["styled"]
     assert "https://evil.org/a.png" in seen["asked"]
