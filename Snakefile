@@ -117,8 +117,9 @@ if shared.get("source", "demo") not in ("demo", "nvidia/HelpSteer2") and not loc
 model = Path(str(shared.get("model") or ""))  # a hub id has no folder here that it could be in
 if len(model.parts) > 1 and not local(model) and (model.parent.is_dir() or local(model.parent)):
     sys.exit(f"there is no {model} here; MODEL is a folder with a model, or a hub id: owner/name")
-if not shared.get("model"):
-    study["notebooks"] = [name for name in study["notebooks"] if name not in NEED_A_MODEL]
+LEFT_OUT = [name for name in study["notebooks"] if name in NEED_A_MODEL and not shared.get("model")]
+if LEFT_OUT:
+    study["notebooks"] = [name for name in study["notebooks"] if name not in LEFT_OUT]
 try:
     PARAMETERS = study_parameters(study, given)
 except ValueError as error:
@@ -159,6 +160,13 @@ def writes(name):
     return [directory(f"{DATA}/{file}") if file in FOLDERS else f"{DATA}/{file}" for file in own + records]
 
 
+def text_of(name):
+    """What a notebook says and does, without what JupyterLab saved of running it by hand."""
+    cells = json.loads(Path(f"notebooks/{name}.ipynb").read_text(encoding="utf-8"))["cells"]
+    told = [[each["cell_type"], "".join(each["source"]), each["metadata"].get("tags")] for each in cells]
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()
+
+
 HELD = []
 
 
@@ -169,6 +177,9 @@ onstart:  # one run of a study at a time; the lock goes with this process, Snake
         fcntl.flock(HELD[0], fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         sys.exit(f"The study '{STUDY.stem}' is already running: wait for it, or end it.")
+    for name in LEFT_OUT:  # what an earlier run with a model said would pass for this one's; features and models stay
+        for old in [*Path(DATA).glob(f"{name}.*"), *Path(DATA, "figures").glob(f"{name[:3]}*")]:
+            old.unlink()
 
 
 def leave_open():
@@ -207,13 +218,14 @@ for each in study["notebooks"]:
             each[3:]
         input:
             reads(each),
-            notebook=f"notebooks/{each}.ipynb",
+            notebook=ancient(f"notebooks/{each}.ipynb"),
         output:
             writes(each),
             executed=f"{DATA}/{each}.ipynb",
         params:
             json=json.dumps(PARAMETERS[each], sort_keys=True),
             package=PACKAGE,
+            text=text_of(each),
         resources:
             gpu=int("needs" in study and each in ON_THE_GPU),  # one model at a time fits on it
         shell:

@@ -49,9 +49,7 @@ KNOWN = {
     "QRM-Gemma-2-27B": Known("nicolinho/QRM-Gemma-2-27B", attributes=ATTRIBUTES),
     "Skywork-Reward-Gemma-2-27B-v0.2": Known("Skywork/Skywork-Reward-Gemma-2-27B-v0.2"),
     "Llama-3.1-Nemotron-70B-Reward": Known(
-        "nvidia/Llama-3.1-Nemotron-70B-Reward-HF",
-        "next token",
-        note="published with NeMo's weights",
+        "nvidia/Llama-3.1-Nemotron-70B-Reward-HF", "next token", note="published: NeMo's weights"
     ),
     "Skywork-Reward-Gemma-2-27B": Known("Skywork/Skywork-Reward-Gemma-2-27B"),
     "TextEval-Llama3.1-70B": Known("", "verdict", note="nothing public: any generative judge"),

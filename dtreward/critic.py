@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,21 +13,7 @@ from dtreward.comparison import Comparison, Comparisons, RewardModel, Texts, con
 from dtreward.conversation import Tokenized, messages
 
 # What Skywork-Critic is asked, in our words; theirs are on its model card, for template=.
-TEMPLATE = """Compare the answers of two AI assistants to the user's question below. Choose the one
-that follows the instructions and answers the question better. Pay no attention to the order in which
-the answers are shown, to their length, or to the assistants' names. Write your verdict directly, and
-nothing else: [[A]] if assistant A is better, [[B]] if assistant B is better.
-
-[User Question]
-{prompt}
-
-[The Start of Assistant A's Answer]
-{first}
-[The End of Assistant A's Answer]
-
-[The Start of Assistant B's Answer]
-{second}
-[The End of Assistant B's Answer]"""
+TEMPLATE = Path(__file__).with_name("critic.txt").read_text("utf-8").strip()
 
 
 @dataclass(frozen=True, eq=False)

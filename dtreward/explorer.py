@@ -3,7 +3,7 @@
 import base64
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any, NamedTuple
 
@@ -17,6 +17,7 @@ from dtreward import draw
 from dtreward.comparison import Comparison, RewardModel
 from dtreward.tree import ATTRIBUTES, PUBLISHED, PreferenceTree
 
+OLD = "<div style='opacity:0.3' title='The texts have changed: press Compare'>"
 LEGS = "How many legs do 3 cats have?", "3 × 4 = 11. So 11 legs.", "3 × 4 = 12. So 12 legs."
 
 
@@ -66,26 +67,38 @@ class Explorer(widgets.VBox):
 
     def __init__(self, model: RewardModel, pairs: Sequence[tuple[str, str, str]]) -> None:
         wide, rows = widgets.Layout(width="100%"), {"Prompt": 3, "Response 1": 8, "Response 2": 8}
-        self.pick = widgets.Dropdown(options=[(each[0][:90], each) for each in pairs], layout=wide)
+        options = [("Pick a pair …", None), *((each[0][:90], each) for each in pairs)]
+        self.pick = widgets.Dropdown(options=options, layout=wide)
         self.texts = [widgets.Textarea(description=k, rows=n, layout=wide) for k, n in rows.items()]
         self.compare = widgets.Button(description="Compare", button_style="primary")
         self.swap = widgets.Button(description="Swap responses", icon="exchange")
         self.model, self.shown, buttons = model, widgets.HTML(), [self.compare, self.swap]
         self._fill(*pairs[0])
-        self.pick.observe(lambda change: self._fill(*change.new), "value")
+        self.pick.observe(lambda change: change.new and self._fill(*change.new), "value")
+        for box in self.texts:
+            box.observe(self._fade, "value")
         self.compare.on_click(lambda _: self._show())
         self.swap.on_click(lambda _: self._fill(*(self.texts[n].value for n in (0, 2, 1))))
         rows = [self.pick], self.texts[:1], self.texts[1:], buttons, [self.shown]
         super().__init__([widgets.HBox(row) for row in rows])
 
+    def _fade(self, _: Mapping[str, Any]) -> None:
+        if not self.shown.value.startswith(OLD):  # what shows is of the texts before
+            self.shown.value = f"{OLD}{self.shown.value}</div>"
+
     def _fill(self, *texts: str) -> None:
         for box, text in zip(self.texts, texts, strict=True):
             box.value = text
+        self.pick.value = None  # so that the same pair can be picked again
         self._show()
 
     def _show(self) -> None:
+        texts = [box.value for box in self.texts]
         try:
-            self.shown.value = _html(self.model.compare(*(box.value for box in self.texts)))
+            if empty := [box.description for box in self.texts if not box.value.strip()]:
+                raise ValueError(f"{' and '.join(empty)} without a text")
+            same = "<p>Both responses are the same text.</p>" * (texts[1] == texts[2])
+            self.shown.value = same + _html(self.model.compare(*texts))
         except ValueError as error:  # such as a text that is too long
             self.shown.value = f"<p><b>No comparison:</b> {escape(str(error))}</p>"
 

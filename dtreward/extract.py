@@ -109,7 +109,8 @@ def extract_features(
     manifest = {"bit_for_bit": manifest.get("bit_for_bit")} | told | {"key": key, "shards": {}}
     store.write(MANIFEST, as_json(manifest))
     store.remove_leftovers(".*.safetensors", ".manifest.*.json")
-    shards, missing = _shards(plans, shard_size), {}
+    starts, missing = range(0, len(plans), shard_size), {}
+    shards = {f"{n:05d}.safetensors": plans[at : at + shard_size] for n, at in enumerate(starts)}
     for name, part in shards.items():
         if found := _read_shard(store, name, key, _rows(part)):
             manifest["shards"][name] = found[1]
@@ -304,11 +305,6 @@ def last_positions(token_ids: Sequence[TokenIds]) -> list[tuple[int]]:
 
 def _texts(conversations: Conversations) -> str:
     return digest(*(text for conversation in conversations for text in conversation))
-
-
-def _shards(plans: Sequence[Plan], size: int) -> dict[str, Sequence[Plan]]:
-    starts = range(0, len(plans), size)
-    return {f"{n:05d}.safetensors": plans[at : at + size] for n, at in enumerate(starts)}
 
 
 def _rows(plans: Sequence[Plan]) -> np.ndarray:

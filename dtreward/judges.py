@@ -37,12 +37,7 @@ ENDPOINTS = {  # base_url, and the environment variable with its key ("": none n
     "vllm": ("http://localhost:8000/v1", ""),
     "transformers serve": ("http://localhost:8000/v1", ""),
 }
-TEMPLATE = """Which of two responses to a conversation is better? Begin with either \
-"A is the better response" or "B is the better response", then give your reasons.
-
-### Conversation\n{conversation}\n
-### Response A\n{response_a}\n
-### Response B\n{response_b}"""
+TEMPLATE = Path(__file__).with_name("judge.txt").read_text("utf-8").strip()
 FIELDS = re.compile(r"\{(conversation|response_a|response_b)\}")
 ORDERS = ["given", "swapped"]  # response 1 shown first, response 2 shown first
 OUTCOMES = ("decided", "inconsistent", "unparsed", "refused", "error", "missing")

@@ -143,7 +143,8 @@ def provenance(parameters: Mapping[str, Any], inputs: Sequence[str | Path] = ())
         >>> provenance({"seed": 0})["parameters"]
         {'seed': 0}
     """
-    installed = {name: version for name in PACKAGES if (version := _version(name))}
+    found = {each.name: each.version for each in metadata.distributions()}
+    installed = {name: found[name] for name in PACKAGES if name in found}
     return {
         "parameters": dict(parameters),
         "inputs": {Path(path).name: file_digest(path) for path in inputs},
@@ -162,6 +163,8 @@ def write_result(
 ) -> Path:
     """Record a notebook's numbers and claims with what made them, as JSON.
 
+    An executed copy beside it is of another run, and goes: a study then knows what to run again.
+
     Args:
         numbers: what was measured; intervals may be dataclasses.
         claims: what the notebook says it found, in its own sentences.
@@ -169,14 +172,8 @@ def write_result(
         inputs: files that it read; their hashes are recorded.
     """
     found = {"numbers": dict(numbers), "claims": list(claims)}
+    Path(path).with_suffix(".ipynb").unlink(missing_ok=True)
     return write_json(path, found | {"provenance": provenance(parameters, inputs)})
-
-
-def _version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
 
 
 def _plain(value: Any) -> Any:

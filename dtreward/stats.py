@@ -80,6 +80,19 @@ def alike_interval(value: float, share: float, *, level: float = 0.95) -> Interv
     return Interval(value, value * (1 - rest), value + rest * (1 - value))
 
 
+def accuracy_interval(right: Rows, prompts: Prompts, **options) -> Interval:
+    """Average rows from 0 to 1 as `mean_interval` does; where all are alike, as `alike_interval`.
+
+    >>> print(accuracy_interval(np.ones(10), np.arange(10)))
+    1.000 [0.692, 1.000]
+    """
+    right = _checked(right, "right")
+    if np.ptp(right):
+        return mean_interval(right, prompts, **options)
+    largest = np.bincount(_prompt_codes(prompts, len(right))[0]).max() / len(right)
+    return alike_interval(float(right[0]), float(largest), level=options.get("level", 0.95))
+
+
 def mean_intervals(
     values: Float[np.ndarray, "rows columns"],
     prompts: Prompts,

@@ -93,14 +93,14 @@ def draw_ladder(ladders):
 
     `ladders` is {shape: frame with step, tokens_per_second, effective_mfu}; the first three rungs are padded.
     """
-    figure, axes = plt.subplots(1, len(ladders), figsize=(6.75, 3.9), layout="constrained", squeeze=False)
+    figure, axes = plt.subplots(1, len(ladders), figsize=(6.75, 4.6), layout="constrained", squeeze=False)
     for axis, (name, rows) in zip(axes[0], ladders.items(), strict=True):
         axis.barh(range(len(rows)), rows["tokens_per_second"] / 1000, color=["0.7"] * 3 + ["C0"] * (len(rows) - 3))
         axis.bar_label(axis.containers[0], [f" {one:.2f}" for one in rows["effective_mfu"]], fontsize=6)
         axis.set(
             title=name, xlabel="thousand tokens a second", yticks=range(len(rows)), ylim=(len(rows) - 0.5, -0.5)
         )
-        axis.set_yticklabels([fill(step, 32) for step in rows["step"]], size=5)
+        axis.set_yticklabels([fill(step, 28) for step in rows["step"]], size=6)
         axis.set_xlim(0, 1.2 * rows["tokens_per_second"].max() / 1000)
     figure.suptitle("Reading a backbone of random weights; at each bar its effective MFU")
     return figure

@@ -16,6 +16,7 @@ import re
 import shutil
 import struct
 import sys
+from functools import cache
 from pathlib import Path
 from urllib.parse import quote, unquote
 
@@ -38,9 +39,11 @@ STATES = {
     "done": "ran to its end",
     "failed": "stopped at an error",
     "unfinished": "was interrupted, or still runs",
+    "outdated": "read files that have changed since",
     "unreadable": "left a file that is no whole notebook",
     "not run": "has not run",
 }
+CHANGED = "has changed since: run the study again"
 KEY_FIGURES = (  # what answers a notebook's question at a glance; else its first figure stands there
     "01_preference_by_difference",
     "02_features",
@@ -155,6 +158,9 @@ def _chapter(name, file, made, sources, drawn):
     notebook = _read(file) if file else None
     told = notebook or _read(sources / f"{name}.ipynb")
     record = _record(made / f"{name}.json") if (state := _state(file, notebook)) == "done" else {}
+    read = record.get("provenance", {}).get("inputs", {})
+    if any(_compared(made, *item) == CHANGED for item in read.items()):
+        state = "outdated"
     own = {stem: figure for stem, figure in drawn.items() if stem[:2] == name[:2]}
     _caption(notebook, own, state)
     key = next((stem for stem in KEY_FIGURES if stem in own), next(iter(own), None))
@@ -394,7 +400,12 @@ def _compared(made, name, digest):
     there = [path for path in made.rglob(glob.escape(Path(name).name)) if path.is_file()]
     if not there:
         return "not in the study's folder"
-    return "as it is now" if digest in map(file_digest, there) else "has changed since: run the study again"
+    return "as it is now" if digest in (_digest(path, path.stat().st_mtime_ns) for path in there) else CHANGED
+
+
+@cache
+def _digest(path, written):
+    return file_digest(path)
 
 
 def clean_text(text):

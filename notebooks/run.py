@@ -125,9 +125,14 @@ def run(notebook, executed, parameters):
     executed.unlink(missing_ok=True)
     partial = executed.with_suffix(".partial.ipynb")
     with _alone(executed):
+        figures = executed.parent.glob(f"figures/{executed.name[:3]}*")
+        before = {path: path.stat().st_mtime_ns for path in figures}
         _execute(notebook, partial, parameters)
         clean(partial)
         os.replace(partial, executed)
+    for path, written in before.items():
+        if path.exists() and path.stat().st_mtime_ns == written and not parameters.get("figures_dir"):
+            path.unlink()  # of an earlier run, and not drawn by this one
 
 
 @contextlib.contextmanager

@@ -106,8 +106,8 @@ class Words(RewardModel):
         return [self._compare(*both) for both in zip(responses1, responses2, strict=True)]
 
     def _compare(self, *both):
-        if "" in both:
-            raise ValueError("a response is <empty>")
+        if "odd" in both:
+            raise ValueError("a response is <odd>")
         counts = np.array([text.count("good") for text in both], float)
         counted = [name in ("helpfulness", "score") for name in self.attributes]
         rewards = np.outer(counts, counted)
@@ -131,6 +131,9 @@ def test_picking_another_pair_fills_the_boxes_and_compares_them(explorer):
     explorer.pick.value = PAIRS[1]
     assert tuple(box.value for box in explorer.texts) == PAIRS[1]
     assert "Response 2 is preferred" in explorer.shown.value != before
+    explorer.texts[1].value = "typed"
+    explorer.pick.value = PAIRS[1]
+    assert tuple(box.value for box in explorer.texts) == PAIRS[1]  # the same can be picked again
 
 
 def test_one_click_swaps_the_responses_and_a_second_brings_everything_back(explorer):
@@ -145,15 +148,30 @@ def test_one_click_swaps_the_responses_and_a_second_brings_everything_back(explo
 def test_typed_texts_are_compared_at_a_click(explorer):
     before = explorer.shown.value
     explorer.texts[2].value = "good good good"
-    assert explorer.shown.value == before
+    faded = explorer.shown.value
+    assert before in faded != before and "opacity" in faded  # it is not of these texts
+    explorer.texts[2].value += " good"
+    assert explorer.shown.value == faded
     explorer.compare.click()
-    assert "Response 2 is preferred" in explorer.shown.value
+    assert (
+        "Response 2 is preferred" in explorer.shown.value and "opacity" not in explorer.shown.value
+    )
+
+
+def test_two_responses_of_one_text_are_called_the_same(explorer):
+    assert "the same text" not in explorer.shown.value
+    explorer.texts[2].value = explorer.texts[1].value
+    explorer.compare.click()
+    assert "Both responses are the same text" in explorer.shown.value
 
 
 def test_what_the_model_refuses_is_said_and_the_next_pair_is_compared(explorer):
-    explorer.texts[1].value = ""
+    explorer.texts[1].value = "odd"
     explorer.compare.click()
-    assert "No comparison:" in explorer.shown.value and "&lt;empty&gt;" in explorer.shown.value
+    assert "No comparison:" in explorer.shown.value and "is &lt;odd&gt;" in explorer.shown.value
+    explorer.texts[0].value, explorer.texts[1].value = " ", ""
+    explorer.compare.click()
+    assert "No comparison:</b> Prompt and Response 1 without a text" in explorer.shown.value
     explorer.pick.value = PAIRS[1]
     assert "Response 2 is preferred" in explorer.shown.value
 
@@ -195,7 +213,7 @@ def test_a_model_that_writes_its_verdict_is_explored_without_a_picture():
 def test_left_out_the_pairs_are_the_published_example_and_another():
     explorer = explore(Words())
     assert explorer.texts[0].value.startswith("Jane has 12 apples")
-    explorer.pick.index = 1
+    explorer.pick.index = 2
     assert explorer.texts[0].value == "How many legs do 3 cats have?"
 
 

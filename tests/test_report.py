@@ -86,8 +86,11 @@ class Study:
             (self.made / "figures" / f"{stem}.{kind}").write_bytes(base64.b64decode(SPOT))
 
     def recorded(self, name, *claims, inputs=(), **parameters):
-        path = self.made / f"{name}.json"
+        path, copy = self.made / f"{name}.json", self.made / f"{name}.ipynb"
+        ran = copy.read_bytes() if copy.exists() else b""
         write_result(path, numbers={}, claims=claims, parameters=parameters, inputs=inputs)
+        if ran:  # a study writes it after the record
+            copy.write_bytes(ran)
 
     def report(self):
         """Build the site and give its index."""
@@ -323,10 +326,16 @@ def test_an_input_that_changed_since_a_notebook_read_it_is_named(study):
     pairs.write_bytes(b"before")
     study.ran("01_load_pairs", executed("01"))
     study.recorded("01_load_pairs", inputs=[pairs])
-    told = study.report().find(id="provenance").text
+    index = study.report()
+    told = index.find(id="provenance").text
     assert file_digest(pairs) in told and "as it is now" in told
+    assert state(index, "01_load_pairs") == "done"
     pairs.write_bytes(b"after")
-    assert "has changed since" in study.report().find(id="provenance").text
+    index = study.report()
+    assert "has changed since" in index.find(id="provenance").text
+    assert state(index, "01_load_pairs") == "outdated" and "0 of 1 notebooks" in index.text
+    chapter = page(study.made / "report" / "01_load_pairs.html")
+    assert "read files that have changed since. Run the study again." in chapter.text
 
 
 def test_the_same_inputs_give_the_same_bytes_and_nothing_old_stays(hostile):

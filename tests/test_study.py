@@ -5,6 +5,7 @@ import gzip
 import json
 import os
 import pty
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from conftest import SMALL, snakemake
 from hub_replicas import helpsteer2_replica
 
 from dtreward import load
+from dtreward.record import write_result
 from dtreward.tree import PreferenceTree
 
 DEMO = [
@@ -125,6 +127,56 @@ def test_an_output_that_was_deleted_is_made_again(demo, workshop):
         plan = snakemake(workshop, "study=demo", f"limit={SMALL}", "seed=1", options=["--dry-run"])
         kept.rename(demo / name)
         assert "output files have to be generated" in plan.stdout + plan.stderr
+
+
+def test_a_notebook_is_known_by_its_text_and_not_by_outputs_that_jupyterlab_saved(demo, workshop):
+    path = workshop / "notebooks" / "08_compare_shap.ipynb"
+    kept, notebook = path.read_bytes(), nbformat.read(path, as_version=4)
+    notebook.cells[2].outputs = [nbformat.v4.new_output("stream", text="by hand")]
+    plans = []
+    for words in ("", "\n# changed"):
+        notebook.cells[2].source += words
+        nbformat.write(notebook, path)
+        same = ("study=demo", f"limit={SMALL}", "seed=1")
+        plans.append(snakemake(workshop, *same, options=["--dry-run"]).stdout)
+    path.write_bytes(kept)
+    assert "rule compare_shap:" not in plans[0] and "rule compare_shap:" in plans[1]
+
+
+def test_what_was_run_by_hand_is_run_again(demo, workshop, tmp_path):
+    files = [demo / f"05_ablate_depth_and_leaves.{kind}" for kind in ("json", "ipynb")]
+    kept = [shutil.copy2(path, tmp_path) for path in files]
+    write_result(files[0], numbers={}, parameters={"seed": 3})
+    assert not files[1].exists()  # it is not of this record
+    plan = snakemake(workshop, "study=demo", f"limit={SMALL}", "seed=1", options=["--dry-run"])
+    for copy, path in zip(kept, files, strict=True):
+        shutil.copy2(copy, path)
+    assert "rule ablate_depth_and_leaves:" in plan.stdout
+
+
+def test_a_study_without_a_model_keeps_nothing_that_one_with_a_model_said(workshop, tmp_path):
+    folder = workshop / "data" / "own"
+    old = [folder / f"03_fit_attribute_probe.{kind}" for kind in ("ipynb", "json")]
+    old.append(folder / "figures" / "03_probe_quality.png")
+    costly = folder / "features" / "0a1b" / "00000.safetensors"
+    for path in (*old, costly):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    (tmp_path / "cut.csv").write_text("prompt,response_1")
+    snakemake(workshop, "study=own", f"source={tmp_path / 'cut.csv'}")
+    assert not any(path.exists() for path in old) and costly.exists()
+    shutil.rmtree(folder)
+
+
+def test_figures_that_a_run_did_not_draw_are_of_an_earlier_one_and_go(workshop, tmp_path):
+    figures = tmp_path / "figures"
+    figures.mkdir()
+    for name in ("02_old.png", "02_drawn.png", "01_other.png"):
+        (figures / name).touch()
+    body = f"from pathlib import Path\nPath({str(figures)!r}, '02_drawn.png').write_text('new')"
+    done, _ = run_cell(workshop, tmp_path, body)
+    assert done.returncode == 0, done.stderr
+    assert sorted(path.name for path in figures.iterdir()) == ["01_other.png", "02_drawn.png"]
 
 
 def test_an_unknown_study_names_those_there_are(workshop):
