@@ -37,6 +37,7 @@ FILL = LinearSegmentedColormap.from_list("", [RESPONSE_COLOURS[0], "white", RESP
 POINTS = 8.0  # of all text at full size; below in inches at full size
 LINE, PAD, GAP, DROP = 0.15, 0.06, 0.09, 0.28  # of text, in a box, beside a box, below a split
 DEEP = 4  # levels of a tree that is drawn downwards; a deeper one grows to the right
+POINT = "Point at a node, or click it."
 SCREEN = Path(__file__).with_name("tree.css")
 
 
@@ -86,9 +87,8 @@ def draw_tree(
         if node:
             ax.plot(*edge[node].T, color=pen[0], lw=pen[1], clip_on=False, zorder=0)
         pen = ("0.1", size / 7) if stressed[node] else pen
-        style = {"edgecolor": pen[0], "lw": pen[1], "size": size, "facecolor": FILL(fill)}
-        style |= {"linestyle": (0, (3, 2)), "ink": "0.25"} if dashed[node] else {}
-        _box(ax, at[node], extent[node], text, **style)
+        style = {"size": size, "facecolor": FILL(fill), "ls": "--" if dashed[node] else "solid"}
+        _box(ax, at[node], extent[node], text, edgecolor=pen[0], lw=pen[1], **style)
     for node, answer, ha in answers:
         write(*edge[node].mean(axis=0), answer, ha=ha, va="bottom")
     notes = ["dashed: same preference on both sides"] if dashed.any() else []
@@ -118,10 +118,11 @@ def tree_svg(tree: PreferenceTree, path: Sequence[Step] | None = None) -> str:
     kinds = np.select([idle, split], ["idle", "decides"], "")
     rule, many = tree.effective_rule().rule_sentences(), f"{split.sum()} splits decide"
     brief = rule[0] if len(rule) == 1 else f"{(split & ~idle).sum()} of {many}"
-    told = [f"In effect: {brief}. Dashed: the same on both sides. Point at a node, or click it."]
+    told = [f"In effect: {brief}. Dashed: the same on both sides."]
     for words, share, (_, two) in zip(tree.conditions(), tree.share, tree.value, strict=True):
         told.append(f"{words or 'all'}: {share:.1%} of the pairs, {two:.1%} for response 2")
     foot = [textwrap.wrap(each, max(40, int(width / 5))) for each in told]
+    foot[0] += [POINT]  # a line of its own, which a still picture leaves out
 
     def write(lines, x, y, kind):
         rows = enumerate(map(escape, lines))
@@ -147,15 +148,17 @@ def tree_svg(tree: PreferenceTree, path: Sequence[Step] | None = None) -> str:
     size = f'viewBox="0 0 {width:.1f} {height:.1f}" style="{fit};aspect-ratio:{width / height:.4f}"'
     head = f'<svg xmlns="http://www.w3.org/2000/svg" {size} class="preference-tree" role="group"'
     head += f' aria-label="{escape("; ".join(rule))}"><style>{SCREEN.read_text("utf-8")}</style>'
-    return f"{head}{''.join(parts)}</svg>"
+    # XML has no control characters, which a name may hold.
+    return re.sub("[\0-\x1f]", " ", f"{head}{''.join(parts)}</svg>")
 
 
 def tree_html(tree: PreferenceTree, path: Sequence[Step] | None = None) -> str:
     """Embed `tree_svg` in a page: where a page may not be trusted, only its picture is left."""
-    svg = tree_svg(tree, path)
-    data = f"data:image/svg+xml;base64,{b64encode(svg.encode()).decode()}"
-    shown = f'"{data}" ' + re.search('style="[^"]*"', svg)[0]
-    return f'<object type="image/svg+xml" data={shown}><img alt="tree" src={shown}/></object>'
+    svg, kind = tree_svg(tree, path), "data:image/svg+xml;base64,"
+    style = re.search('style="[^"]*"', svg)[0]
+    both = (b64encode(each.encode()).decode() for each in (svg, svg.replace(POINT, "")))
+    live, still = (f'"{kind}{each}" {style}' for each in both)
+    return f'<object type="image/svg+xml" data={live}><img alt="tree" src={still}/></object>'
 
 
 def draw_architecture(ax: Axes, *, backbone: str, attributes: Sequence[str]) -> None:
@@ -191,6 +194,7 @@ def draw_reward_bars(
     frame.plot.barh(ax=ax, color=RESPONSE_COLOURS, width=0.8, xlabel="reward (predicted rating)")
     for bars in ax.containers:
         ax.bar_label(bars, fmt=" %.2f ", size=POINTS - 1)
+    ax.set_yticklabels(attributes, parse_math=False)
     ax.axvline(0, color="0.3", linewidth=0.6)
     ax.invert_yaxis()
     ax.margins(x=0.15)
@@ -242,6 +246,7 @@ def _plan(tree):
 
 def _wrapped(words, width):
     """Break a long name behind a space, a dash or one of _ / ., and keep a threshold whole."""
+    words = re.sub("[\0-\x1f\u2028]", " ", words)  # a name is one line
     marked = re.sub(r"(?<=[_/.])(?=[^\W\d_])", "\v", words).replace(" ≤ ", " ≤\xa0")
     lines = textwrap.wrap(marked, width, replace_whitespace=False)
     return [line.replace("\v", "").replace("≤\xa0", "≤ ") for line in lines]
@@ -265,9 +270,9 @@ def _canvas(ax, width, height, margin=0.0):
     return scale
 
 
-def _box(ax, at, extent, lines, *, size, ink="black", **style):
+def _box(ax, at, extent, lines, *, size, **style):
     corner, shape = (at[0] - extent[0] / 2, at[1] - extent[1]), "round,pad=0,rounding_size=0.05"
     ax.add_patch(FancyBboxPatch(corner, *extent, boxstyle=shape, clip_on=False, **style))
     for row, line in enumerate(lines):
         y = at[1] - (extent[1] - LINE * len(lines)) / 2 - LINE * (row + 0.76)
-        ax.text(at[0], y, line, size=size, color=ink, ha="center", parse_math=False)
+        ax.text(at[0], y, line, size=size, ha="center", parse_math=False)

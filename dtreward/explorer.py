@@ -99,7 +99,7 @@ class Explorer(widgets.VBox):
                 raise ValueError(f"{' and '.join(empty)} without a text")
             same = "<p>Both responses are the same text.</p>" * (texts[1] == texts[2])
             self.shown.value = same + _html(self.model.compare(*texts))
-        except ValueError as error:  # such as a text that is too long
+        except (ValueError, RuntimeError, OSError) as error:  # too long; no memory; no endpoint
             self.shown.value = f"<p><b>No comparison:</b> {escape(str(error))}</p>"
 
     def _repr_mimebundle_(self, **options: Any) -> dict[str, Any]:
@@ -138,5 +138,6 @@ def _image(comparison: Comparison) -> str:
     draw.draw_reward_bars(figure.subplots(), np.array(comparison.rewards), names)
     figure.savefig(file, dpi=150, bbox_inches="tight", metadata={"Software": None})
     data = base64.b64encode(file.getvalue()).decode()
-    bars = f'<p><img width="860" alt="rewards" src="data:image/png;base64,{data}"></p>'
+    told = escape(comparison.words()[1].round(2).to_csv(sep=" ", lineterminator="; "))
+    bars = f'<p><img width="860" alt="rewards: {told}" src="data:image/png;base64,{data}"></p>'
     return bars + (draw.tree_html(comparison.tree, comparison.path) if comparison.tree else "")

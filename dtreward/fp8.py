@@ -75,12 +75,9 @@ def use_fp8(
     after = model.rewards(conversations)
     signs = [np.sign(each[1::2] - each[::2]) for each in (before, after)]
     change = np.abs(after - before)
-    columns = {
-        "mean change": change.mean(axis=0),
-        "largest change": change.max(axis=0),
-        "standard deviation": before.std(axis=0),
-        "differences that change sign": (signs[0] != signs[1]).mean(axis=0),
-    }
+    columns = {"mean change": change.mean(axis=0), "largest change": change.max(axis=0)}
+    columns |= {"standard deviation": before.std(axis=0)}
+    columns |= {"differences that change sign": (signs[0] != signs[1]).mean(axis=0)}
     table = pd.DataFrame(columns, index=list(model.attributes))
     if decided is not None:
         now = _decisions(model, *texts)

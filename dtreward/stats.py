@@ -86,8 +86,7 @@ def accuracy_interval(right: Rows, prompts: Prompts, **options) -> Interval:
     >>> print(accuracy_interval(np.ones(10), np.arange(10)))
     1.000 [0.692, 1.000]
     """
-    right = _checked(right, "right")
-    if np.ptp(right):
+    if np.ptp(right := _checked(right, "right")):
         return mean_interval(right, prompts, **options)
     largest = np.bincount(_prompt_codes(prompts, len(right))[0]).max() / len(right)
     return alike_interval(float(right[0]), float(largest), level=options.get("level", 0.95))
@@ -229,14 +228,13 @@ def calibration_table(
     """
     p, won = _checked(probability, "probability"), _checked(preference, "preference")
     prompt_of, edges = np.asarray(prompts), np.arange(bins + 1) / bins
-    bin_of = np.searchsorted(edges[1:-1], p, side="right")
-    rows = []
+    bin_of, rows = np.searchsorted(edges[1:-1], p, side="right"), []
     for at in np.unique(bin_of):
         here = bin_of == at
-        found = share_interval(won[here], prompt_of[here])
-        row = {"low": edges[at], "high": edges[at + 1], "n": int(here.sum())}
-        row |= {"probability": p[here].mean(), "share": found.estimate}
-        rows.append(row | {"share_low": found.low, "share_high": found.high})
+        share = share_interval(won[here], prompt_of[here])
+        row = {"low": edges[at], "high": edges[at + 1], "n": here.sum()}
+        row |= {"probability": p[here].mean(), "share": share.estimate}
+        rows.append(row | {"share_low": share.low, "share_high": share.high})
     return pd.DataFrame(rows)
 
 

@@ -21,6 +21,8 @@ ESCAPED = str.maketrans(
     | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
     | SIGNS
 )
+DIGITS = ["Zero", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine"]
+FITTED = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{\begin{tabular}"  # no wider than the page
 LONG = 60  # characters, or rows, from which a cell is broken into lines and a table into pages
 
 
@@ -32,10 +34,13 @@ def write_figure(folder, name, figure, data):
 
 
 def write_table(folder, name, table, caption):
-    """Write name.tex (needs booktabs and longtable) and name.md, both with the caption."""
+    """Write name.tex and name.md, both with the caption.
+
+    LaTeX needs booktabs and graphicx, and for tables of many rows longtable, in one column.
+    """
     cells = table.astype(object).where(table.notna(), "–").map(str)
     wide = [cells[column].str.len().max() > LONG for column in cells]
-    look = {"column_format": "".join(r"p{0.7\linewidth}" if one else "l" for one in wide)}
+    look = {"column_format": "".join(r"p{0.6\linewidth}" if one else "l" for one in wide)}
     look |= {
         "caption": latex(caption),
         "label": f"tab:{name.removeprefix('table_')}",
@@ -44,6 +49,7 @@ def write_table(folder, name, table, caption):
     written = cells.map(latex).rename(columns=latex).to_latex(index=False, **look)
     written = written.replace(r"\begin{table}", "\\begin{table*}\n\\centering\\footnotesize")
     written = written.replace(r"\end{table}", r"\end{table*}")
+    written = written.replace(r"\begin{tabular}", FITTED).replace(r"\end{tabular}", r"\end{tabular}}")
     lines = [cells.columns, ["---"] * cells.shape[1], *cells.itertuples(index=False)]
     rows = [" | ".join(str(cell).replace("|", "/") for cell in line) for line in lines]
     shown = "\n".join([*(f"| {row} |" for row in rows), "", caption, ""])
@@ -62,8 +68,46 @@ def write_macros(path, macros):
 
 
 def macro_name(words):
-    """Give a macro's name, letters only: "splits needed" is SplitsNeeded."""
-    return "".join(word[0].upper() + word[1:] for word in re.findall("[A-Za-z]+", words))
+    """Give a macro's name, letters only: "splits needed of 3" is SplitsNeededOfThree."""
+    parts = [DIGITS[int(part)] if part.isdigit() else part for part in re.findall("[A-Za-z]+|[0-9]", words)]
+    return "".join(part[0].upper() + part[1:] for part in parts)
+
+
+def list_macros(number):
+    """List what the notebooks' numbers say, as (words, value): one macro of the text each."""
+    counts, splits = (number["01_load_pairs"][name] for name in ("counts", "splits"))
+    macros = [("pairs", f"{counts['pairs']:,}"), ("prompts", f"{counts['prompts']:,}")]
+    macros += [(f"pairs in {name}", f"{part['preferences']:,}") for name, part in splits.items()]
+    if probe := number.get("03_fit_attribute_probe"):
+        read = _distinct(probe["quality"]["probe, Pearson"])
+        macros += [(f"probe correlation {name}", Interval(**one)) for name, one in read.items()]
+    if fit := number.get("04_fit_preference_tree"):
+        macros.append(("floor", f"{fit['floor']:.3f}"))
+        macros += [(f"accuracy on {key}", Interval(**one["accuracy"])) for key, one in fit["quality"].items()]
+        for key, (some, needed) in fit["splits_drawn_and_needed"].items():
+            macros += [(f"splits on {key}", some), (f"splits needed on {key}", needed)]
+    for name, one in number.get("05_ablate_depth_and_leaves", {}).get("test", {}).items():
+        macros.append((f"depth chosen on {name}", one["depth"]))
+    if moved := number.get("08_compare_shap"):
+        macros.append(("shap pairs", f"{moved['pairs']:,}"))
+    for name, sections in _distinct(number.get("09_evaluate_rewardbench", {}).get("scores", {})).items():
+        ends = {
+            section: "{estimate:.1f} [{low:.1f}, {high:.1f}]".format(**one) for section, one in sections.items()
+        }
+        macros += [(f"score of {name} {section}", told) for section, told in ends.items()]
+    for shape, rows in number.get("10_measure_throughput", {}).get("ladders", {}).items():
+        best = [row for row in rows if "fp8" not in row["step"]][-1]
+        macros.append((f"tokens a second {shape}", f"{best['tokens_per_second']:,.0f}"))
+        macros.append((f"times sorted batches {shape}", f"{best['times sorted batches']:.2f}"))
+    return macros
+
+
+def _distinct(values):
+    """Number the names that macros would not tell apart, as those in another alphabet."""
+    found = [macro_name(name) for name in values]
+    clear = [bool(name) and found.count(name) == 1 for name in found]
+    names = (name if clear[at] else f"{name} {at + 1}" for at, name in enumerate(values))
+    return dict(zip(names, values.values(), strict=True))
 
 
 def latex(text):

@@ -4,6 +4,7 @@ Where the output is no terminal (a log, a cluster's job) it is a line a minute.
 """
 
 import html
+import shutil
 import sys
 from pathlib import Path
 from time import monotonic
@@ -33,7 +34,8 @@ class Client(PapermillNotebookClient):
     def show(self, line):
         """Write over the line before, or a line of its own once a minute."""
         if sys.stderr.isatty():
-            print(f"{CLEARED}{line:.100}", end="", file=sys.stderr, flush=True)
+            room = shutil.get_terminal_size((100, 24)).columns - 1  # a line that wraps would stay
+            print(f"{CLEARED}{line[:room]}", end="", file=sys.stderr, flush=True)
         elif monotonic() > self.last + PAUSE:
             self.last = monotonic()
             print(f"{line}\n", end="", file=sys.stderr, flush=True)

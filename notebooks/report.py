@@ -87,7 +87,7 @@ def build(study, made, executed, figures, paper, site, sources=HERE):
         (fresh / name).mkdir(parents=True)
     drawn = _copy_figures(figures, fresh / "figures")
     chapters = [
-        _chapter(name, _state_file(executed, name), made, sources, drawn)
+        _chapter(name, _state_file(executed, name), made, sources, drawn, _plan(study, sources))
         for name in _names(study, executed, sources)
     ]
     for chapter in chapters:
@@ -153,7 +153,7 @@ def _read(path):
         return None
 
 
-def _chapter(name, file, made, sources, drawn):
+def _chapter(name, file, made, sources, drawn, plan):
     """All that the site says of one notebook."""
     notebook = _read(file) if file else None
     told = notebook or _read(sources / f"{name}.ipynb")
@@ -176,7 +176,11 @@ def _chapter(name, file, made, sources, drawn):
         "claims": _claims(notebook, record),
         "figures": list(own.values()),
         "key": own.get(key),
-        "parameters": _parameters(told, record.get("provenance", {}).get("parameters", {})),
+        "parameters": _parameters(
+            told,
+            record.get("provenance", {}).get("parameters", {}),
+            {} if notebook else plan.get("parameters", {}) | (plan.get(name) or {}),
+        ),
         "provenance": record.get("provenance", {}),
     }
 
@@ -224,11 +228,11 @@ def _claims(notebook, record):
     return [{"sentence": clean_text(sentence), "held": word == "held"} for word, sentence in found]
 
 
-def _parameters(notebook, used):
-    """Rows of name, value and meaning, from the `parameters` cell, what was injected, and the record."""
+def _parameters(notebook, used, planned):
+    """Rows of name, value and meaning, from the `parameters` cell, what was injected or is planned, and the record."""
     if not notebook:
         return []
-    given = notebook.metadata.get("papermill", {}).get("parameters", {})
+    given = planned | notebook.metadata.get("papermill", {}).get("parameters", {})
     rows = []
     for name, value, meaning in _declared(notebook):
         value = given.get(name, value)

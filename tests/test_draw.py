@@ -295,11 +295,21 @@ def test_what_a_page_embeds_is_the_svg_and_no_words_are_left_without_it():
     tree = PreferenceTree.published("Human")
     page = ElementTree.fromstring(draw.tree_html(tree, tree.path(np.zeros(5))))
     (picture,) = page
+    shown = []
     for data in (page.get("data"), picture.get("src")):
         kind, coded = data.split(",")
         assert kind == "data:image/svg+xml;base64"
-        assert b64decode(coded).decode() == draw.tree_svg(tree, tree.path(np.zeros(5)))
+        shown.append(b64decode(coded).decode())
+    assert shown[0] == draw.tree_svg(tree, tree.path(np.zeros(5)))
+    assert "click it" in shown[0] and shown[1] == shown[0].replace(draw.POINT, "")
     assert "".join(page.itertext()) == ""
+
+
+def test_a_name_with_control_characters_is_drawn_in_lines_of_its_own():
+    tree = PreferenceTree.single_split("a\nb\x01c", 0.5)
+    texts = [each.get_text() for each in draw.draw_tree(tree).texts]
+    assert "a b c ≤ 0.5" in texts and not any("\n" in each for each in texts)
+    assert "a b c" in "".join(ElementTree.fromstring(draw.tree_svg(tree)).itertext())
 
 
 def test_svg_escapes_names():

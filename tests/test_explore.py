@@ -1,5 +1,7 @@
 """Exploring a pair: the smallest flip by its laws, the widget by its callbacks, what it shows without."""
 
+import re
+
 import nbformat
 import numpy as np
 import pytest
@@ -174,6 +176,22 @@ def test_what_the_model_refuses_is_said_and_the_next_pair_is_compared(explorer):
     assert "No comparison:</b> Prompt and Response 1 without a text" in explorer.shown.value
     explorer.pick.value = PAIRS[1]
     assert "Response 2 is preferred" in explorer.shown.value
+
+
+@pytest.mark.parametrize("kind", [RuntimeError, ConnectionError])
+def test_a_model_without_memory_or_endpoint_is_told_in_place_of_an_old_verdict(explorer, kind):
+    def fail(*texts):
+        raise kind("HTTP 500 <from> the endpoint")
+
+    explorer.model.compare_many = fail
+    explorer.swap.click()
+    assert "No comparison:</b> HTTP 500 &lt;from&gt;" in explorer.shown.value
+    assert "is preferred" not in explorer.shown.value
+
+
+def test_the_picture_of_the_rewards_tells_them_to_who_does_not_see_it(explorer):
+    told = re.search(r'alt="rewards: ([^"]*)"', explorer.shown.value)[1]
+    assert "helpfulness 2.0 0.0 -2.0" in told and "verbosity 0.0 0.0 0.0" in told
 
 
 def test_where_no_widget_runs_the_same_picture_and_words_show(explorer):

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import yaml
 from conftest import ROOT
-from paper import latex, list_nodes, macro_name, write_macros, write_table
+from paper import latex, list_macros, list_nodes, macro_name, write_macros, write_table
 from run import run
 
 from dtreward.tree import PreferenceTree
@@ -147,10 +147,22 @@ def test_macros_have_names_of_letters_and_balanced_values(drawn):
     _check_macros(drawn["macros.tex"].decode())
 
 
+def test_macros_of_names_that_letters_do_not_tell_apart_are_numbered():
+    one = {"estimate": 0.5, "low": 0.4, "high": 0.6}
+    read = {"有用": one, "正确": one, "cost $": one, "cost": one, "v1": one, "v2": one}
+    number = {
+        "01_load_pairs": {"counts": {"pairs": 1, "prompts": 1}, "splits": {}},
+        "03_fit_attribute_probe": {"quality": {"probe, Pearson": read}},
+    }
+    names = [macro_name(words) for words, _ in list_macros(number)][2:]
+    ends = ["One", "Two", "CostThree", "CostFour", "vOne", "vTwo"]
+    assert names == [f"ProbeCorrelation{end[0].upper()}{end[1:]}" for end in ends]
+
+
 def test_two_macros_of_one_name_are_an_error(tmp_path):
     with pytest.raises(ValueError, match=r"stand twice: \['Accuracy'\]"):
-        write_macros(tmp_path / "macros.tex", [("accuracy 1", 1), ("accuracy 2", 2)])
-    assert macro_name("splits needed") == "SplitsNeeded" and macro_name("GPT-4o") == "GPTO"
+        write_macros(tmp_path / "macros.tex", [("accuracy!", 1), ("accuracy?", 2)])
+    assert macro_name("splits needed") == "SplitsNeeded" and macro_name("GPT-4o") == "GPTFourO"
 
 
 def test_tables_escape_what_would_break_them(tmp_path):
@@ -158,7 +170,9 @@ def test_tables_escape_what_would_break_them(tmp_path):
     write_table(tmp_path, "t", table, "100 % of $")
     written, shown = ((tmp_path / f"t.{kind}").read_text() for kind in ("tex", "md"))
     assert r"a\_b \& c|d & $\leq$ \{1\}\textbackslash{}" in written and r"100 \% of \$" in written
-    assert r"p{0.7\linewidth}" in written and written.count("table*") == 2
+    assert (
+        r"p{0.6\linewidth}" in written and r"\resizebox" in written and written.count("table*") == 2
+    )
     rows = [line for line in shown.splitlines() if line.startswith("|")]
     assert {row.count("|") for row in rows} == {3} and len(rows) == 4
 

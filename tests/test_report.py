@@ -265,6 +265,15 @@ def test_notebooks_of_the_study_that_have_not_run_are_listed_so(hostile):
     assert "1 of 4 notebooks" in " ".join(hostile.index.text.split())
 
 
+def test_a_notebook_that_has_not_run_shows_the_parameters_of_its_plan(study):
+    study.plan("01_load_pairs")
+    plan = study.sources / "studies" / "own.yaml"
+    plan.write_text(plan.read_text() + "parameters:\n  source: theirs\n01_load_pairs:\n  seed: 3\n")
+    nbformat.write(executed("01"), study.sources / "01_load_pairs.ipynb")
+    told = [cell.text for cell in study.report().find(id="01_load_pairs").select("td")]
+    assert '"theirs" (set by the study)' in told and "3 (set by the study)" in told
+
+
 def test_a_study_without_figures_records_or_runs_still_has_a_report(study):
     study.plan("01_load_pairs")
     shutil.rmtree(study.made / "figures")
@@ -519,6 +528,17 @@ def test_in_a_browser_pages_fit_the_window_and_ask_for_files_alone(tab, site, wi
         assert seen["window"] == width and seen["wide"] <= width, path.name
         assert seen["styled"] and not seen["broken"], path.name
         assert seen["asked"] and all(url.startswith(("file:", "data:")) for url in seen["asked"])
+
+
+def test_what_is_printed_has_all_that_is_folded_away_on_a_screen(tab, demo, tmp_path):
+    visit(tab, demo / "index.html", 1280)
+    tab.send("Emulation.setEmulatedMedia", media="print")
+    folded = "[...document.querySelectorAll('details table')].filter(e => e.checkVisibility(ALL))"
+    everything = "{contentVisibilityAuto: true}"
+    tables = tab.evaluate("document.querySelectorAll('details table').length")
+    assert tab.evaluate(f"{folded.replace('ALL', everything)}.length") == tables > 10
+    tab.send("Emulation.setEmulatedMedia", media="screen")
+    assert tab.evaluate(f"{folded.replace('ALL', everything)}.length") == 0
 
 
 def test_the_browser_sees_it_where_a_page_is_too_wide_or_asks_outside(tab, tmp_path):

@@ -5,6 +5,7 @@ import gzip
 import json
 import os
 import pty
+import re
 import shutil
 import signal
 import subprocess
@@ -289,6 +290,8 @@ def test_a_bar_is_a_line_of_a_log_and_one_that_updates_on_a_terminal(workshop, t
     done, _ = run_cell(workshop, tmp_path, BAR, stderr=terminal)
     os.close(terminal)
     told = os.read(own, 100_000).decode()
+    # A dying kernel may abort in libzmq (zeromq/libzmq#4644), after all is done.
+    told = re.sub(r"Assertion failed: pfd\.revents & POLLIN .*\r\n", "", told)
     assert done.returncode == 0 and told.count("\n") == 0 and told.count("\r\x1b[K   cell: ") >= 10
     assert "   cell: 40/40" in told
 
