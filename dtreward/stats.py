@@ -81,12 +81,16 @@ def alike_interval(value: float, share: float, *, level: float = 0.95) -> Interv
 
 
 def accuracy_interval(right: Rows, prompts: Prompts, **options) -> Interval:
-    """Average rows from 0 to 1 as `mean_interval` does; where all are alike, as `alike_interval`.
+    """Average rows from 0 to 1 as `mean_interval`; all right, or all wrong, as `alike_interval`.
+
+    Rows that are all one half, as those of a constant answer in both orders, are so by design.
 
     >>> print(accuracy_interval(np.ones(10), np.arange(10)))
     1.000 [0.692, 1.000]
+    >>> print(accuracy_interval(np.full(10, 0.5), np.arange(10)))
+    0.500 [0.500, 0.500]
     """
-    if np.ptp(right := _checked(right, "right")):
+    if np.ptp(right := _checked(right, "right")) or 0 < right[0] < 1:
         return mean_interval(right, prompts, **options)
     largest = np.bincount(_prompt_codes(prompts, len(right))[0]).max() / len(right)
     return alike_interval(float(right[0]), float(largest), level=options.get("level", 0.95))
