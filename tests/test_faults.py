@@ -390,6 +390,7 @@ MOST = [
 ]
 
 
+@pytest.mark.slow
 def test_another_folder_and_other_threads_give_the_same_bytes(demo, root, tmp_path, monkeypatch):
     """Up to notebook 07, on one thread for linear algebra; tests/same_study.py names what may differ."""
     copy = copy_project(root, tmp_path / "another")

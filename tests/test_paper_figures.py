@@ -105,6 +105,8 @@ def test_each_figure_has_a_caption_and_no_caption_lacks_a_figure(drawn):
 def test_data_are_the_recorded_numbers(demo, drawn):
     recorded = pd.read_parquet(demo / "07_importances.parquet")
     behind = pd.read_csv(demo / "paper" / "07_importances.csv")
+    known = behind.pop("published").notna()  # of the judges that the study knows
+    assert set(behind["judge"][known]) == {"Human", "GPT-4o", "Llama-3.1-8B"}
     pd.testing.assert_frame_equal(behind, recorded, rtol=1e-5, check_dtype=False)  # six digits
     shares = json.loads((demo / "01_load_pairs.json").read_text())["numbers"]["shares"]
     behind = pd.read_csv(demo / "paper" / "02_rating_distribution.csv")

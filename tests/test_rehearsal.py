@@ -42,7 +42,10 @@ def offline(tmp_path_factory):
         yield home
 
 
-@pytest.fixture(scope="module", params=["paper-llama-8b", "paper-gemma-27b"])
+GEMMA = pytest.param("paper-gemma-27b", marks=pytest.mark.slow)  # four minutes of CI's thirty
+
+
+@pytest.fixture(scope="module", params=["paper-llama-8b", GEMMA])
 def real(request, workshop, offline, tmp_path_factory):
     """One real study, run from nothing: its YAML, its folder, the commits of what it read."""
     study = yaml.safe_load((ROOT / "notebooks/studies" / f"{request.param}.yaml").read_text())
