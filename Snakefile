@@ -177,9 +177,9 @@ onstart:  # one run of a study at a time; the lock goes with this process, Snake
         fcntl.flock(HELD[0], fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         sys.exit(f"The study '{STUDY.stem}' is already running: wait for it, or end it.")
-    for name in LEFT_OUT:  # what an earlier run with a model said would pass for this one's; features and models stay
+    for name in LEFT_OUT:  # what an earlier run with a model said would pass for this one's
         for old in [*Path(DATA).glob(f"{name}.*"), *Path(DATA, "figures").glob(f"{name[:3]}*")]:
-            old.unlink()
+            os.renames(old, f"{DATA}/earlier/{old.name}")
 
 
 def leave_open():

@@ -155,17 +155,20 @@ def test_what_was_run_by_hand_is_run_again(demo, workshop, tmp_path):
     assert "rule ablate_depth_and_leaves:" in plan.stdout
 
 
-def test_a_study_without_a_model_keeps_nothing_that_one_with_a_model_said(workshop, tmp_path):
+def test_a_study_without_a_model_sets_aside_what_one_with_a_model_said_and_loses_nothing(
+    workshop, tmp_path
+):
     folder = workshop / "data" / "own"
     old = [folder / f"03_fit_attribute_probe.{kind}" for kind in ("ipynb", "json")]
     old.append(folder / "figures" / "03_probe_quality.png")
     costly = folder / "features" / "0a1b" / "00000.safetensors"
     for path in (*old, costly):
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
+        path.write_text(path.name)
     (tmp_path / "cut.csv").write_text("prompt,response_1")
     snakemake(workshop, "study=own", f"source={tmp_path / 'cut.csv'}")
     assert not any(path.exists() for path in old) and costly.exists()
+    assert all((folder / "earlier" / path.name).read_text() == path.name for path in old)
     shutil.rmtree(folder)
 
 
