@@ -13,8 +13,7 @@ import shlex
 import sys
 from pathlib import Path
 
-sys.path.insert(0, "notebooks")
-from run import plain_name, read_study, study_parameters
+from dtreward.study.run import plain_name, read_study, study_parameters
 
 # notebook: what it reads and writes under data/<study>/, besides its record NN_name.json. The shards
 # of 02, the answers of 06 and the per-pair results of 09 are no outputs: they must survive a failed run, to be resumed.
@@ -130,12 +129,12 @@ DATA = os.path.normpath(os.path.join("notebooks", shared.get("data_dir", "../dat
 if "00_compare_two_responses" in PARAMETERS:  # it asks the model that the study makes
     PARAMETERS["00_compare_two_responses"]["model"] = os.path.relpath(f"{DATA}/checkpoint", "notebooks")
 if "needs" in study:  # of a real study, which stands on commits of the hub
-    from preflight import REVISIONS, pin
+    from dtreward.study.preflight import REVISIONS, pin
 
     if not (commits := Path(DATA, REVISIONS)).exists():
-        sys.exit(f"{commits} is not there: make study STUDY={STUDY.stem}, or notebooks/preflight.py, writes it")
+        sys.exit(f"{commits} is not there: make study STUDY={STUDY.stem}, or python -m dtreward.study.preflight, writes it")
     PARAMETERS = pin(PARAMETERS, json.loads(commits.read_text()))
-HELPERS = [Path("notebooks/inputs.py"), Path("notebooks/paper.mplstyle"), *Path("data/published").rglob("*"), *Path("dtreward").rglob("*")]
+HELPERS = [Path("notebooks/paper.mplstyle"), *Path("dtreward").rglob("*")]
 HELPERS = [path for path in HELPERS if path.is_file() and not re.search(r"(^|/)(\.|__pycache__)", str(path))]
 PACKAGE = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(HELPERS))).hexdigest()
 
@@ -145,9 +144,7 @@ def reads(name):
     own = [f"{DATA}/{file}" for file in NOTEBOOKS[name][0] if shared.get("model") or file not in OF_A_MODEL]
     if name == "99_draw_paper_figures":
         own += [file for other in study["notebooks"] if other != name for file in writes(other)]
-        own = [file for file in own if file != f"{DATA}/checkpoint"] + ["notebooks/paper.py", "notebooks/captions.yaml"]
-    if name == "10_measure_throughput":
-        own.append("notebooks/paper.py")
+        own = [file for file in own if file != f"{DATA}/checkpoint"]
     usual = {"measured": "../data/measured"}
     given = {each: PARAMETERS[name].get(each, usual.get(each, "")) for each in OUTSIDE.get(name, [])}
     return own + [file for parameter, value in given.items() for file in files_of(parameter, value)]
@@ -229,4 +226,4 @@ for each in study["notebooks"]:
         resources:
             gpu=int("needs" in study and each in ON_THE_GPU),  # one model at a time fits on it
         shell:
-            shlex.quote(sys.executable) + " notebooks/run.py run {input.notebook:q} {output.executed:q} {params.json:q}"
+            shlex.quote(sys.executable) + " -m dtreward.study.run run {input.notebook:q} {output.executed:q} {params.json:q}"

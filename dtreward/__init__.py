@@ -5,17 +5,23 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from dtreward.explorer import explore
-    from dtreward.models import load
-    from dtreward.tree import PreferenceTree
+    from dtreward.models.load import load
+    from dtreward.pairs.frame import load_pairs
+    from dtreward.tree.tree import PreferenceTree
 
-__all__ = ["PreferenceTree", "explore", "load"]
+__all__ = ["PreferenceTree", "explore", "load", "load_pairs"]
+HOMES = {
+    "PreferenceTree": "dtreward.tree.tree",
+    "explore": "dtreward.explorer",
+    "load": "dtreward.models.load",
+    "load_pairs": "dtreward.pairs.frame",
+}
 
 
 def __getattr__(name: str) -> object:
-    """Import what is asked for, so that reading pairs or a tree does not wait for torch."""
-    modules = {"PreferenceTree": "tree", "explore": "explorer", "load": "models"}
-    if name in modules:
-        return getattr(import_module(f"dtreward.{modules[name]}"), name)
+    """Import a public name when it is first used: reading pairs does not wait for torch."""
+    if name in HOMES:
+        return getattr(import_module(HOMES[name]), name)
     raise AttributeError(f"dtreward has no {name!r}; it has {', '.join(__all__)} and its modules")
 
 

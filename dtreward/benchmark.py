@@ -20,12 +20,12 @@ import torch
 import transformers
 from transformers import AutoModel, Gemma2Config, LlamaConfig, PretrainedConfig
 
-from dtreward import extract
-from dtreward.attention import KERNELS, choose, prepare, why_not
-from dtreward.backbone import Backbone
-from dtreward.fp8 import to_fp8
-from dtreward.packing import check_size
-from dtreward.record import write_json
+from dtreward.engine.attention import KERNELS, choose, prepare, why_not
+from dtreward.engine.backbone import Backbone
+from dtreward.engine.float8 import to_fp8
+from dtreward.engine.forward import last_hidden_states, last_positions, run_packs
+from dtreward.engine.packing import check_size
+from dtreward.files import write_json
 
 LLAMA = {"rope_type": "llama3", "rope_theta": 500000.0, "factor": 8.0, "low_freq_factor": 1.0}
 LLAMA |= {"high_freq_factor": 4.0, "original_max_position_embeddings": 8192}
@@ -160,13 +160,13 @@ class Ladder:
         self, name: str, ids: list[np.ndarray], prompts: list[int] | None, backbone: Backbone
     ) -> None:
         """Time packs as `extract` runs them."""
-        plans, lasts = backbone.plans(ids, prompts), extract.last_positions(ids)
-        extract.run_packs(backbone, plans[:3], ids, lasts)
+        plans, lasts = backbone.plans(ids, prompts), last_positions(ids)
+        run_packs(backbone, plans[:3], ids, lasts)
         used = sum(unit.tokens for plan in plans for unit in plan.units)
         held = sum(plan.size for plan in plans)
         told = {"attention": backbone.kernels[0], "fill": used / held}
         told["shared"] = prompts is not None
-        run = partial(extract.run_packs, backbone, plans)
+        run = partial(run_packs, backbone, plans)
         self.rung(name, ids, lambda ids: run(ids, lasts), held, **told)
 
 
@@ -201,12 +201,12 @@ def climb(ladder: Ladder, pairs: int, few: int, growth: int = 0) -> dict[str, An
     bits = bit_for_bit(backbone, ids, prompts)
     grown = grow(ladder, backbone, pairs, growth) if growth else {}
     if compiled:
-        before = extract.last_hidden_states(backbone, ids[:120], prompts[:120])
+        before = last_hidden_states(backbone, ids[:120], prompts[:120])
         to_fp8(own)
         gc.collect()
         torch.cuda.empty_cache()
         ladder.packed(f"{what}, fp8", ids, prompts, backbone)
-        after = extract.last_hidden_states(backbone, ids[:120], prompts[:120])
+        after = last_hidden_states(backbone, ids[:120], prompts[:120])
         change = np.linalg.norm(after - before) / np.linalg.norm(before)
         grown |= {"fp8_relative_change": float(change)}
     left_out = {kernel: reason for kernel, reason in unfit.items() if reason}
@@ -215,7 +215,7 @@ def climb(ladder: Ladder, pairs: int, few: int, growth: int = 0) -> dict[str, An
 
 def bit_for_bit(backbone: Backbone, ids: list[np.ndarray], prompts: list[int]) -> dict[str, bool]:
     """Whether features are the same bits, whatever lies beside a conversation."""
-    some, own, read = ids[:120], prompts[:120], partial(extract.last_hidden_states, backbone)
+    some, own, read = ids[:120], prompts[:120], partial(last_hidden_states, backbone)
     first, mixed = read(some, own), np.random.default_rng(0).permutation(len(some))
     other = read([some[row] for row in mixed], [own[row] for row in mixed])
     return {
@@ -234,7 +234,7 @@ def grow(ladder: Ladder, backbone: Backbone, pairs: int, times: int) -> dict[str
         if ladder.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats()
         _, seconds = _timed(
-            lambda ids=ids, prompts=prompts: extract.last_hidden_states(backbone, ids, prompts),
+            lambda ids=ids, prompts=prompts: last_hidden_states(backbone, ids, prompts),
             ladder.device,
         )
         memory = torch.cuda.max_memory_allocated() / 2**30 if ladder.device.type == "cuda" else None

@@ -9,7 +9,7 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerFast
 
-from dtreward.record import digest
+from dtreward.files import digest
 
 TURN = "<extra_id_1>"
 ROLES = ("User", "Assistant")

@@ -13,9 +13,11 @@ import pandas as pd
 from jaxtyping import Real
 from matplotlib.figure import Figure
 
-from dtreward import draw
-from dtreward.comparison import Comparison, RewardModel
-from dtreward.tree import ATTRIBUTES, PUBLISHED, PreferenceTree
+from dtreward.figures import draw_reward_bars
+from dtreward.models.comparison import Comparison, RewardModel
+from dtreward.published import PUBLISHED
+from dtreward.tree.page import tree_html
+from dtreward.tree.tree import ATTRIBUTES, PreferenceTree
 
 OLD = "<div style='opacity:0.3' title='The texts have changed: press Compare'>"
 LEGS = "How many legs do 3 cats have?", "3 × 4 = 11. So 11 legs.", "3 × 4 = 12. So 12 legs."
@@ -114,7 +116,7 @@ def explore(model: RewardModel, pairs: Sequence[tuple[str, str, str]] = ()) -> E
     `pairs` to pick from are (prompt, response 1, response 2); left out, the published example and
     another. Where widgets do not run, a picture of the first pair shows.
     """
-    example = json.loads(PUBLISHED.with_name("usage_example.json").read_text("utf-8"))
+    example = json.loads((PUBLISHED / "usage_example.json").read_text("utf-8"))
     published = example["prompt"], example["response1"], example["response2"]
     return Explorer(model, pairs or (published, LEGS))
 
@@ -135,9 +137,9 @@ def _html(comparison: Comparison) -> str:
 def _image(comparison: Comparison) -> str:
     figure, file = Figure((6.75, 0.8 + 0.36 * len(comparison.attributes))), io.BytesIO()
     names = [*map("{}\ndifference {:+.2f}".format, comparison.attributes, comparison.differences)]
-    draw.draw_reward_bars(figure.subplots(), np.array(comparison.rewards), names)
+    draw_reward_bars(figure.subplots(), np.array(comparison.rewards), names)
     figure.savefig(file, dpi=150, bbox_inches="tight", metadata={"Software": None})
     data = base64.b64encode(file.getvalue()).decode()
     told = escape(comparison.words()[1].round(2).to_csv(sep=" ", lineterminator="; "))
     bars = f'<p><img width="860" alt="rewards: {told}" src="data:image/png;base64,{data}"></p>'
-    return bars + (draw.tree_html(comparison.tree, comparison.path) if comparison.tree else "")
+    return bars + (tree_html(comparison.tree, comparison.path) if comparison.tree else "")

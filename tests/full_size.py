@@ -22,7 +22,7 @@ from large_model import write_checkpoint
 from scale import ROOT, make_table, run_measured
 
 from dtreward.benchmark import machine, sample_conversations
-from dtreward.record import write_json
+from dtreward.files import write_json
 
 NOTEBOOKS = [
     "01_load_pairs",

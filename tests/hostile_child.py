@@ -10,11 +10,11 @@ import time
 from pathlib import Path
 
 import torch
-from run import read_study
 
-from dtreward.checkpoint import read_config, read_head, weight_files
-from dtreward.pairs import read_table
-from dtreward.tree import PreferenceTree
+from dtreward.models.checkpoint import read_config, read_head, weight_files
+from dtreward.pairs.readers import read_table
+from dtreward.study.run import read_study
+from dtreward.tree.tree import PreferenceTree
 
 MEMORY = 2**30  # bytes that all files together may take beyond what is there after the imports
 

@@ -22,7 +22,7 @@ from transformers import AutoModel, LlamaConfig
 
 from dtreward import load
 from dtreward.benchmark import LLAMA, SHAPES, machine
-from dtreward.record import write_json
+from dtreward.files import write_json
 
 SHARD = 4.6e9  # bytes
 PROMPT = "How many apples are left?"

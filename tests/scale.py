@@ -18,9 +18,9 @@ import pandas as pd
 import psutil
 import yaml
 
-from dtreward.demo import draw_ratings
-from dtreward.judges import judged_frame
-from dtreward.tree import ATTRIBUTES, PreferenceTree
+from dtreward.demo.world import draw_ratings
+from dtreward.judges.verdict import judged_frame
+from dtreward.tree.tree import ATTRIBUTES, PreferenceTree
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = [

@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 from scale import NOTEBOOKS, PANEL, make_judges, make_table, measure, run_measured
 
-from dtreward.agreement import consistency
-from dtreward.pairs import load_pairs
+from dtreward.judges.agreement import consistency
+from dtreward.pairs.frame import load_pairs
 
 
 def test_the_measured_table_is_read_whole_and_judges_are_as_consistent_as_told(tmp_path):

@@ -1,0 +1,60 @@
+"""Progress bars of a notebook that papermill runs, on the terminal: one line that updates.
+
+Where the output is no terminal (a log, a cluster's job) it is a line a minute.
+"""
+
+import html
+import shutil
+import sys
+from pathlib import Path
+from time import monotonic
+
+from papermill.clientwrap import PapermillNotebookClient
+from papermill.engines import NBClientEngine, papermill_engines
+
+ENGINE = "progress"  # its name for papermill
+CLEARED = "\r\x1b[K"  # back to the start of the line, which is emptied
+PAUSE = 60.0  # seconds between the lines of a log
+
+
+class Client(PapermillNotebookClient):
+    """Runs a notebook, and repeats what its bars say: 120/480 [00:10<00:30, 12.0 answers/s]."""
+
+    last = -PAUSE
+
+    def handle_comm_msg(self, outs, msg, cell_index):
+        """Take a widget's new state; a bar's text is the value of its last part."""
+        super().handle_comm_msg(outs, msg, cell_index)
+        said = msg["content"].get("data", {}).get("state", {}).get("value")
+        said = " ".join(html.unescape(said).split()) if isinstance(said, str) else ""
+        if "[" in said:
+            name = Path(self.nb.metadata.papermill["input_path"]).stem
+            self.show(f"   {name}: {said}")
+
+    def show(self, line):
+        """Write over the line before, or a line of its own once a minute."""
+        if sys.stderr.isatty():
+            room = shutil.get_terminal_size((100, 24)).columns - 1  # a line that wraps would stay
+            print(f"{CLEARED}{line[:room]}", end="", file=sys.stderr, flush=True)
+        elif monotonic() > self.last + PAUSE:
+            self.last = monotonic()
+            print(f"{line}\n", end="", file=sys.stderr, flush=True)
+
+
+class Engine(NBClientEngine):
+    """Papermill's own engine, with that client."""
+
+    @classmethod
+    def execute_managed_notebook(
+        cls, nb_man, kernel_name, start_timeout=60, *, config, extra_arguments, **_
+    ):
+        """Run the notebook's cells one after the other."""
+        options = {
+            "config": config,
+            "extra_arguments": extra_arguments,
+            "startup_timeout": start_timeout,
+        }
+        return Client(nb_man, kernel_name=kernel_name, **options).execute()
+
+
+papermill_engines.register(ENGINE, Engine)

@@ -1,0 +1,111 @@
+"""The reward model in data/demo: what it reads, what it says, and that plain transformers runs it."""
+
+import json
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from dtreward import load
+from dtreward.demo.probe import missed_goals, probe_report
+
+FOLDER = "data/demo"
+
+
+@pytest.fixture(scope="module")
+def model(root):
+    return load(root / FOLDER)
+
+
+@pytest.fixture(scope="module")
+def example(root):
+    return json.loads((root / "data" / "published" / "usage_example.json").read_text())
+
+
+def test_its_weights_are_small_and_of_one_to_three_million_parameters(root, model):
+    parameters = sum(each.numel() for each in model.backbone.transformer.parameters())
+    assert 1e6 <= parameters <= 3e6
+    assert (root / FOLDER / "model.safetensors").stat().st_size <= 8_000_000
+
+
+def test_probes_read_families_that_it_never_saw_in_training(root):
+    """A seeded third of the full report, which `python -m dtreward.demo_backbone` records."""
+    report = probe_report(root / FOLDER, prompts=700, seed=3)
+    assert not missed_goals(report)
+    words = report["attributes"]["correctness"]["words"]
+    assert report["attributes"]["correctness"]["probe"] > words + 0.1  # words can't do sums
+
+
+@pytest.mark.slow
+def test_probes_read_unseen_families_at_full_size(root):
+    assert not missed_goals(probe_report(root / FOLDER, prompts=3000, seed=1))
+
+
+def test_it_prefers_the_right_apples_in_both_orders(model, example):
+    texts = example["prompt"], example["response1"], example["response2"]
+    output = model.compare(*texts)
+    assert output["preference"] == 0 and output.probability < 0.2 and output.swap_flips
+    assert model.compare(texts[0], texts[2], texts[1])["preference"] == 1
+
+
+def test_it_notices_a_wrong_sum_but_not_a_renamed_person(model, example):
+    prompt, right = example["prompt"], example["response1"]
+    wrong = right.replace("8 + 1 = 9", "8 + 1 = 14")
+    renamed = [text.replace("Mark", "Paul") for text in (prompt, right)]
+    rewards = [
+        model.compare(*texts, right).rewards[0]
+        for texts in ((prompt, right), (prompt, wrong), renamed)
+    ]
+    correctness = np.array(rewards)[:, list(model.attributes).index("correctness")]
+    assert correctness[0] - correctness[1] > 0.4
+    assert abs(correctness[0] - correctness[2]) < 0.4
+
+
+SNIPPET = """
+import json, sys
+sys.modules["dtreward"] = None  # importing it fails
+from transformers import AutoModelForSequenceClassification
+import torch
+from transformers import AutoTokenizer
+repo_id = sys.argv[1]
+device = "cpu"
+model = AutoModelForSequenceClassification.from_pretrained(repo_id, trust_remote_code=True, torch_dtype=torch.float32, attn_implementation="eager", device_map=device)
+tokenizer = AutoTokenizer.from_pretrained(repo_id, use_fast=True)
+model.load_decision_tree(repo_id, filename="decision_tree.pkl")
+example = json.loads(sys.argv[2])
+output = model.compare(example["prompt"], example["response1"], example["response2"], tokenizer, device)
+print(json.dumps({key: output[key] for key in ("rewards", "attributes", "preference")}, default=lambda x: x.tolist()))
+"""
+
+
+def test_the_original_snippet_runs_on_it_without_this_package(root, model, example, tmp_path):
+    command = [sys.executable, "-c", SNIPPET, str(root / FOLDER), json.dumps(example)]
+    done = subprocess.run(command, check=False, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    theirs = json.loads(done.stdout.splitlines()[-1])
+    ours = model.compare(example["prompt"], example["response1"], example["response2"])
+    assert theirs["attributes"] == ours.attributes and theirs["preference"] == ours.preference
+    np.testing.assert_allclose(theirs["rewards"], ours.rewards, atol=1e-4)  # float32, two paths
+
+
+def test_its_card_says_what_it_is(root):
+    card = (root / FOLDER / "README.md").read_text()
+    assert re.match(r"---\n(.*\n)*?license: apache-2.0\n", card)
+    assert "demo world" in card and "architecture.png" in card and "tree.png" in card
+    for name in (
+        "architecture.png",
+        "tree.png",
+        "decision_tree.json",
+        "modeling_decision_tree_reward_model.py",
+    ):
+        assert (root / FOLDER / name).exists()
+    assert not list((root / FOLDER).glob("*.pkl"))
+
+
+def test_the_modelling_file_that_it_carries_is_the_package_s(root):
+    name = "modeling_decision_tree_reward_model.py"
+    assert (root / FOLDER / name).read_bytes() == (
+        root / "dtreward" / "checkpoint_files" / name
+    ).read_bytes()

@@ -1,0 +1,230 @@
+"""Nothing in the pages for people is only said: each block is run, or says here why it is not."""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+
+import pytest
+import torch
+from conftest import ROOT
+
+from dtreward.study.readme import refresh, refreshed
+
+PAGES = ("README.md", "data/README.md", "dtreward/published/README.md", "notebooks/README.md")
+TUTORIAL = ("data/README.md", "## Ten minutes")
+NOT_RUN = {  # the first words of a block or command in a line, and what it needs
+    ".venv/bin/pip install flash-attn": "a GPU and its compiler, and the network",
+    "PIP_EXTRA_INDEX_URL=": "the network: installs another build of torch",
+    "conda env create": "the network, and conda",
+    "MODEL=Skywork/": "a GPU of 24 GB, and the network",
+    "pip install ": "the network: kernels for a GPU, Ray, storage",
+    "HF_HUB_OFFLINE=": "real models and data; tests/test_rehearsal.py sets it over replicas",
+    "from dtreward.rewardbench": "a class of your own; tests/test_rewardbench.py evaluates one",
+    ".venv/bin/python -m dtreward.benchmark": "a GPU; tests/test_benchmark.py measures a tiny shape",
+    "python -m dtreward.benchmark": "the same, as data/README.md names it",
+}
+COMMAND = re.compile(r"(make|python|conda|git|pip|snakemake|[A-Z_]+=\S+|\.venv/bin/\w+)\b")
+
+
+def blocks(page):
+    """Each fenced block of a page: language, text, and the heading above it."""
+    found, heading = [], ""
+    pattern = r"^(##? [^\n]*)$|^```(\w*)\n(.*?)^```$"
+    for title, language, text in re.findall(
+        pattern, (ROOT / page).read_text(), re.MULTILINE | re.DOTALL
+    ):
+        heading = title or heading
+        found += [] if title else [(language, text, heading)]
+    return found
+
+
+def how_it_is_checked(page, language, text, heading):
+    """Name the test of a block; "" for one that no test knows."""
+    first = text.strip().split("\n")[0]
+    if page == TUTORIAL[0] and heading.startswith(TUTORIAL[1]):
+        return "test_the_tutorial_does_what_it_says"
+    if any(text.startswith(start) for start in NOT_RUN):
+        return "not run"
+    if language == "python":
+        row = first.startswith('"')
+        return "test_a_model_is_made_known" if row else "test_the_quickstart_prints"
+    if language in ("text", "yaml"):
+        return {"text": "test_the_quickstart_prints", "yaml": "test_the_judges_that"}[language]
+    if all(line.startswith("make ") for line in text.strip().split("\n")):
+        return "test_each_make_command"
+    return "test_the_layout" if first.startswith("notebooks/ ") else ""
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_block_is_run_or_listed_with_the_reason_why_not(page):
+    tests = "".join(
+        (ROOT / "tests" / name).read_text() for name in ("test_pages.py", "test_readme.py")
+    )
+    for language, text, heading in blocks(page):
+        test = how_it_is_checked(page, language, text, heading)
+        assert test, f"{page}: no test runs this block, and NOT_RUN gives no reason:\n{text}"
+        assert test == "not run" or f"def {test}" in tests
+
+
+def test_the_quickstart_is_the_only_program_that_the_readme_prints_the_result_of():
+    kinds = [language for language, *_ in blocks("README.md")]
+    assert kinds.count("text") == 1 and kinds.count("yaml") == 1 and kinds.count("python") == 3
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_command_within_a_line_is_known_to_make_or_listed_with_the_reason_why_not(page):
+    text = re.sub(r"^```.*?^```$", "", (ROOT / page).read_text(), flags=re.MULTILINE | re.DOTALL)
+    targets = set(re.findall(r"(?m)^([a-z]+):", (ROOT / "Makefile").read_text()))
+    scripts = ("python -m dtreward.demo_backbone", ".venv/bin/python data/letters.py")
+    for span in re.findall(r"`([^`]+)`", text):
+        if not (COMMAND.match(span) and (" " in span or "=" in span)):
+            continue
+        made = re.match(r"make (\w+)", span)
+        assert (
+            (made and made[1] in targets)
+            or re.fullmatch(r"(SET|MODEL|SOURCE|ORDER_BY)=\"?<?[\w\[\]'=, ]+>?\"?", span)
+            or span in scripts
+            or any(span.startswith(start) for start in NOT_RUN)
+        ), f"{page}: nothing runs `{span}`"
+
+
+def test_every_reason_for_not_running_is_still_needed():
+    text = "".join((ROOT / page).read_text() for page in PAGES)
+    assert [
+        start for start in NOT_RUN if f"`{start}" not in text and f"\n{start}" not in text
+    ] == []
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory):
+    """The project's files, as committed and changed, in a folder where runs leave no trace."""
+    listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
+    found = subprocess.run(listed, cwd=ROOT, check=False, capture_output=True, text=True)
+    if found.returncode:
+        pytest.skip("not a git checkout")
+    copy = tmp_path_factory.mktemp("pages") / "project"
+    for name in filter(None, found.stdout.split("\0")):
+        if (ROOT / name).is_file():
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, copy / name)
+    return copy
+
+
+@pytest.fixture(scope="module")
+def shell(checkout, tmp_path_factory):
+    """Run a command line as a reader does, in this environment in place of make's own."""
+
+    def run(line, **wrapped):
+        home = tmp_path_factory.mktemp("environment")
+        (home / "bin").mkdir()
+        for name in ("python", "snakemake", "jupyter"):
+            there = (
+                sys.executable if name == "python" else f"{os.path.dirname(sys.executable)}/{name}"
+            )
+            command = wrapped.get(name, 'exec {} "$@"').format(shlex.quote(there))
+            (home / "bin" / name).write_text(f"#!/bin/sh\n{command}\n")
+            (home / "bin" / name).chmod(0o755)
+        # In its conda environment make installs nothing and takes its programs from there.
+        told = {"CONDA_DEFAULT_ENV": "dtreward", "CONDA_PREFIX": str(home)}
+        told |= {"PYTHONPATH": str(checkout), "PATH": f"{home}/bin:{os.environ['PATH']}"}
+        line = line.replace(".venv/bin/", f"{home}/bin/")
+        return subprocess.run(
+            line,
+            shell=True,
+            cwd=checkout,
+            env=os.environ | told,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    return run
+
+
+def make_commands():
+    lines = [text.strip().split("\n") for language, text, _ in blocks("README.md") if not language]
+    return [line for each in lines for line in each if line.startswith("make ")]
+
+
+@pytest.mark.parametrize("line", make_commands())
+def test_each_make_command_of_the_readme_plans_what_it_says(line, shell, checkout):
+    """Through the Makefile and the Snakefile; the notebooks themselves run in test_study.py."""
+    own = checkout / "ratings.parquet"
+    if "SOURCE=" in line:
+        shell(
+            'python -c \'import pandas; pandas.DataFrame({"prompt": ["a", "a"], "response": '
+            '["b", "c"], "overall": [1, 2]}).to_parquet("ratings.parquet")\''
+        )
+        assert own.exists()
+    plan = {"snakemake": 'exec {} --dry-run "$@"', "jupyter": 'echo {} "$@"'}
+    done = shell(line, **plan)
+    if "STUDY=paper-" in line and not torch.cuda.is_available():
+        assert done.returncode != 0 and "needs a GPU of" in done.stdout + done.stderr
+        return
+    assert done.returncode == 0, done.stdout + done.stderr
+    said = done.stdout + done.stderr
+    if "make study" in line:
+        rules = re.findall(r"(?m)^(?:local)?rule (\w+):", said)
+        assert "load_pairs" in rules and "fit_preference_tree" in rules, said
+        assert ("extract_features" in rules) == ("SOURCE=" not in line)
+    else:
+        assert "make lab" in line and re.search(r"lab .*notebooks/(00\S+)", said)
+        assert (checkout / re.search(r"notebooks/00\S+", said)[0]).exists()
+
+
+def test_the_layout_names_what_there_is(checkout):
+    (text,) = [text for _, text, _ in blocks("README.md") if text.startswith("notebooks/ ")]
+    for path in re.findall(r"(?m)^(\S+)", text):
+        assert (checkout / path).exists(), path
+    part = text.split("dtreward/")[1].split("data/")[0]
+    names = re.findall(
+        r"\b[a-z_]+\b", re.sub(r"\(.*?\)|:.*", lambda m: m[0].replace(":", ","), part)
+    )
+    modules = {path.stem for path in (checkout / "dtreward").glob("*.py")}
+    named = {name for name in names if name in modules}
+    assert len(named) >= 15 and {"models", "tree", "draw", "judges", "extract"} <= named
+
+
+def test_tables_of_the_readme_are_those_that_notebook_99_wrote():
+    page = ROOT / "README.md"
+    assert refreshed(page) == page.read_text(), "run make publish, or notebooks/readme.py's refresh"
+    assert page.read_text().count("<!-- table: ") >= 1 == page.read_text().count("<!-- failed: ")
+
+
+def test_a_changed_table_changes_the_page_once(tmp_path):
+    page, table = tmp_path / "page.md", tmp_path / "t.md"
+    table.write_text("| a |\n| --- |\n| 1 |\n")
+    page.write_text("above\n<!-- table: t.md -->\nold\n<!-- end -->\nbelow\n")
+    assert [refresh(page), refresh(page)] == [True, False]
+    told = page.read_text()
+    assert "old" not in told and "-->\n\n| a |\n| --- |\n| 1 |\n\n<!-- end -->\nbelow" in told
+    table.write_text(
+        "| notebook | claim | outcome |\n| 04 | Yes. | held |\n| 05 | No. | did not hold |"
+    )
+    page.write_text("<!-- failed: t.md -->\n<!-- end -->\n")
+    assert refresh(page) and "- No.\n" in page.read_text() and "Yes" not in page.read_text()
+
+
+def test_the_tutorial_does_what_it_says(shell, checkout):
+    steps = [block for block in blocks(TUTORIAL[0]) if block[2].startswith(TUTORIAL[1])]
+    assert [language for language, *_ in steps] == ["python", "", "python", "text"]
+    (_, table, _), (_, commands, _), (_, use, _), (_, shown, _) = steps
+    (checkout / "data" / "letters.py").write_text(table)
+    (checkout / "use.py").write_text(use)
+    for line in [".venv/bin/python data/letters.py", *commands.strip().split("\n")]:
+        done = shell(line)
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    made = checkout / "data" / "own"
+    for name in ("01_load_pairs", "03_fit_attribute_probe", "04_fit_preference_tree"):
+        assert (made / f"{name}.ipynb").exists()
+    assert (made / "05_ablate_depth_and_leaves.ipynb").exists() and list((made / "paper").iterdir())
+    assert "Jane has 12 apples" not in (made / "00_compare_two_responses.ipynb").read_text()
+    done = shell(".venv/bin/python use.py")
+    assert done.returncode == 0, done.stderr[-3000:]
+    number = re.compile(r"-?\d+\.\d+")
+    assert number.sub("#", done.stdout).split() == number.sub("#", shown).split()
+    printed, told = (list(map(float, number.findall(text))) for text in (done.stdout, shown))
+    assert printed == pytest.approx(told, abs=0.15)  # the last digit may differ on another machine

@@ -1,0 +1,524 @@
+"""Loading refuses what it does not know, and compare says what plain arithmetic says."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import pickle
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from replicas import (
+    FIVE,
+    HIDDEN,
+    SLIDING_WINDOW,
+    make_decision_tree_replica,
+    make_replica,
+    read_tensors,
+    write_tensors,
+)
+from transformers import Gemma2ForSequenceClassification, LlamaForSequenceClassification
+
+from dtreward.models import checkpoint
+from dtreward.models import load as models
+from dtreward.models.catalogue import known
+from dtreward.models.comparison import Comparison
+from dtreward.models.load import load
+from dtreward.tree.tree import PreferenceTree
+
+PROMPT = "Jane has 12 apples and gives 4 away. How many are left?"
+FIRST, SECOND = "12 - 4 = 8, so 8 apples are left.", "There are 16 apples left."
+ARCHITECTURES = ("llama", "gemma2")
+
+
+@pytest.fixture(scope="session")
+def replicas(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("replicas")
+    for name in ARCHITECTURES:
+        make_replica(folder / f"{name}-score", name)
+        make_replica(folder / f"{name}-five", name, rows=5)
+        make_decision_tree_replica(folder / f"{name}-tree", name)
+    return folder
+
+
+@pytest.fixture
+def copy(replicas, tmp_path):
+    """A copy of the Llama decision-tree replica, to be spoilt."""
+    return Path(shutil.copytree(replicas / "llama-tree", tmp_path / "copy"))
+
+
+def edit_config(folder: Path, **changes) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | changes))
+
+
+# What is loaded, and how
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize(
+    ("head", "kind", "attributes"),
+    [
+        ("score", "score", ("score",)),
+        ("five", "multi-attribute", FIVE),
+        ("tree", "decision-tree", FIVE),
+    ],
+)
+def test_each_kind_of_checkpoint_is_recognised(replicas, architecture, head, kind, attributes):
+    model = load(replicas / f"{architecture}-{head}")
+    assert (model.kind, model.attributes) == (kind, attributes)
+    assert model.head.score.weight.shape == (len(attributes), HIDDEN)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_scores_are_those_of_plain_transformers_in_float64(replicas, architecture):
+    folder = replicas / f"{architecture}-score"
+    model = load(folder)
+    ids = model.backbone.chat.token_ids(PROMPT, FIRST).ids
+    assert len(ids) > 2 * SLIDING_WINDOW
+    plain = {"llama": LlamaForSequenceClassification, "gemma2": Gemma2ForSequenceClassification}
+    reference = plain[architecture].from_pretrained(
+        folder, num_labels=1, dtype=torch.float64, attn_implementation="eager"
+    )
+    with torch.inference_mode():
+        expected = reference(torch.tensor([ids])).logits[0, 0].item()
+    # Two layers of float32 rounding (2**-24 = 6e-8 a step) against hidden states of size ~1.
+    size = float(
+        model.head.score.weight.abs().sum().item() * np.abs(model.features([(PROMPT, FIRST)])).max()
+    )
+    assert model.rewards([(PROMPT, FIRST)])[0, 0] == pytest.approx(expected, abs=1e-6 * size)
+
+
+def test_sharded_and_single_file_checkpoints_load_alike(replicas, tmp_path):
+    sharded = load(make_decision_tree_replica(tmp_path / "sharded", shards=3))
+    single = load(replicas / "llama-tree")
+    conversations = [(PROMPT, FIRST), (PROMPT, SECOND)]
+    assert np.array_equal(sharded.rewards(conversations), single.rewards(conversations))
+
+
+def test_the_head_stays_float32_beside_a_bfloat16_backbone(replicas):
+    model = load(replicas / "llama-tree", dtype="bfloat16")
+    assert model.backbone.identity["dtype"] == "bfloat16"
+    stored = read_tensors(replicas / "llama-tree")["score.weight"].numpy()
+    weight = model.head.score.weight.numpy()
+    assert weight.dtype == np.float32 and np.array_equal(weight, stored)
+
+
+@pytest.mark.parametrize(("architecture", "attention"), [("llama", "plain"), ("gemma2", "plain")])
+def test_the_cpu_default_is_float32_and_the_attention_is_recorded(
+    tmp_path, architecture, attention
+):
+    folder = make_replica(tmp_path / "half", architecture, dtype=torch.bfloat16)
+    identity = load(folder, device="cpu").backbone.identity
+    assert identity["dtype"] == "float32" and identity["device"] == "cpu"
+    assert identity["attention"] == attention
+
+
+def test_identity_changes_with_any_weight_and_with_the_configuration(copy):
+    identities = [load(copy).backbone.identity]
+    tensors = read_tensors(copy)
+    tensors["model.layers.1.mlp.up_proj.weight"][3, 5] += 1
+    write_tensors(copy, tensors)
+    identities.append(load(copy).backbone.identity)
+    edit_config(copy, rms_norm_eps=1e-4)
+    identities.append(load(copy).backbone.identity)
+    assert len({identity["weights"] for identity in identities}) == 3
+
+
+def test_a_hub_id_is_fetched_at_its_revision_without_weights_that_are_pickles(
+    replicas, monkeypatch, tmp_path
+):
+    asked = {}
+    snapshot = tmp_path / "snapshots" / "0123abcd"
+    shutil.copytree(replicas / "llama-tree", snapshot)
+
+    def fetch(repo_id, **options):
+        asked.update(options, repo_id=repo_id)
+        return str(snapshot)
+
+    monkeypatch.setattr(checkpoint, "snapshot_download", fetch)
+    identity = load("owner/name", revision="v1").backbone.identity
+    assert (asked["repo_id"], asked["revision"]) == ("owner/name", "v1")
+    assert not any(pattern.endswith((".bin", ".py", "*")) for pattern in asked["allow_patterns"])
+    assert (identity["model"], identity["revision"]) == ("owner/name", "0123abcd")
+
+
+def test_loading_reports_nothing_and_leaves_logging_as_it_was(replicas, caplog):
+    logger = logging.getLogger("transformers")
+    logger.propagate, propagated = True, logger.propagate
+    load(replicas / "llama-tree")
+    logger.propagate = propagated
+    assert caplog.text == ""
+
+
+# What is refused
+
+
+@pytest.mark.parametrize("change", ["missing", "unexpected", "mismatched"])
+def test_a_wrong_tensor_of_the_backbone_is_named(copy, change):
+    tensors, name = read_tensors(copy), "model.layers.0.mlp.up_proj.weight"
+    if change == "missing":
+        del tensors[name]
+    elif change == "unexpected":
+        name = "model.layers.0.mlp.gate.weight"
+        tensors[name] = torch.zeros(3)
+    else:
+        tensors[name] = tensors[name][:-1].contiguous()
+    write_tensors(copy, tensors)
+    with pytest.raises(ValueError, match=f"{change}_keys.*{name.removeprefix('model.')}"):
+        load(copy)
+
+
+@pytest.mark.parametrize(
+    ("name", "tensor", "words"),
+    [
+        ("score.weight", None, "expected a head.*found.*score.bias"),
+        ("score.weight", torch.zeros(5, HIDDEN - 1), r"\(5, 31\)"),
+        ("score.weight", torch.zeros(4, HIDDEN), "head has 4 rows"),
+        ("score.bias", torch.zeros(4), r"\(4,\)"),
+        ("score.0.weight", torch.zeros(4), "score.0.weight"),
+    ],
+)
+def test_a_missing_or_wrongly_shaped_head_is_an_error_never_a_random_head(
+    copy, name, tensor, words
+):
+    tensors = read_tensors(copy)
+    tensors |= {name: tensor}
+    write_tensors(copy, {key: value for key, value in tensors.items() if value is not None})
+    with pytest.raises(ValueError, match=words):
+        load(copy)
+
+
+def test_a_head_with_more_rows_than_names_is_an_error(copy):
+    tensors = read_tensors(copy)
+    tensors |= {"score.weight": torch.zeros(6, HIDDEN), "score.bias": torch.zeros(6)}
+    write_tensors(copy, tensors)
+    with pytest.raises(ValueError, match="6 rows"):
+        load(copy)
+
+
+def test_a_plain_backbone_is_no_reward_model(tmp_path):
+    with pytest.raises(ValueError, match="found none"):
+        load(make_replica(tmp_path / "plain", rows=0))
+
+
+def test_names_must_be_passed_where_the_checkpoint_has_none(tmp_path):
+    folder = make_replica(tmp_path / "three", rows=3)
+    with pytest.raises(ValueError, match="pass 3 distinct attributes="):
+        load(folder)
+    assert load(folder, attributes=["a", "b", "c"]).attributes == ("a", "b", "c")
+    with pytest.raises(ValueError, match="distinct"):
+        load(folder, attributes=["a", "b", "b"])
+
+
+def test_names_that_contradict_the_checkpoint_are_an_error(replicas):
+    with pytest.raises(ValueError, match="leave out"):
+        load(replicas / "llama-tree", attributes=FIVE[::-1])
+
+
+def test_a_name_of_the_catalogue_gives_way_to_the_names_of_the_checkpoint(tmp_path):
+    folder = make_replica(tmp_path / "QRM-Gemma-2-27B", rows=5)
+    config = json.loads((folder / "config.json").read_text())
+    assert load(folder).attributes == tuple(FIVE) == tuple(config["id2label"].values())
+    config["id2label"] = dict(enumerate(["a", "b", "c", "d", "e"]))
+    (folder / "config.json").write_text(json.dumps(config))
+    assert load(folder).attributes == ("a", "b", "c", "d", "e")
+    config["id2label"] = {str(n): f"LABEL_{n}" for n in range(5)}
+    (folder / "config.json").write_text(json.dumps(config))
+    assert load(folder).attributes == known(folder).attributes
+    with pytest.raises(ValueError, match="5 distinct"):
+        load(folder.rename(tmp_path / "mine"))
+
+
+def test_a_tree_over_other_attributes_is_an_error(replicas):
+    with pytest.raises(ValueError, match="tree is over"):
+        load(replicas / "llama-tree", tree=PreferenceTree.single_split("helpfulness", 0.0))
+
+
+def test_weights_that_are_pickles_are_refused_with_advice_and_not_opened(copy):
+    (copy / "model.safetensors").unlink()
+    (copy / "pytorch_model.bin").write_bytes(pickle.dumps({}))
+    with pytest.raises(ValueError, match=r"pickles.*save_pretrained"):
+        load(copy)
+
+
+def test_code_that_comes_with_a_checkpoint_does_not_run(copy):
+    (copy / "evil.py").write_text("raise SystemExit('ran')")
+    edit_config(
+        copy, auto_map=dict.fromkeys(("AutoConfig", "AutoModel", "AutoTokenizer"), "evil.Evil")
+    )
+    tokenizer = json.loads((copy / "tokenizer_config.json").read_text())
+    tokenizer["auto_map"] = {"AutoTokenizer": ["evil.Evil", "evil.Evil"]}
+    (copy / "tokenizer_config.json").write_text(json.dumps(tokenizer))
+    assert load(copy).kind == "decision-tree"
+
+
+def test_other_architectures_adapters_and_quantized_weights_are_refused(copy):
+    edit_config(copy, model_type="qwen2")
+    with pytest.raises(ValueError, match=r"llama, gemma, gemma2.*qwen2"):
+        load(copy)
+    edit_config(copy, model_type="llama", quantization_config={"quant_method": "gptq"})
+    with pytest.raises(ValueError, match="quantized"):
+        load(copy)
+    (copy / "adapter_config.json").write_text("{}")
+    with pytest.raises(ValueError, match="adapter"):
+        load(copy)
+
+
+def test_transformers_own_attention_is_refused_and_another_kernel_gives_the_same(replicas):
+    for name in ("sdpa", "eager", "flash_attention_2"):  # sdpa drops Gemma's soft-cap
+        with pytest.raises(ValueError, match=rf"attention must be one of .*plain.*, came '{name}'"):
+            load(replicas / "gemma2-tree", attention=name)
+    one, other = (load(replicas / "gemma2-tree", attention=name) for name in ("plain", "flex"))
+    # The same sums in another order, in float32: a relative rounding of 2**-24 a step.
+    both = [model.features([(PROMPT, FIRST)]) for model in (one, other)]
+    np.testing.assert_allclose(*both, rtol=0, atol=1e-5 * np.abs(both[0]).max())
+
+
+def test_a_kernel_without_its_package_or_device_is_refused_before_weights_are_read(replicas):
+    with pytest.raises(ValueError, match="flash_attn: needs a GPU and 16 bit numbers"):
+        load(replicas / "gemma2-tree", attention="flash_attn")
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "words"),
+    [
+        ("device", "cudaa", "device 'cudaa' is not here"),
+        ("device", "cuda:99", "device 'cuda:99' is not here"),
+        ("pack_tokens", 0, "pack_tokens must be a multiple of 32, came 0"),
+        ("pack_tokens", 100, "multiple of 32, came 100"),
+        ("max_length", 10**6, "above the model's 4096 positions"),
+        ("dtype", "float31", "dtype must be one of"),
+        ("attention", "fast", "attention must be one of"),
+    ],
+)
+def test_an_option_that_cannot_be_is_refused_before_hours_of_loading(
+    replicas, monkeypatch, option, value, words
+):
+    monkeypatch.setattr(models, "_transformer", lambda *given: pytest.fail("weights were read"))
+    with pytest.raises(ValueError, match=words):
+        load(replicas / "llama-tree", **{option: value})
+
+
+def test_the_soft_cap_is_at_work_in_the_gemma_replica(replicas, tmp_path):
+    folder = Path(shutil.copytree(replicas / "gemma2-tree", tmp_path / "uncapped"))
+    edit_config(folder, attn_logit_softcapping=1000.0)
+    capped, uncapped = (
+        load(each).features([(PROMPT, FIRST)]) for each in (replicas / "gemma2-tree", folder)
+    )
+    assert np.abs(capped - uncapped).max() > 0.01
+
+
+def test_a_path_that_does_not_exist_is_not_asked_of_the_hub(monkeypatch):
+    monkeypatch.setattr(checkpoint, "snapshot_download", lambda *_, **__: pytest.fail("asked"))
+    for name in ("./absent", "/absent/folder", "absent", "a/b/c"):
+        with pytest.raises(FileNotFoundError, match="hub id"):
+            load(name)
+
+
+def test_a_folder_has_no_revision(replicas):
+    with pytest.raises(ValueError, match="revision"):
+        load(replicas / "llama-tree", revision="main")
+
+
+# Trees
+
+
+def test_a_tree_that_is_passed_decides_in_place_of_the_checkpoints_own(replicas):
+    tree = PreferenceTree.single_split("complexity", 0.0, attributes=FIVE)
+    output = load(replicas / "llama-tree", tree=tree).compare(PROMPT, FIRST, SECOND)
+    assert output.effective_rule == ("response 2 iff complexity difference > 0",)
+    assert output.preference == int(output.differences[3] > 0)
+
+
+def test_a_pickled_tree_is_read_where_there_is_no_json(copy):
+    from sklearn.tree import DecisionTreeClassifier
+
+    differences = np.random.default_rng(0).normal(size=(200, 5))
+    fitted = DecisionTreeClassifier(max_depth=2).fit(
+        differences, (differences[:, 1] > 0.1).astype(int)
+    )
+    (copy / "decision_tree.json").unlink()
+    (copy / "decision_tree.pkl").write_bytes(pickle.dumps(fitted))
+    tree = load(copy).tree
+    assert np.array_equal(tree.predict(differences), fitted.predict(differences))
+
+
+def test_a_multi_attribute_model_asks_for_a_tree(replicas):
+    with pytest.raises(ValueError, match="pass tree="):
+        load(replicas / "llama-five").compare(PROMPT, FIRST, SECOND)
+
+
+# What compare says
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_compare_follows_the_tree_on_the_difference_of_the_rewards(replicas, architecture):
+    model = load(replicas / f"{architecture}-tree")
+    output = model.compare(PROMPT, FIRST, SECOND)
+    first, second = model.rewards([(PROMPT, FIRST), (PROMPT, SECOND)]).astype(float)
+    assert output["rewards"] == [first.tolist(), second.tolist()]
+    assert output["differences"] == (second - first).tolist()
+    assert output.probability == model.tree.probability((second - first)[None])[0]
+    assert output.preference == int(second[0] - first[0] > 0.03)  # the replica's effective rule
+    assert output.effective_rule == ("response 2 iff helpfulness difference > 0.03",)
+    assert output.path == model.tree.path(second - first)
+
+
+def test_the_published_example_gives_its_published_preference(root):
+    """The 27B tree on the card's rewards: response 1, with probability 0.988."""
+    example = json.loads((root / "dtreward/published/usage_example.json").read_text())
+    name = "Decision-Tree-Reward-Gemma-2-27B"
+    rewards = [
+        np.array(list(each.values())) for each in example["published_output"][name]["rewards"]
+    ]
+    tree = PreferenceTree.published(name)
+    output = Comparison.of(np.array(rewards), attributes=FIVE, tree=tree)
+    assert output.preference == example["published_output"][name]["preference"] == 0
+    assert 1 - output.probability == pytest.approx(0.988, abs=5e-4)  # printed to three decimals
+
+
+def test_values_are_plain_python(replicas):
+    output = load(replicas / "llama-tree").compare(PROMPT, FIRST, SECOND)
+    assert type(output.preference) is int and type(output.probability) is float
+    assert {type(value) for row in output.rewards for value in row} == {float}
+    assert {type(value) for value in output.differences} == {float}
+    assert type(output.swap_flips) is bool and type(output["attributes"]) is list
+    assert "np." not in repr(dict(output))
+
+
+def test_a_comparison_reads_like_the_originals_dictionary(replicas):
+    output = load(replicas / "llama-tree").compare(PROMPT, FIRST, SECOND)
+    assert {"rewards", "attributes", "preference"} <= set(output.keys())
+    assert dict(zip(output["attributes"], output["rewards"][0], strict=True)).keys() == set(FIVE)
+    assert len(output) == len(dict(output)) and "tree" not in output
+    with pytest.raises(KeyError, match="rewards"):
+        output["reward"]
+
+
+def test_the_words_and_the_picture_tell_the_path(replicas):
+    output = load(replicas / "llama-tree").compare(PROMPT, FIRST, SECOND)
+    page = output._repr_html_()
+    assert "data:image/svg+xml" in page and "<table" in page
+    assert all(step.sentence in str(output) for step in output.path)
+    assert f"Response {output.preference + 1} is preferred" in str(output)
+
+
+def test_attribute_names_cannot_write_html():
+    output = Comparison(["<b>"], [[0.0], [1.0]], [1.0], 1, 0.7, (), ("<i>",), True)
+    assert "<b>&lt;" not in output._repr_html_().replace("<p><b>Response", "")
+    assert "&lt;b&gt;" in output._repr_html_() and "&lt;i&gt;" in output._repr_html_()
+
+
+def test_the_originals_trailing_tokenizer_and_device_are_taken_and_checked(replicas):
+    model = load(replicas / "llama-tree", device="cpu")
+    tokenizer = model.backbone.chat.tokenizer
+    given = model.compare(PROMPT, FIRST, SECOND, tokenizer, "cpu")
+    assert dict(given) == dict(model.compare(PROMPT, FIRST, SECOND))
+    other = load(replicas / "gemma2-tree").backbone.chat.tokenizer
+    with pytest.raises(ValueError, match="tokenizer is not this model's"):
+        model.compare(PROMPT, FIRST, SECOND, other, "cpu")
+    with pytest.raises(ValueError, match="load"):
+        model.compare(PROMPT, FIRST, SECOND, tokenizer, "cuda")
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_many_at_once_are_compared_to_the_bit_as_one_by_one(replicas, architecture):
+    model = load(replicas / f"{architecture}-tree")
+    prompts = [f"{PROMPT} {'And then? ' * n}" for n in range(5)]
+    firsts = [FIRST * (n + 1) for n in range(5)]
+    seconds = [SECOND] * 5
+    alone = [model.compare(*each) for each in zip(prompts, firsts, seconds, strict=True)]
+    together = model.compare_many(prompts, firsts, seconds)
+    assert [dict(each) for each in together] == [dict(each) for each in alone]
+    assert model.compare_many([], [], []) == []
+    with pytest.raises(ValueError, match="of one length"):
+        model.compare_many(prompts, firsts, seconds[:-1])
+
+
+def test_swapping_the_responses_swaps_the_rewards(replicas):
+    model = load(replicas / "gemma2-tree")
+    one, other = model.compare(PROMPT, FIRST, SECOND), model.compare(PROMPT, SECOND, FIRST)
+    assert one.rewards == other.rewards[::-1]
+    assert one.swap_flips == (one.preference != other.preference) == other.swap_flips
+
+
+def test_a_difference_within_the_trees_offset_does_not_flip():
+    tree = PreferenceTree.single_split("a", 0.03)
+    pairs = [np.array([[0.0], [d]]) for d in (0.02, 0.04, 0.0)]
+    outputs = [Comparison.of(pair, attributes=("a",), tree=tree) for pair in pairs]
+    assert [output.swap_flips for output in outputs] == [False, True, False]
+    assert [output.preference for output in outputs] == [0, 1, 0]
+
+
+@settings(deadline=None)
+@given(st.floats(-1e6, 1e6), st.floats(-1e6, 1e6))
+def test_the_larger_score_wins_by_bradley_terry(first, second):
+    output = Comparison.of(
+        np.array([[first], [second]]), attributes=("score",), scores=np.array([first, second])
+    )
+    assert output.preference == int(second > first)
+    assert output.swap_flips == (first != second) and output.path == ()
+    if abs(second - first) < 700:  # where the textbook form does not overflow
+        assert output.probability == pytest.approx(1 / (1 + math.exp(first - second)), rel=1e-12)
+    assert 0 <= output.probability <= 1
+
+
+def test_the_recorded_bos_rule_is_followed_unless_another_is_asked_for(copy):
+    edit_config(copy, bos_rule="none")
+    bos = load(copy).backbone.chat.tokenizer.bos_token_id
+    assert load(copy).backbone.chat.token_ids(PROMPT, FIRST).ids[0] != bos
+    assert load(copy, bos="one").backbone.chat.token_ids(PROMPT, FIRST).ids[0] == bos
+
+
+def test_no_more_tokens_than_the_model_takes(copy):
+    edit_config(copy, max_position_embeddings=20)
+    with pytest.raises(ValueError, match="max_length=20"):
+        load(copy).compare(PROMPT, FIRST, SECOND)
+    with pytest.raises(ValueError, match="max_length 500 is above the model's 20 positions"):
+        load(copy, max_length=500)
+
+
+def test_too_long_conversations_are_refused_or_cut_as_asked_for(replicas):
+    with pytest.raises(ValueError, match="max_length=60"):
+        load(replicas / "llama-tree", max_length=60).compare(PROMPT, FIRST, SECOND)
+    model = load(replicas / "llama-tree", max_length=60, too_long="cut_prompt_start")
+    assert len(model.backbone.chat.token_ids(PROMPT, FIRST).ids) == 60
+    assert model.backbone.chat.identity["too_long"] == "cut_prompt_start"
+
+
+def test_a_tree_whose_head_lost_its_bias_is_an_error(copy):
+    tensors = read_tensors(copy)
+    del tensors["score.bias"]
+    write_tensors(copy, tensors)
+    with pytest.raises(ValueError, match=r"its head lacks score\.bias"):
+        load(copy)
+
+
+def test_texts_where_lists_are_wanted_are_refused(replicas):
+    model = load(replicas / "llama-tree")
+    for wrong in [("pq", "ab", "cd"), ([PROMPT], [FIRST], [])]:
+        with pytest.raises(ValueError, match="three lists of texts, of one length"):
+            model.compare_many(*wrong)
+
+
+def test_a_folder_that_is_no_checkpoint_says_so(tmp_path):
+    with pytest.raises(ValueError, match=r"no config\.json"):
+        load(tmp_path)
+
+
+def test_a_folder_that_is_not_there_is_named_before_the_hub_is_blamed(monkeypatch):
+    def offline(*_, **__):
+        raise OSError("no network")
+
+    monkeypatch.setattr(checkpoint, "snapshot_download", offline)
+    with pytest.raises(FileNotFoundError, match="no folder data/demoo here, and the hub did not"):
+        load("data/demoo")
+    with pytest.raises(FileNotFoundError, match="no folder"):
+        load("")
