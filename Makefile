@@ -66,6 +66,6 @@ publish: study
 	@$(BIN)/python -m dtreward.study.run publish $(STUDY)
 
 lock:
-	@dir=$$(mktemp -d) && $(PYTHON) -m venv $$dir && $$dir/bin/python -m pip install --quiet '.[judges,dev]' \
+	@dir=$$(mktemp -d) && $(PYTHON) -m venv $$dir && $$dir/bin/python -m pip install --quiet '.[study,judges,dev]' \
 	&& { echo "# Every package that \`make\` installs, at one version (Python 3.11). Made by \`make lock\` from pyproject.toml."; \
 	$$dir/bin/python -m pip freeze --exclude dtreward | sed 's/+cpu$$//'; } > requirements.lock && rm -r $$dir
