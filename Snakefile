@@ -112,7 +112,7 @@ shared = study["parameters"] | given
 if "source" in shared and not shared["source"]:
     sys.exit(f"the study '{STUDY.stem}' needs a table: make study STUDY={STUDY.stem} SOURCE=<file>")
 if shared.get("source", "demo") not in ("demo", "nvidia/HelpSteer2") and not local(shared["source"]):
-    sys.exit(f"there is no {shared['source']} here; SOURCE is a .parquet, .csv or .jsonl file: see data/README.md")
+    sys.exit(f"there is no {shared['source']} here; SOURCE is a .parquet, .csv or .jsonl file: see docs/your-own-attributes.md")
 model = Path(str(shared.get("model") or ""))  # a hub id has no folder here that it could be in
 if len(model.parts) > 1 and not local(model) and (model.parent.is_dir() or local(model.parent)):
     sys.exit(f"there is no {model} here; MODEL is a folder with a model, or a hub id: owner/name")

@@ -228,7 +228,7 @@ def publish(study, root=HERE.parent):
     if study == "demo":
         copies |= {path: made / path.name for path in (made / "checkpoint").glob("[!.]*")}
     changed = [target for source, target in copies.items() if _copy(source, target)]
-    changed += [page for page in [root / "README.md"] if refresh(page)]
+    changed += [page for page in [root / "docs" / "demo-results.md"] if refresh(page)]
     print(f"{len(changed)} of {len(copies)} files were new or changed")
     print(*(f"  {target.relative_to(root)}" for target in changed), sep="\n")
 

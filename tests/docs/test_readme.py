@@ -21,6 +21,22 @@ def readme(root):
     return (root / "README.md").read_text()
 
 
+@pytest.fixture(scope="module")
+def models_guide(root):
+    return (root / "docs" / "reward-models.md").read_text()
+
+
+def pages_for_people(root):
+    return [root / "README.md", *root.glob("*/README.md"), *root.glob("docs/*.md")]
+
+
+def test_the_guide_to_reward_models_runs(root, models_guide, monkeypatch, capsys):
+    code = re.search(r"```python\n(from dtreward.*?)```", models_guide, re.DOTALL)[1]
+    monkeypatch.chdir(root)
+    exec(compile(code, "reward-models.md", "exec"), {})  # noqa: S102 (our own page)
+    assert capsys.readouterr().out == "decision-tree\n"
+
+
 def test_the_quickstart_prints_what_the_readme_shows(root, readme, monkeypatch):
     code, shown = re.search(r"```python\n(.*?)```\n\n```text\n(.*?)```", readme, re.DOTALL).groups()
     monkeypatch.chdir(root)
@@ -30,22 +46,23 @@ def test_the_quickstart_prints_what_the_readme_shows(root, readme, monkeypatch):
     assert same[0].split() == same[1].split()
 
 
-def test_a_model_is_made_known_by_the_row_that_the_readme_shows(readme, monkeypatch, tmp_path):
-    row = re.search(r"```python\n(\"[^`]*Known\([^`]*)```", readme)[1]
+def test_a_model_is_made_known_by_the_row_that_the_guide_shows(models_guide, monkeypatch, tmp_path):
+    row = re.search(r"```python\n(\"[^`]*Known\([^`]*)```", models_guide)[1]
     monkeypatch.setattr(catalogue, "KNOWN", catalogue.KNOWN | eval(f"{{{row}}}", vars(catalogue)))
     folder = make_replica(tmp_path / "My-Reward-8B", rows=2)
     assert load(folder).attributes == ("clarity", "depth")
 
 
-def test_the_judges_that_the_readme_shows_are_judges(readme, monkeypatch):
+def test_the_judges_that_the_guide_shows_are_judges(root, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "not a key")
-    shown = yaml.safe_load(re.search(r"```yaml\n(.*?)```", readme, re.DOTALL)[1])
+    guide = (root / "docs" / "judges.md").read_text()
+    shown = yaml.safe_load(re.search(r"```yaml\n(.*?)```", guide, re.DOTALL)[1])
     judges = shown["06_collect_judge_preferences"]["judges"]
     assert [Judge(**judge).name for judge in judges] == ["GPT-4o", "Qwen-2.5-7B"]
 
 
-def test_the_readme_names_every_reward_model_that_load_knows(readme):
-    table = readme.split("## Reward models")[1].split("\n## ")[0]
+def test_the_guide_names_every_reward_model_that_load_knows(models_guide):
+    table = models_guide.split("## Which models")[1].split("\n## ")[0]
     assert [name for name in catalogue.KNOWN if name not in table] == []
 
 
@@ -55,23 +72,19 @@ def _rounded(number):
 
 
 def test_every_link_and_picture_of_the_readmes_exists(root):
-    for page in [
-        root / "README.md",
-        *root.glob("*/README.md"),
-        root / "data" / "demo" / "README.md",
-    ]:
+    for page in [*pages_for_people(root), root / "data" / "demo" / "README.md"]:
         for target in re.findall(r"\]\((?!https?://|#)([^)#]+)\)", page.read_text()):
             assert (page.parent / target).exists(), f"{page}: {target}"
 
 
 def test_every_make_target_of_the_readmes_exists(root):
     known = set(re.findall(r"(?m)^([a-z]+):", (root / "Makefile").read_text()))
-    for page in [root / "README.md", *root.glob("*/README.md")]:
+    for page in pages_for_people(root):
         used = set(re.findall(r"(?m)(?:`|^|&& )make ([a-z]+)\b", page.read_text()))
         assert used <= known, page
 
 
-def test_claims_that_did_not_hold_are_told_as_the_notebooks_recorded_them(root, readme):
+def test_claims_that_did_not_hold_are_told_as_the_notebooks_recorded_them(root):
     executed = sorted((root / "notebooks" / "executed" / "demo").glob("*.ipynb"))
     printed = "\n".join(
         "".join(output.text)
@@ -81,7 +94,8 @@ def test_claims_that_did_not_hold_are_told_as_the_notebooks_recorded_them(root, 
         if output.output_type == "stream"
     )
     failed = set(re.findall(r"(?m)^did not hold: (.*)$", printed))
-    told = readme.split("## What did not hold")[1].split("\n## ")[0]
+    page = (root / "docs" / "demo-results.md").read_text()
+    told = page.split("## What did not hold")[1].split("\n## ")[0]
     assert set(re.findall(r"(?m)^- (.*)$", told)) == failed
 
 
