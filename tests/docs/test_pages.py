@@ -14,7 +14,13 @@ from conftest import ROOT
 from dtreward.study.readme import refresh, refreshed
 
 GUIDES = tuple(str(path.relative_to(ROOT)) for path in sorted((ROOT / "docs").glob("*.md")))
-PAGES = ("README.md", *GUIDES, "data/README.md", "dtreward/published/README.md", "notebooks/README.md")
+PAGES = (
+    "README.md",
+    *GUIDES,
+    "data/README.md",
+    "dtreward/published/README.md",
+    "notebooks/README.md",
+)
 TUTORIAL = ("docs/your-own-attributes.md", "## Ten minutes")
 RESULTS = ROOT / "docs" / "demo-results.md"
 NOT_RUN = {  # the first words of a block or command in a line, and what it needs

@@ -21,7 +21,9 @@ from dtreward.study.paper import (
 from dtreward.study.run import run
 from dtreward.tree.tree import PreferenceTree
 
-CAPTIONS = yaml.safe_load((ROOT / "dtreward" / "study" / "captions.yaml").read_text(encoding="utf-8"))
+CAPTIONS = yaml.safe_load(
+    (ROOT / "dtreward" / "study" / "captions.yaml").read_text(encoding="utf-8")
+)
 QUICK = {"resamples": 20, "seed": 0}
 SMALL = {
     "depths": [1, 2, 3],
