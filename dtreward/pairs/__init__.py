@@ -1,1 +1,23 @@
-"""Room."""
+"""From tables, hub data sets and public formats to one validated frame of pairs.
+
+The room reads a source, drops and counts what cannot be used, and splits the rest by prompt.
+
+- `columns`: the names of columns, and the check that they are there
+- `readers`: one table from one file
+- `formats`: HelpSteer2, and tables with one response a row, as tables of pairs
+- `attributes`: which rating columns a table has
+- `clean`: drop pairs that cannot be used, and count them by reason
+- `split`: cut validation and test from the training prompts
+- `frame`: `load_pairs`, and what every notebook takes from its frame
+"""
+
+from dtreward.pairs.frame import (
+    Pairs,
+    attributes_of,
+    differences,
+    load_pairs,
+    response_index,
+    responses,
+)
+
+__all__ = ["Pairs", "attributes_of", "differences", "load_pairs", "response_index", "responses"]

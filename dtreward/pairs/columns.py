@@ -1,18 +1,33 @@
-"""Names of the columns of a table of pairs, and the check that they are there."""
+"""The names of the columns of a table of pairs, and the check that they are there."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pandas as pd
 
-HELPSTEER2 = "nvidia/HelpSteer2"
-HELPSTEER2_REVISION = "990b2711a36180dd19d9c94b8627844866f8982a"
-HELPSTEER2_FILES = ["train.jsonl.gz", "validation.jsonl.gz", "preference/preference.jsonl.gz"]
 TEXTS = ["prompt", "response_1", "response_2"]
 SPLITS = ["train", "validation", "test"]
-TAKEN = {"prompt", "prompt_id", "response", "split", "preference"}  # no names for attributes
 
 
-def expect_columns(table: pd.DataFrame, columns: list[str]) -> None:
-    """Raise a ValueError that names the columns expected, missing and found, if one is missing."""
-    if missing := [name for name in columns if name not in table]:
-        raise ValueError(f"expected columns {columns}, missing {missing}, found {list(table)}")
+def expect_columns(table: pd.DataFrame, columns: Sequence[str]) -> None:
+    """Check that a table has some columns.
+
+    Raises:
+        ValueError: names the columns that are expected, missing and there.
+    """
+    missing = [name for name in columns if name not in table]
+    if missing:
+        raise ValueError(
+            f"expected columns {list(columns)}, missing {missing}, found {list(table)}"
+        )
+
+
+def rating_columns(attributes: Sequence[str]) -> list[str]:
+    """Name the columns of ratings, attribute by attribute.
+
+    Example:
+        >>> rating_columns(["coherence"])
+        ['coherence_1', 'coherence_2']
+    """
+    return [f"{attribute}_{side}" for attribute in attributes for side in (1, 2)]

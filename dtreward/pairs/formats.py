@@ -1,4 +1,4 @@
-"""Public data sets and tables with one response a row, as tables of pairs."""
+"""HelpSteer2, and tables with one response a row, as tables of pairs."""
 
 from __future__ import annotations
 
@@ -9,66 +9,109 @@ import numpy as np
 import pandas as pd
 from huggingface_hub import snapshot_download
 
-from dtreward.pairs.columns import (
-    HELPSTEER2,
-    HELPSTEER2_FILES,
-    HELPSTEER2_REVISION,
-    TEXTS,
-    expect_columns,
-)
+from dtreward.pairs.columns import TEXTS, expect_columns
 from dtreward.pairs.readers import read_table
 
+HELPSTEER2 = "nvidia/HelpSteer2"
+HELPSTEER2_REVISION = "990b2711a36180dd19d9c94b8627844866f8982a"
+HELPSTEER2_FILES = ["train.jsonl.gz", "validation.jsonl.gz", "preference/preference.jsonl.gz"]
 
-def _helpsteer2(source: str | Path, revision: str, counts: Counter) -> pd.DataFrame:
+
+def read_helpsteer2(source: str | Path, revision: str, counts: Counter) -> pd.DataFrame:
+    """Read HelpSteer2 from the hub or a folder, and join its preferences to its ratings by text.
+
+    Rows of its rating files come in twos, one response each. Its validation file is the test set.
+
+    Args:
+        source: "nvidia/HelpSteer2", or a folder with its files.
+        revision: commit on the hub; "" means the pinned one.
+        counts: gets "unpaired responses", "preferences without ratings" and "ties".
+    """
+    folder = Path(source)
     if source == HELPSTEER2:
-        commit = {"revision": revision or HELPSTEER2_REVISION, "allow_patterns": HELPSTEER2_FILES}
-        source = snapshot_download(HELPSTEER2, repo_type="dataset", **commit)
-    train, test, votes = (read_table(Path(source) / name) for name in HELPSTEER2_FILES)
-    for half in (train, test):
-        expect_columns(half, ["prompt", "response"])
+        commit = revision or HELPSTEER2_REVISION
+        folder = Path(
+            snapshot_download(
+                HELPSTEER2, repo_type="dataset", revision=commit, allow_patterns=HELPSTEER2_FILES
+            )
+        )
+    train, test, votes = (read_table(folder / name) for name in HELPSTEER2_FILES)
+    expect_columns(train, ["prompt", "response"])
+    expect_columns(test, ["prompt", "response"])
     halves = pd.concat([train.assign(split="train"), test.assign(split="test")], ignore_index=True)
-    given = halves[["prompt", "split"]]
-    run = (given != given.shift()).any(axis=1).cumsum()
-    second = np.flatnonzero(halves.groupby(run).cumcount() % 2)
+    rated = _pair_neighbours(halves, counts)
+    strength = _summed_strength(votes, rated, counts)
+    return rated.assign(preference=_preference_of(strength, counts))
+
+
+def pair_responses(
+    table: pd.DataFrame, order_by: str, rng: np.random.Generator, counts: Counter
+) -> pd.DataFrame:
+    """Make all pairs of each prompt's responses; chance decides which response stands first.
+
+    Args:
+        table: one response a row: prompt, response, ratings.
+        order_by: the column whose larger value is preferred; equal values are a tie.
+        counts: gets "duplicate responses", "unpaired responses" and "ties".
+    """
+    expect_columns(table, ["prompt", "response"])
+    table = table.drop(columns="prompt_id", errors="ignore")
+    numeric = list(table.select_dtypes("number"))
+    if order_by not in numeric:
+        raise ValueError(f"order_by={order_by!r} is not one of the numeric columns {numeric}")
+    repeated = table.astype(str).duplicated()
+    counts["duplicate responses"] = int(repeated.sum())
+    table = table[~repeated]
+    shared = [name for name in ("prompt", "split") if name in table]
+    rows = table[shared].assign(row=np.arange(len(table))).dropna()
+    meetings = rows.merge(rows, on=shared).query("row_x < row_y")
+    couples = meetings[["row_x", "row_y"]].to_numpy()
+    counts["unpaired responses"] = len(table) - len(np.unique(couples))
+    swapped = rng.random(len(couples)) < 0.5
+    first, second = np.where(swapped, couples.T[::-1], couples.T)
+    pairs = _side_by_side(table, first, second)
+    more = pairs[f"{order_by}_2"] - pairs[f"{order_by}_1"]
+    return pairs.assign(preference=_preference_of(more.to_numpy(float), counts))
+
+
+def _pair_neighbours(halves: pd.DataFrame, counts: Counter) -> pd.DataFrame:
+    """Pair the first row of a run of one prompt with the second, the third with the fourth."""
+    prompt = halves[["prompt", "split"]]
+    run = (prompt != prompt.shift()).any(axis=1).cumsum()
+    is_second = halves.groupby(run).cumcount() % 2
+    second = np.flatnonzero(is_second)
     counts["unpaired responses"] = len(halves) - 2 * len(second)
-    rated = _side_by_side(halves, second - 1, second)
-    expect_columns(votes, columns := [*TEXTS, "preference_strength"])
+    return _side_by_side(halves, second - 1, second)
+
+
+def _summed_strength(votes: pd.DataFrame, rated: pd.DataFrame, counts: Counter) -> np.ndarray:
+    """Sum for each rated pair how strongly people preferred response 2; nan without a vote.
+
+    Votes on the same two responses add up, also where they contradict each other.
+    """
+    columns = [*TEXTS, "preference_strength"]
+    expect_columns(votes, columns)
     keys = list(zip(*(rated[name] for name in TEXTS), strict=True))
-    # Summed: votes on the same two responses add up, also where they contradict each other.
-    known, strength = set(keys), defaultdict(float)
+    rated_keys = set(keys)
+    strength: dict[tuple, float] = defaultdict(float)
     for prompt, one, two, vote in votes[columns].dropna().itertuples(index=False):
         strength[prompt, one, two] += vote
         strength[prompt, two, one] -= vote
-        met = {(prompt, one, two), (prompt, two, one)} & known
-        counts["preferences without ratings"] += not met
-    more = np.array([strength.get(key, np.nan) for key in keys], dtype=float)
-    return rated.assign(preference=_from_sign(more, counts))
+        is_unrated = not {(prompt, one, two), (prompt, two, one)} & rated_keys
+        counts["preferences without ratings"] += int(is_unrated)
+    return np.array([strength.get(key, np.nan) for key in keys], dtype=float)
 
 
-def _all_pairs(table: pd.DataFrame, order_by: str, rng: np.random.Generator, counts: Counter):
-    expect_columns(table, ["prompt", "response"])
-    table = table.drop(columns="prompt_id", errors="ignore")
-    if order_by not in (numeric := list(table.select_dtypes("number"))):
-        raise ValueError(f"order_by must name one of the columns {numeric}, came {order_by!r}")
-    twice = table.astype(str).duplicated()
-    table, counts["duplicate responses"] = table[~twice], int(twice.sum())
-    by = [name for name in ("prompt", "split") if name in table]
-    rows = table[by].assign(row=np.arange(len(table))).dropna()
-    both = rows.merge(rows, on=by).query("row_x < row_y")[["row_x", "row_y"]].to_numpy()
-    counts["unpaired responses"] = len(table) - len(np.unique(both))
-    swap = rng.random(len(both)) < 0.5
-    pairs = _side_by_side(table, *np.where(swap, both.T[::-1], both.T))
-    more = pairs[f"{order_by}_2"] - pairs[f"{order_by}_1"]
-    return pairs.assign(preference=_from_sign(more.to_numpy(float), counts))
-
-
-def _from_sign(more: np.ndarray, counts: Counter) -> np.ndarray:
+def _preference_of(more: np.ndarray, counts: Counter) -> np.ndarray:
+    """Turn how much response 2 is better into a preference: 0, 1, or nan for a tie."""
     counts["ties"] = int((more == 0).sum())
     return np.select([more < 0, more > 0], [0.0, 1.0], np.nan)
 
 
 def _side_by_side(table: pd.DataFrame, first: np.ndarray, second: np.ndarray) -> pd.DataFrame:
+    """Put rows `first` and `second` of a table of responses beside each other, as pairs."""
     shared = [name for name in ("prompt", "split") if name in table]
-    one, two = (table.iloc[rows].reset_index(drop=True) for rows in (first, second))
-    own = [one.drop(columns=shared).add_suffix("_1"), two.drop(columns=shared).add_suffix("_2")]
-    return pd.concat([one[shared], *own], axis=1)
+    one = table.iloc[first].reset_index(drop=True)
+    two = table.iloc[second].reset_index(drop=True)
+    sides = [one.drop(columns=shared).add_suffix("_1"), two.drop(columns=shared).add_suffix("_2")]
+    return pd.concat([one[shared], *sides], axis=1)

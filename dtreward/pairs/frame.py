@@ -3,36 +3,38 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
 
-from dtreward.conversation import messages
-from dtreward.demo import world as demo
-from dtreward.pairs.columns import HELPSTEER2, SPLITS, TAKEN, TEXTS, expect_columns
-from dtreward.pairs.formats import _all_pairs, _helpsteer2
+from dtreward.pairs.attributes import find_attributes
+from dtreward.pairs.clean import drop_unusable
+from dtreward.pairs.columns import TEXTS, expect_columns, rating_columns
+from dtreward.pairs.formats import HELPSTEER2, pair_responses, read_helpsteer2
 from dtreward.pairs.readers import read_table
+from dtreward.pairs.split import cut_splits
 
 
 @dataclass(frozen=True, eq=False)
 class Pairs:
     """Pairs of one source, and how many were dropped or kept for which reason.
 
-    Columns of `frame`: `prompt_id` (0, 1, ... by first appearance of the text, newlines at its turns'
-    ends apart), `prompt`, `response_1`, `response_2`, ratings `<attribute>_1`, `<attribute>_2`,
-    `preference` (0: response 1, 1: response 2, or missing), `split` (one for all pairs of a
-    prompt), then the source's own (those of mixed kinds as text).
-
-    `counts`: of the "pairs read", "duplicates" (of whole rows), "unreadable" ones (no conversation,
-    or an empty text), those with "missing ratings" (infinite and beyond 1e30 among them), with a
-    "prompt in a later split" and "over limit" were dropped; of the `pairs` kept, some have "no
-    preference" or "identical responses".
-    `ties`: pairs that the source calls equal, before any was dropped.
+    Attributes:
+        frame: one pair a row. Columns: `prompt_id` (0, 1, ... by first appearance; prompts that
+            differ only in newlines at the end of a turn share one), `prompt`, `response_1`,
+            `response_2`, ratings `<attribute>_1` and `<attribute>_2`, `preference` (0: response 1,
+            1: response 2, or missing), `split` (one for all pairs of a prompt), then the source's
+            other columns (mixed types as text).
+        attributes: names, in the order of the rating columns.
+        counts: "pairs read"; pairs dropped as "duplicates" (of whole rows), "unreadable" (no
+            conversation, or an empty text), for "missing ratings" (infinite and beyond 1e30 among
+            them), for a "prompt in a later split" and "over limit"; of the "pairs" kept, those
+            with "no preference" or "identical responses"; "ties" that the source calls equal,
+            before any pair was dropped.
     """
 
     frame: pd.DataFrame
@@ -41,7 +43,7 @@ class Pairs:
 
 
 def load_pairs(
-    source: str | Path,
+    source: str | Path | pd.DataFrame,
     *,
     attributes: Sequence[str] = (),
     order_by: str = "",
@@ -53,85 +55,93 @@ def load_pairs(
 ) -> Pairs:
     """Read pairs, drop and count what cannot be used, and split by prompt.
 
-    A table has one row a pair (`prompt, response_1, response_2`, ratings, `preference` 0, 1 or
-    missing), or one row a response (`prompt, response`, ratings): then all pairs of a prompt are
-    made, and chance decides which response stands first. Splits of the source stay; "validation"
-    and "test", where it has none, are cut from its training prompts.
+    A table has one pair a row (`prompt, response_1, response_2`, ratings, `preference` 0, 1 or
+    missing), or one response a row (`prompt, response`, ratings). In the second form all pairs of
+    a prompt's responses are made, and chance decides which response stands first. Splits of the
+    source stay; "validation" and "test", where it has none, are cut from its training prompts.
 
     Args:
-        source: "demo", "nvidia/HelpSteer2" or a folder of its layout (rows in twos, preferences
-            joined by text, validation as test), or a Parquet, CSV or JSONL (also .gz) table.
-        attributes: ratings to use, in this order; () means every numeric one.
-        order_by: for one row a response: the response with more of this is preferred, equal ties.
+        source: a DataFrame; a Parquet, CSV or JSONL file (also .gz); "nvidia/HelpSteer2"; or a
+            folder with HelpSteer2's files.
+        attributes: ratings to use, in this order; () means all that are numeric.
+        order_by: for one response a row: the column whose larger value is preferred.
         revision: commit of nvidia/HelpSteer2; "" means the pinned one.
         limit: draw the fewest prompts that have so many pairs; 0 means all.
+        seed: of what chance decides.
+        validation_share: share of the training prompts to cut as "validation".
+        test_share: share of the training prompts to cut as "test".
 
     Raises:
         ValueError: for files, columns or values that are not as described, or if no pair is left.
+
+    Example:
+        >>> table = pd.DataFrame({"prompt": ["2 + 2?"], "response_1": ["4"], "response_2": ["5"]})
+        >>> load_pairs(table.assign(correctness_1=4, correctness_2=0)).attributes
+        ('correctness',)
     """
-    if not (min(limit, validation_share, test_share) >= 0 and validation_share + test_share < 1):
+    shares = (validation_share, test_share)
+    if min(limit, *shares) < 0 or sum(shares) >= 1:
         raise ValueError("limit and shares must not be negative, and the shares' sum below 1")
-    rng, counts = np.random.default_rng(seed), Counter(ties=0)
-    if source == "demo":
-        table = demo.make_pairs(seed=seed)
-    elif source == HELPSTEER2 or Path(source).is_dir():
-        table = _helpsteer2(source, revision, counts)
-    else:
-        table = read_table(Path(source))
+    rng = np.random.default_rng(seed)
+    counts = Counter(ties=0)
+    name = "the DataFrame" if isinstance(source, pd.DataFrame) else str(source)
+    table = _read(source, revision, counts)
     if "response" in table and "response_1" not in table:
-        table = _all_pairs(table, order_by, rng, counts)
+        table = pair_responses(table, order_by, rng, counts)
     elif order_by:
-        raise ValueError(f"order_by={order_by!r} is for a table of responses, {source} has pairs")
+        raise ValueError(f"order_by={order_by!r} is for one response a row; {name} has pairs")
     expect_columns(table, TEXTS)
-    names = _attributes(table, tuple(attributes), order_by)
-    ratings = [f"{name}_{side}" for name in names for side in (1, 2)]
-    table = _usable(table, ratings, limit, rng, counts)
+    names = find_attributes(table, tuple(attributes), order_by)
+    ratings = rating_columns(names)
+    table = drop_unusable(table, ratings, limit, rng, counts)
     if table.empty:
-        raise ValueError(f"no pair of {source} can be used, mend what was dropped: {dict(counts)}")
+        raise ValueError(f"no pair of {name} can be used; dropped and counted: {dict(counts)}")
     table[ratings] = table[ratings].astype(float)
-    own, rest = set(table["split"]), table.loc[table["split"] == "train", "prompt_id"].unique()
-    rest, prompts = rng.permutation(rest), len(rest)
-    for name, share in {"test": test_share, "validation": validation_share}.items():
-        if name not in own:
-            cut, rest = np.split(rest, [round(share * prompts)])
-            table.loc[table["prompt_id"].isin(cut), "split"] = name
-    counts["pairs"], counts["prompts"] = len(table), table["prompt_id"].nunique()
-    counts["no preference"] = int(table["preference"].isna().sum())
-    counts["identical responses"] = int((table["response_1"] == table["response_2"]).sum())
-    first = ["prompt_id", *TEXTS, *ratings, "preference", "split"]
-    mixed = list(table.drop(columns=first).select_dtypes(object))  # Parquet has one type a column
-    table[mixed] = table[mixed].astype("str")
-    return Pairs(table[[*first, *table.columns.difference(first, sort=False)]], names, dict(counts))
+    table["split"] = cut_splits(table, test_share, validation_share, rng)
+    _count_kept(table, counts)
+    return Pairs(_ordered(table, ratings), names, dict(counts))
 
 
 def differences(frame: pd.DataFrame, attributes: Sequence[str]) -> Float[np.ndarray, "pairs n"]:
-    """Subtract the ratings of response 1 from those of response 2.
+    """Subtract the ratings of response 1 from those of response 2, shape (pairs, attributes).
 
     Example:
         >>> differences(pd.DataFrame({"coherence_1": [3.0], "coherence_2": [1.0]}), ["coherence"])
         array([[-2.]])
     """
-    one, two = (frame[[f"{name}_{side}" for name in attributes]].to_numpy(float) for side in (1, 2))
+    one = frame[[f"{attribute}_1" for attribute in attributes]].to_numpy(float)
+    two = frame[[f"{attribute}_2" for attribute in attributes]].to_numpy(float)
     return two - one
 
 
 def responses(frame: pd.DataFrame, attributes: Sequence[str]) -> pd.DataFrame:
     """List each response once: prompt_id (ascending), prompt, split, response, mean ratings.
 
-    Of a prompt with several spellings (`Pairs`), `prompt` is the first.
+    Where the spellings of a prompt differ (see `Pairs`), `prompt` is the first one.
     """
-    shared, own = ["prompt_id", "prompt", "split"], ["response", *attributes]
-    sides = [frame[[*shared, *(f"{name}_{side}" for name in own)]] for side in (1, 2)]
-    both = pd.concat([side.set_axis([*shared, *own], axis=1) for side in sides])
-    both["prompt"] = both.groupby("prompt_id")["prompt"].transform("first")
-    return both.groupby([*shared, "response"])[list(attributes)].mean().reset_index()
+    shared = ["prompt_id", "prompt", "split"]
+    own = ["response", *attributes]
+    sides = [
+        frame[[*shared, *(f"{name}_{side}" for name in own)]].set_axis([*shared, *own], axis=1)
+        for side in (1, 2)
+    ]
+    table = pd.concat(sides)
+    table["prompt"] = table.groupby("prompt_id")["prompt"].transform("first")
+    return table.groupby([*shared, "response"])[list(attributes)].mean().reset_index()
 
 
 def response_index(frame: pd.DataFrame, responses: pd.DataFrame) -> Int[np.ndarray, "pairs 2"]:
-    """Find the rows of `responses` with each pair's two; ValueError if one is not among them."""
-    known = pd.MultiIndex.from_frame(responses[["prompt_id", "response"]])
-    sides = [frame[["prompt_id", f"response_{side}"]] for side in (1, 2)]
-    rows = np.stack([known.get_indexer(pd.MultiIndex.from_frame(side)) for side in sides], axis=1)
+    """Find the two rows of `responses` that each pair consists of.
+
+    Raises:
+        ValueError: if a response is not among them.
+    """
+    places = pd.MultiIndex.from_frame(responses[["prompt_id", "response"]])
+    columns = []
+    for side in (1, 2):
+        wanted = pd.MultiIndex.from_frame(frame[["prompt_id", f"response_{side}"]])
+        columns.append(places.get_indexer(wanted))
+    rows = np.stack(columns, axis=1)
     if (rows < 0).any():
         raise ValueError(f"{(rows < 0).sum()} responses of the pairs are not among `responses`")
     return rows
@@ -144,67 +154,29 @@ def attributes_of(frame: pd.DataFrame) -> tuple[str, ...]:
     return tuple(name.removesuffix("_1") for name in rated if name.endswith("_1"))
 
 
-def _attributes(table: pd.DataFrame, asked: tuple[str, ...], order_by: str) -> tuple[str, ...]:
-    numeric = set(table.select_dtypes("number", exclude="timedelta"))
-    numeric -= {"response_1", f"{order_by}_1"}
-    both = [name for name in table if {name, f"{name[:-1]}2"} <= numeric and name[-2:] == "_1"]
-    found = tuple(name.removesuffix("_1") for name in both)
-    asked_for = {f"{name}_{side}" for name in asked for side in (1, 2)}
-    rated = asked_for or {name for name in table if name[-2:] in ("_1", "_2")} - {*TEXTS}
-    for name in sorted((rated & set(table)) - numeric - {f"{order_by}_1", f"{order_by}_2"}):
-        column = table[name].astype(str) if table[name].dtype == object else table[name]
-        values = pd.to_numeric(column, errors="coerce")
-        if values.notna().mean() > 0.5:
-            bad = table.loc[values.isna() & table[name].notna(), name]
-            told = f"such as {bad.iloc[0]!r}" if len(bad) else f"stored as {table[name].dtype}"
-            advice = "mend it, or name the attributes to use"
-            raise ValueError(f"column {name} is mostly numbers, but not all ({told}); {advice}")
-    if taken := TAKEN.intersection(asked or found):
-        raise ValueError(f"attributes cannot be named {sorted(taken)}, as other columns; rename")
-    if not set(asked) <= set(found):
-        raise ValueError(f"attributes {asked} asked for, found {found} with two numeric columns")
-    half = {name for name in rated & numeric if f"{name[:-1]}{3 - int(name[-1])}" not in numeric}
-    if half - {f"{order_by}_2"}:
-        raise ValueError(f"columns {sorted(half)} have no partner of numbers; add or mend it")
-    return asked or found
+def _read(source: str | Path | pd.DataFrame, revision: str, counts: Counter) -> pd.DataFrame:
+    if isinstance(source, pd.DataFrame):
+        return source.reset_index(drop=True)
+    if source == "demo":
+        raise ValueError(
+            "the demo world is no file; hand its pairs over: load_pairs(make_pairs(seed=0)), with "
+            "make_pairs from dtreward.demo.world"
+        )
+    if source == HELPSTEER2 or Path(source).is_dir():
+        return read_helpsteer2(source, revision, counts)
+    return read_table(Path(source))
 
 
-def _usable(
-    table: pd.DataFrame, ratings: list[str], limit: int, rng: np.random.Generator, counts: Counter
-) -> pd.DataFrame:
-    def drop(reason: str, bad: Any) -> pd.DataFrame:
-        counts[reason], keep = int(np.sum(bad)), ~np.asarray(bad, dtype=bool)
-        return table[keep].reset_index(drop=True)
-
-    given = pd.Series(table.get("preference", np.nan), table.index, dtype=object)
-    given = given.map(lambda value: value if isinstance(value, Hashable) else str(value))
-    preference = given.map({0: 0, 1: 1}.get)
-    if len(wrong := given[given.notna() & preference.isna()]):
-        raise ValueError(f"preference must be 0, 1 or missing, came {wrong.unique()[:3].tolist()}")
-    split = pd.Series(table.get("split", "train"), table.index).astype(str)
-    if wrong := set(split) - set(SPLITS):
-        raise ValueError(f"split must be one of {SPLITS}, came {wrong}")
-    table = table.assign(preference=preference.astype("Int8"), split=split)
-    counts["pairs read"] = len(table)
-    table = drop("duplicates", table.astype(str).duplicated())
-    texts = table[TEXTS].itertuples(index=False)
-    table = drop("unreadable", [not _readable(*each) for each in texts])
-    # One prompt is what a model reads alike: newlines at the end of a turn are no difference.
-    table["prompt_id"] = pd.factorize(table["prompt"].map(lambda text: str(messages(text))))[0]
-    # Trees are fitted in float32, which ends at 3e38.
-    table = drop("missing ratings", ~(table[ratings].astype(float).abs() < 1e30).all(axis=1))
-    late = table["split"].map(SPLITS.index)
-    last = late.groupby(table["prompt_id"]).transform("max")
-    table = drop("prompt in a later split", late < last)
-    prompt, distinct = pd.factorize(table["prompt_id"])
-    order = rng.permutation(len(distinct))
-    enough = np.searchsorted(np.bincount(prompt)[order].cumsum(), limit or len(table)) + 1
-    table = drop("over limit", ~np.isin(prompt, order[:enough]))
-    return table.assign(prompt_id=pd.factorize(table["prompt_id"])[0])
+def _count_kept(table: pd.DataFrame, counts: Counter) -> None:
+    counts["pairs"] = len(table)
+    counts["prompts"] = table["prompt_id"].nunique()
+    counts["no preference"] = int(table["preference"].isna().sum())
+    counts["identical responses"] = int((table["response_1"] == table["response_2"]).sum())
 
 
-def _readable(prompt: object, *both: object) -> bool:
-    try:
-        return all(messages(prompt, "" if one is None else one) for one in both)
-    except ValueError:
-        return False
+def _ordered(table: pd.DataFrame, ratings: Sequence[str]) -> pd.DataFrame:
+    """Put the study's columns first; those of mixed types become text, for Parquet's sake."""
+    first = ["prompt_id", *TEXTS, *ratings, "preference", "split"]
+    mixed = list(table.drop(columns=first).select_dtypes(object))
+    table[mixed] = table[mixed].astype("str")
+    return table[[*first, *table.columns.difference(first, sort=False)]]

@@ -12,7 +12,9 @@ from hub_replicas import ATTRIBUTES, helpsteer2_replica
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dtreward.pairs import frame as module
+from dtreward.demo.world import make_pairs
+from dtreward.pairs import formats
+from dtreward.pairs.columns import TEXTS
 from dtreward.pairs.frame import attributes_of, differences, load_pairs, response_index, responses
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
@@ -61,16 +63,9 @@ def test_the_frame_has_its_columns_in_order_and_keeps_the_rest(tmp_path):
     assert list(chosen.frame.columns[-2:]) == ["clarity_1", "clarity_2"]
 
 
-def test_the_demo_is_a_source(monkeypatch):
-    make, seeds = module.demo.make_pairs, []
-
-    def make_few(*, seed):
-        seeds.append(seed)
-        return make(60, seed=seed)
-
-    monkeypatch.setattr(module.demo, "make_pairs", make_few)
-    pairs = load_pairs("demo", limit=50, seed=7)
-    assert seeds == [7]
+def test_a_frame_is_a_source():
+    table = make_pairs(60, seed=7)
+    pairs = load_pairs(table, limit=50, seed=7)
     assert pairs.attributes == ATTRIBUTES
     assert (pairs.counts["pairs"], pairs.counts["over limit"]) == (50, 10)
     assert pairs.frame["split"].value_counts().to_dict() == {
@@ -78,7 +73,20 @@ def test_the_demo_is_a_source(monkeypatch):
         "test": 10,
         "validation": 5,
     }
-    assert pairs.frame.equals(load_pairs("demo", limit=50, seed=7).frame)
+    assert pairs.frame.equals(load_pairs(table, limit=50, seed=7).frame)
+
+
+def test_a_frame_is_not_changed_and_reads_as_its_file_does(tmp_path):
+    given = table(9, preference=[0, 1, None] * 3).set_index(np.arange(9) + 5)
+    before = given.copy()
+    given.to_parquet(path := tmp_path / "own.parquet", index=False)
+    pd.testing.assert_frame_equal(load_pairs(given).frame, load_pairs(path).frame)
+    pd.testing.assert_frame_equal(given, before)
+
+
+def test_the_demo_world_is_handed_over_as_a_frame():
+    with pytest.raises(ValueError, match=r"load_pairs\(make_pairs\(seed=0\)\)"):
+        load_pairs("demo")
 
 
 # Preference
@@ -102,7 +110,7 @@ def test_preference_is_0_1_or_missing_in_any_dtype(given, tmp_path):
 
 @pytest.mark.parametrize("wrong", [2, -1, 0.5, "1", "A"])
 def test_any_other_preference_is_an_error(wrong, tmp_path):
-    with pytest.raises(ValueError, match="preference must be 0, 1 or missing, came"):
+    with pytest.raises(ValueError, match=r"column preference holds .*row \d+; expected 0"):
         load(table(3, preference=[wrong] * 3), tmp_path)
 
 
@@ -203,7 +211,7 @@ def test_splits_of_the_source_stay(tmp_path):
     found = pairs.frame["split"].to_numpy()
     assert (found[own == "test"] == "test").all()
     assert ((found == "validation") & (own == "train")).sum() == 3  # a fifth of 15
-    with pytest.raises(ValueError, match=r"split must be one of .*came \{'val'\}"):
+    with pytest.raises(ValueError, match=r"column split holds \['val'\]; expected train"):
         load(table(2, split=["train", "val"]), tmp_path)
 
 
@@ -249,7 +257,7 @@ def test_a_limit_takes_the_fewest_whole_prompts(tmp_path):
 )
 def test_impossible_numbers_are_errors(options):
     with pytest.raises(ValueError, match="must not be negative"):
-        load_pairs("demo", **options)
+        load_pairs(table(3), **options)
 
 
 # One row a response
@@ -270,7 +278,7 @@ def test_all_pairs_of_a_prompt_follow_the_order(tmp_path):
     assert pairs.counts["pairs"] == 50 * 6
     met = {frozenset(pair) for pair in pairs.frame[["response_1", "response_2"]].to_numpy()}
     assert len(met) == 50 * 6
-    more = np.sign([overall[b] - overall[a] for a, b in pairs.frame[module.TEXTS[1:]].to_numpy()])
+    more = np.sign([overall[b] - overall[a] for a, b in pairs.frame[TEXTS[1:]].to_numpy()])
     expected = {-1: 0, 1: 1}
     assert [expected.get(sign) for sign in more] == [
         None if pd.isna(value) else value for value in pairs.frame["preference"]
@@ -350,29 +358,31 @@ def test_a_broken_line_is_named(tmp_path):
     path = tmp_path / "own.jsonl"
     for broken in ('{"prompt": "a', "17", "[1]", ""):
         path.write_text(json.dumps({"prompt": "a"}) + "\n" + broken + "\n")
-        with pytest.raises(ValueError, match=r"own.jsonl:2: expected a JSON object"):
+        with pytest.raises(ValueError, match=r"own.jsonl is not .*line 2 is not a JSON object"):
             load_pairs(path)
 
 
 def test_errors_name_what_was_found_and_what_was_expected(tmp_path):
     for source in ("nowhere.parquet", tmp_path / "own.xlsx"):
-        with pytest.raises(ValueError, match=r'expected "demo", "nvidia/HelpSteer2".* absent'):
+        with pytest.raises(
+            ValueError, match=r"there is no .*(nowhere.parquet|own.xlsx); expected a .parquet"
+        ):
             load_pairs(source)
     (tmp_path / "own.xlsx").write_text("PK")
-    with pytest.raises(ValueError, match=r"own.xlsx is of another kind \(.xlsx\)"):
+    with pytest.raises(ValueError, match=r"own.xlsx is not a table \(.xlsx\)"):
         load_pairs(tmp_path / "own.xlsx")
     (tmp_path / "own.csv").write_text("prompt;response_1;response_2\nq;a;b\n")
-    with pytest.raises(ValueError, match=r"expected commas between its columns, came semicolons"):
+    with pytest.raises(ValueError, match=r"separated by semicolons; expected commas"):
         load_pairs(tmp_path / "own.csv")
     with pytest.raises(ValueError, match=r"missing \['response_2'\], found \['prompt'"):
         load(table(3).drop(columns="response_2"), tmp_path)
-    with pytest.raises(ValueError, match=r"\('wit',\) asked for, found \('clarity',\)"):
+    with pytest.raises(ValueError, match=r"attribute 'wit' has no two numeric.*has \['clarity'\]"):
         load(table(3, wit_1=["a", "b", "c"], wit_2=1), tmp_path, attributes=("wit",))
-    with pytest.raises(ValueError, match=r"one of the columns \['wit', 'overall'\], came ''"):
+    with pytest.raises(ValueError, match=r"order_by='' is not one of .*\['wit', 'overall'\]"):
         load(response_table(3, 2), tmp_path)
     with pytest.raises(ValueError, match=r"missing \['prompt'\], found \['response'"):
         load(response_table(3, 2).drop(columns="prompt"), tmp_path, order_by="overall")
-    with pytest.raises(ValueError, match=r"train\.jsonl\.gz is absent"):
+    with pytest.raises(ValueError, match=r"there is no .*train\.jsonl\.gz"):
         load_pairs(tmp_path)
 
 
@@ -443,7 +453,7 @@ def test_the_hub_is_asked_for_one_pinned_revision(tmp_path, monkeypatch):
         asked.append((name, options))
         return str(tmp_path)
 
-    monkeypatch.setattr(module, "snapshot_download", download)
+    monkeypatch.setattr(formats, "snapshot_download", download)
     pinned, other = load_pairs("nvidia/HelpSteer2"), load_pairs("nvidia/HelpSteer2", revision="ab")
     assert pinned.frame.equals(other.frame)
     assert [name for name, _ in asked] == ["nvidia/HelpSteer2"] * 2
@@ -565,7 +575,7 @@ def test_an_attribute_of_one_response_only_is_an_error_unless_others_are_asked_f
     )
     table = table.assign(clarity_1=1.0, clarity_2=2.0, fun_1=3.0)
     table.to_parquet(path := tmp_path / "table.parquet")
-    with pytest.raises(ValueError, match=r"\['fun_1'\] have no partner"):
+    with pytest.raises(ValueError, match=r"\['fun_1'\] have no numeric column for the other"):
         load_pairs(path)
     assert load_pairs(path, attributes=["clarity"]).attributes == ("clarity",)
 
@@ -575,5 +585,5 @@ def test_order_by_is_refused_where_rows_are_pairs(tmp_path):
         {"prompt": [f"p{n}" for n in range(9)], "response_1": "a", "response_2": "b"}
     )
     table.assign(clarity_1=1.0, clarity_2=2.0).to_parquet(path := tmp_path / "table.parquet")
-    with pytest.raises(ValueError, match="order_by='clarity' is for a table of responses"):
+    with pytest.raises(ValueError, match="order_by='clarity' is for one response a row"):
         load_pairs(path, order_by="clarity")

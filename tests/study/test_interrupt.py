@@ -11,6 +11,7 @@ import pytest
 from conftest import ROOT
 from jupyter_client.manager import KernelManager
 
+from dtreward.demo.world import make_pairs
 from dtreward.pairs.frame import load_pairs
 
 PATIENCE = 180  # seconds for one cell
@@ -66,7 +67,7 @@ def kernel(tmp_path):
 def pairs(tmp_path):
     """Pairs of the demo world in the folder of a study named `halted`."""
     (tmp_path / "halted").mkdir()
-    frame = load_pairs("demo", limit=300).frame
+    frame = load_pairs(make_pairs(seed=0), limit=300).frame
     frame.to_parquet(tmp_path / "halted" / "pairs.parquet", index=False)
     return frame
 

@@ -113,7 +113,7 @@ def test_a_real_study_writes_down_every_parameter_of_every_notebook(study):
 def test_a_real_study_plants_nothing_and_names_the_commits_that_the_package_pins(study):
     from dtreward.benches.rewardbench import REVISION
     from dtreward.judges.votes import PINNED
-    from dtreward.pairs.columns import HELPSTEER2_REVISION
+    from dtreward.pairs.formats import HELPSTEER2_REVISION
 
     read = read_study(study)
     assert not read["parameters"]["planted"] and read["parameters"]["limit"] == 0
