@@ -64,7 +64,8 @@ def _expect_no_numbers(column: pd.Series) -> None:
     """Refuse a column that is mostly numbers, but not all: it was meant to be one of ratings."""
     texts = column.astype(str) if column.dtype == object else column
     values = pd.to_numeric(texts, errors="coerce")
-    if values.notna().mean() <= 0.5:
+    is_mostly_numbers = values.notna().mean() > 0.5
+    if not is_mostly_numbers:
         return
     bad = column[values.isna() & column.notna()]
     reason = f"such as {bad.iloc[0]!r}" if len(bad) else f"stored as {column.dtype}"

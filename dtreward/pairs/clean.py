@@ -73,7 +73,7 @@ def _preferences(table: pd.DataFrame) -> pd.Series:
 
 def _splits(table: pd.DataFrame) -> pd.Series:
     split = pd.Series(table.get("split", "train"), table.index).astype(str)
-    wrong = sorted(set(split) - set(SPLITS))
+    wrong = sorted(set(split) - set(SPLITS), key=str)
     if wrong:
         raise ValueError(f"column split holds {wrong}; expected {', '.join(SPLITS)}")
     return split

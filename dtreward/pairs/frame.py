@@ -80,7 +80,8 @@ def load_pairs(
         ('correctness',)
     """
     shares = (validation_share, test_share)
-    if min(limit, *shares) < 0 or sum(shares) >= 1:
+    is_legal = min(limit, *shares) >= 0 and sum(shares) < 1  # False for nan
+    if not is_legal:
         raise ValueError("limit and shares must not be negative, and the shares' sum below 1")
     rng = np.random.default_rng(seed)
     counts = Counter(ties=0)
