@@ -15,7 +15,7 @@ def start(target: Callable, *arguments: Any) -> multiprocessing.Process:
     """Start a process, from a server that has imported torch once."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(
-        ["dtreward.models", "dtreward.rewardbench", "hypothesis", "pytest"]
+        ["dtreward.models", "dtreward.benches", "hypothesis", "pytest"]
     )
     process = context.Process(target=target, args=arguments)
     process.start()

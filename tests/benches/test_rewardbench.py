@@ -19,16 +19,16 @@ from reward_replicas import make_critic
 from test_judges import endpoint, says
 
 from dtreward import load
-from dtreward.benches import rewardbench
-from dtreward.benches.rewardbench import (
-    REVISION,
-    WEIGHTS,
+from dtreward.benches import (
     evaluate,
+    evaluation,
     judge,
     load_bench,
+    rewardbench,
     section_intervals,
     section_scores,
 )
+from dtreward.benches.rewardbench import REVISION, WEIGHTS
 from dtreward.demo import bench as demo_bench
 from dtreward.demo import world as demo
 from dtreward.judges.judge import Judge
@@ -36,11 +36,11 @@ from dtreward.models.catalogue import KNOWN
 from dtreward.models.comparison import Comparison, RewardModel
 from dtreward.models.endpoint import JudgeModel
 from dtreward.models.ensemble import Ensemble
+from dtreward.published import PUBLISHED
 from dtreward.stats import alike_interval
 from dtreward.study.run import run
 
 BLANK = 5  # the pair of the notebook's bench that has a blank response
-PUBLISHED = ROOT / "data" / "published"
 CODE = [f"hep-{name}" for name in ("cpp", "go", "java", "js", "python", "rust")]
 
 
@@ -401,7 +401,7 @@ def same(one, other):
 def test_results_are_read_again_for_the_same_model_and_bench(models, bench, tmp_path, monkeypatch):
     path = tmp_path / "tree.parquet"
     first = evaluate(models["tree"], bench, path)
-    monkeypatch.setattr(rewardbench, "judge", lambda *_: pytest.fail("computed again"))
+    monkeypatch.setattr(evaluation, "judge", lambda *_: pytest.fail("computed again"))
     again = evaluate(models["tree"], bench, path)
     assert same(first, again)
     settings = json.loads(again["settings"].iloc[0])["model"]
@@ -414,7 +414,7 @@ def test_another_bench_model_or_tree_is_computed_again(
 ):
     path, asked = tmp_path / "one.parquet", []
     answer = judge(models["tree"], bench)
-    monkeypatch.setattr(rewardbench, "judge", lambda *given: asked.append(given) or answer)
+    monkeypatch.setattr(evaluation, "judge", lambda *given: asked.append(given) or answer)
     folder = folders["Decision-Tree-Reward-Llama-3.1-8B"]
     other = [
         (models["tree"], bench),
@@ -816,7 +816,7 @@ def test_claims_name_their_margin_and_ask_for_more_the_more_claims_there_are(exe
         if each["minus"] == "longest response"
     }
     for sentence in longest:
-        name = sentence.split(" is right")[0]
+        name = re.match("Expected (.*) to beat", sentence)[1]
         low, high = map(float, re.search(r"\[(.*), (.*)\]", sentence).groups())
         assert claims[sentence] == (low > 1.0)
         if name in tests:
@@ -896,7 +896,8 @@ def test_only_what_is_published_under_its_name_gets_a_difference_and_a_claim(fol
     assert (JUDGE, "published") in table.index and (JUDGE, "difference") not in table.index
     record = json.loads((tmp_path / "chat" / "09_evaluate_rewardbench.json").read_text())
     near = [each for each in record["claims"] if "of the published" in each["sentence"]]
-    assert len(near) == 1 and near[0]["sentence"].startswith(f"{score}, Chat: measured")
+    assert len(near) == 1
+    assert near[0]["sentence"].startswith(f"Expected {score} in Chat within 50.0 points")
     assert near[0]["held"] == (abs(found) <= 50)
 
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from test_judges import endpoint, llm_server, prefers_one, says, some_pairs
 
-from dtreward.benches.rewardbench import evaluate, judge, load_bench, section_intervals
+from dtreward.benches import evaluate, judge, load_bench, section_intervals
 from dtreward.demo import bench as demo_bench
 from dtreward.judges.judge import Judge
 from dtreward.models.endpoint import JudgeModel

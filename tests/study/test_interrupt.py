@@ -186,7 +186,7 @@ def test_an_interrupted_bench_keeps_its_parts_and_asks_only_about_the_others(ker
     error, _ = kernel.run(rest[0], lambda: len(parts()) >= 1)
     assert error == "KeyboardInterrupt"  # and not a row of a model that failed
     kept = len(parts())
-    counting = """import dtreward.rewardbench as bench_module
+    counting = """from dtreward.benches import evaluation as bench_module
 asked, judge_all = [], bench_module.judge
 def judge_counted(model, rows):
     asked.append(len(rows))

@@ -1,0 +1,139 @@
+"""The models that a study evaluates on a bench, opened one by one, and baselines by length."""
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from dtreward.judges.judge import Judge
+from dtreward.models.catalogue import KNOWN, known
+from dtreward.models.comparison import RewardModel
+from dtreward.models.endpoint import JudgeModel
+from dtreward.models.head_model import HeadModel
+from dtreward.models.load import load
+
+Entry = str | Mapping[str, Any]  # a folder, hub id or name; or {name, model, endpoint} of a judge
+
+
+def entry_name(entry: Entry) -> str:
+    """Name a model: as on the leaderboard, as its judge, or by the last two parts of a path or id.
+
+    >>> entry_name("data/demo/checkpoint"), entry_name({"name": "GPT-4o", "model": "gpt-4o"})
+    ('demo/checkpoint', 'GPT-4o')
+    """
+    if isinstance(entry, Mapping):
+        return entry["name"]
+    row = known(entry)
+    for name, listed in KNOWN.items():
+        if listed is row:
+            return name
+    return "/".join(Path(entry).parts[-2:])
+
+
+def open_entry(
+    entry: Entry, answers: str | Path, *, revision: str | None = None, **options: Any
+) -> RewardModel:
+    """Open the reward model of an entry; of a prompt that is too long, the start is cut.
+
+    Args:
+        answers: file in which a judge keeps its answers; other models leave it alone.
+        revision: commit of a hub id.
+        options: `device`, `dtype` and `attention` of `load`.
+    """
+    if isinstance(entry, Mapping):
+        return JudgeModel(Judge(**entry), Path(answers))
+    return load(entry, revision=revision, too_long="cut_prompt_start", **options)
+
+
+def decided_by(results: pd.DataFrame) -> str:
+    """Give the kind of model that the results of `evaluate` are of, such as "decision-tree"."""
+    return json.loads(results["settings"].iloc[0])["model"]["kind"]
+
+
+def rows_read(results: pd.DataFrame) -> pd.DataFrame:
+    """Give the rows of the pairs that the model could read.
+
+    >>> rows_read(pd.DataFrame({"correct": [1.0, None], "unread": ["", "blank"]}))["correct"].tolist()
+    [1.0]
+    """
+    return results[results["unread"] == ""]
+
+
+def count_cut_prompts(model: RewardModel, pairs: pd.DataFrame) -> int | None:
+    """Count the pairs whose prompt is cut because it is too long; None where a model cuts nothing.
+
+    Args:
+        pairs: columns prompt, chosen, rejected; pairs that the model can read.
+    """
+    if not isinstance(model, HeadModel):
+        return None
+    token_ids = model.backbone.chat.token_ids
+    count = 0
+    for prompt, chosen, rejected in zip(
+        pairs["prompt"], pairs["chosen"], pairs["rejected"], strict=True
+    ):
+        if token_ids(prompt, chosen).cut or token_ids(prompt, rejected).cut:
+            count += 1
+    return count
+
+
+def words_longer(bench: pd.DataFrame) -> np.ndarray:
+    """Give the words of the chosen response minus the words of the rejected one, shape (pairs,).
+
+    >>> words_longer(pd.DataFrame({"chosen": ["one two three"], "rejected": ["one"]})).tolist()
+    [2.0]
+    """
+    chosen = bench["chosen"].str.split().str.len()
+    rejected = bench["rejected"].str.split().str.len()
+    return (chosen - rejected).to_numpy(float)
+
+
+def length_baselines(bench: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Give the results of preferring the longest, and the shortest, response, in words.
+
+    A pair of equal lengths counts half in `correct`, and 0 in `preference`.
+
+    >>> bench = pd.DataFrame({"chosen": ["a b", "a"], "rejected": ["a", "b"]})
+    >>> bench = bench.assign(id=0, subset="", problem=0)
+    >>> {name: rows["correct"].tolist() for name, rows in length_baselines(bench).items()}
+    {'longest response': [1.0, 0.5], 'shortest response': [0.0, 0.5]}
+    """
+    longer = words_longer(bench)
+    baselines = {}
+    for name, gap in {"longest response": longer, "shortest response": -longer}.items():
+        won = (np.sign(gap) + 1) / 2
+        baselines[name] = bench[["id", "subset", "problem"]].assign(
+            correct=won, probability=won, preference=np.floor(won), unread=""
+        )
+    return baselines
+
+
+def length_parts(
+    bench: pd.DataFrame, read: Iterable[pd.DataFrame], *, parts: int = 5, smallest: int = 10
+) -> list[np.ndarray]:
+    """Cut the pairs, in order of `words_longer`, into parts of equal size; give their row numbers.
+
+    A part is left out where the bench, or one of the results, has fewer than two problems in it: it
+    could have no interval.
+
+    Args:
+        read: results of the pairs that each model has read.
+        parts: how many; fewer if a part had less than `smallest` pairs.
+
+    >>> bench = pd.DataFrame({"chosen": ["a b c", "a", "a b", "a b"], "rejected": ["a"] * 4})
+    >>> bench["problem"] = range(4)
+    >>> [rows.tolist() for rows in length_parts(bench, [bench], parts=2, smallest=2)]
+    [[1, 2], [0, 3]]
+    """
+    count = min(parts, max(1, len(bench) // smallest))
+    ranks = pd.Series(words_longer(bench)).rank(method="first")
+    part = pd.qcut(ranks, count, labels=False)
+    problems = [bench["problem"], *(results["problem"] for results in read)]
+    kept = []
+    for rows in part.groupby(part).indices.values():
+        if all(column[column.index.isin(rows)].nunique() > 1 for column in problems):
+            kept.append(rows)
+    return kept

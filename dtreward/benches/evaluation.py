@@ -1,0 +1,175 @@
+"""Ask a reward model about every pair of a bench, and keep what it says.
+
+Works for any bench: a table with a row a pair and the columns id, subset, problem, prompt, chosen
+and rejected.
+"""
+
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from tqdm.auto import tqdm
+
+from dtreward.files import digest, write_atomically
+from dtreward.models.comparison import Comparison, RewardModel
+from dtreward.models.ensemble import Ensemble
+
+PAIR_COLUMNS = ["id", "subset", "problem"]  # of the bench, repeated in its results
+NUMBER_COLUMNS = ["preference", "probability", "swapped", "swap_flips"]
+LIST_COLUMNS = ["attributes", "rewards", "differences", "scores"]
+ANSWER_COLUMNS = [*NUMBER_COLUMNS, *LIST_COLUMNS, "unread"]
+
+
+def evaluate(
+    model: RewardModel, bench: pd.DataFrame, path: str | Path, *, part: int = 64
+) -> pd.DataFrame:
+    """Give the results of `judge`, from the file `path` if it holds those of this model and bench.
+
+    Otherwise asks the model and writes `path`. Until all pairs are asked, a folder beside it holds
+    the results of each `part` pairs, so that a run that was killed continues and ends with the same
+    results. For an ensemble the folder keeps the results of each member, and scores are scaled and
+    weighted at the end, over all pairs.
+
+    Each row has a column `settings`, the same JSON in all rows: the model's identity and a digest
+    of the bench. A file with other settings is not read but replaced.
+
+    Args:
+        bench: columns id, subset, problem, prompt, chosen, rejected; a row a pair.
+        path: a Parquet file.
+        part: pairs to ask before the next part is written.
+
+    Raises:
+        ValueError: if the model could not read a single pair; with the reason for the first.
+    """
+    path = Path(path)
+    identity = {"model": model.identity, "bench": digest(bench.to_json())}
+    settings = json.dumps(identity, sort_keys=True)
+    folder = path.with_suffix(".parts")
+
+    def ask_in_parts() -> pd.DataFrame:
+        parts = []
+        for start in tqdm(range(0, len(bench), part), unit=" parts", leave=False):
+            rows = bench.iloc[start : start + part]
+            file = folder / f"{start:06d}.parquet"
+            parts.append(_stored(file, settings, len(rows), lambda rows=rows: judge(model, rows)))
+        return pd.concat(parts, ignore_index=True)
+
+    if isinstance(model, Ensemble):
+        by_member = {}
+        for name, member in model.members.items():
+            file = folder / f"{name.replace('/', '_')}.parquet"
+            by_member[name] = evaluate(member, bench, file, part=part)
+        results = _stored(path, settings, len(bench), lambda: _weigh(model, by_member, bench))
+    else:
+        results = _stored(path, settings, len(bench), ask_in_parts)
+        shutil.rmtree(folder, ignore_errors=True)
+    if (results["unread"] != "").all():
+        path.unlink()  # the cause may be mended without a change of settings
+        reason = results["unread"].iloc[0]
+        raise ValueError(f"none of {len(bench)} pairs could be read: {reason}")
+    return results
+
+
+def judge(model: RewardModel, bench: pd.DataFrame) -> pd.DataFrame:
+    """Ask a model about every pair, with the chosen response second; give a row a pair, in order.
+
+    `correct` follows RewardBench's leaderboard. For a model that scores it is 1 or 0, and a tie
+    counts 0. For a tree it is the mean of both orders (1, 0.5 or 0). Verdicts are asked for in both
+    orders, and `correct` is their mean.
+
+    The other columns: `preference` (1 means right) and `probability` are for the chosen response,
+    which stands second; `swapped` is the probability of the rejected response when that stands
+    second. `rewards` and `scores` are of the rejected response, then of the chosen one. `unread` is
+    "", or why the model could not read the pair (too long, blank, a score that is not finite); such
+    a row has no numbers and is counted nowhere.
+
+    Args:
+        bench: columns id, subset, problem, prompt, chosen, rejected; a row a pair.
+    """
+    if isinstance(model, Ensemble):
+        by_member = {name: judge(member, bench) for name, member in model.members.items()}
+        return _weigh(model, by_member, bench)
+    prompts = bench["prompt"].tolist()
+    rejected = bench["rejected"].tolist()
+    chosen = bench["chosen"].tolist()
+    return _as_results(model.kind, bench, _ask(model, prompts, rejected, chosen))
+
+
+def _ask(
+    model: RewardModel, prompts: list[str], first: list[str], second: list[str]
+) -> list[dict[str, Any]]:
+    """Compare pairs; if that fails, halve them until the pair that cannot be read stands alone."""
+    try:
+        comparisons = model.compare_many(prompts, first, second)
+        return [_answer(comparison) for comparison in comparisons]
+    except ValueError as error:
+        if len(prompts) == 1:
+            reason = " ".join(str(error).split())
+            return [{"unread": reason or "ValueError"}]
+    half = len(prompts) // 2
+    before = _ask(model, prompts[:half], first[:half], second[:half])
+    after = _ask(model, prompts[half:], first[half:], second[half:])
+    return before + after
+
+
+def _answer(comparison: Comparison) -> dict[str, Any]:
+    """Give one row of results."""
+    numbers = [comparison.probability, comparison.scores or [], *comparison.rewards]
+    if not np.isfinite(np.hstack(numbers)).all():
+        return {"unread": "scores are not finite; load the model in bfloat16 or float32"}
+    swapped = 1 - comparison.probability
+    if comparison.tree is not None:
+        differences = np.array([comparison.differences])
+        swapped = float(comparison.tree.probability(-differences)[0])
+    return dict(comparison) | {"swapped": swapped, "unread": ""}
+
+
+def _weigh(
+    model: Ensemble, by_member: Mapping[str, pd.DataFrame], bench: pd.DataFrame
+) -> pd.DataFrame:
+    """Give an ensemble's results from its members', scaled over the pairs that all of them read."""
+    reasons_by_pair = zip(*(results["unread"] for results in by_member.values()), strict=True)
+    unread = [next((why for why in reasons if why), "") for reasons in reasons_by_pair]
+    kept = pd.DataFrame({name: results["scores"].array for name, results in by_member.items()})
+    kept = kept[np.array(unread) == ""]
+    if kept.isna().any(axis=None):
+        raise ValueError(
+            f"members must give scores to be weighed; at least one of {list(kept)} gives none: "
+            "leave it out of the ensemble"
+        )
+    scores = {}
+    for name, pairs in kept.items():
+        scores[name] = np.array([list(pair) for pair in pairs], float).ravel()
+    comparisons = iter(model.compare_scores(scores))
+    rows = [{"unread": why} if why else _answer(next(comparisons)) for why in unread]
+    return _as_results(model.kind, bench, rows)
+
+
+def _as_results(kind: str, bench: pd.DataFrame, rows: list[dict[str, Any]]) -> pd.DataFrame:
+    answers = pd.DataFrame(rows, bench.index, ANSWER_COLUMNS)
+    answers = answers.astype(dict.fromkeys(NUMBER_COLUMNS, float))
+    if kind == "verdict":
+        answers["correct"] = answers["probability"]
+    else:
+        answers["correct"] = answers["preference"]
+    if kind == "decision-tree":
+        # Where swapping does not flip the preference, one of the two orders is right.
+        answers["correct"] = answers["correct"].where(answers["swap_flips"] != 0, 0.5)
+    return bench[PAIR_COLUMNS].join(answers)
+
+
+def _stored(path: Path, settings: str, rows: int, make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
+    """Read results with these settings, or make and write them; both ways give equal tables."""
+    try:
+        stored = pd.read_parquet(path)
+    except (OSError, ValueError):  # the file is absent or damaged
+        stored = pd.DataFrame()
+    if len(stored) == rows and set(stored.get("settings", [])) == {settings}:
+        return stored
+    made = make().assign(settings=settings)
+    write_atomically(path, lambda target: made.to_parquet(target, index=False))
+    return pd.read_parquet(path)

@@ -1,0 +1,186 @@
+"""Pictures of what models say on a bench; each gives a figure without a title."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from jaxtyping import Float
+from matplotlib.figure import Figure
+
+from dtreward.benches.tables import both_orders
+from dtreward.figures import colour
+from dtreward.stats import Interval, calibration_table, expected_calibration_error
+
+BASELINE = "0.55"  # the grey of rows that need no model
+MANY = 6  # rows of a matrix, above which it has numbers instead of names below
+
+
+def draw_section_scores(
+    scores: Mapping[str, Mapping[str, Interval]],
+    names: Sequence[str],
+    *,
+    covered: Mapping[str, float],
+    baselines: Sequence[str] = (),
+) -> Figure:
+    """Draw a panel a section with the scores in percent, a row a model, from below.
+
+    Args:
+        scores: `section_intervals` by name.
+        names: the rows, from below.
+        covered: share of each section's weight that the bench has, written where it is below 1.
+        baselines: rows that need no model, drawn grey.
+    """
+    columns = [*covered, "overall"]
+    shown = [column for column in columns if any(column in scores[name] for name in names)]
+    figure, axes = plt.subplots(
+        1,
+        len(shown),
+        sharex=True,
+        sharey=True,
+        squeeze=False,
+        figsize=(6.75, 0.9 + 0.17 * len(names)),
+        subplot_kw={"ylim": (-0.6, len(names) - 0.4)},
+    )
+    lows = [interval.low for name in names for interval in scores[name].values()]
+    left = min(45, min(lows, default=50) - 3)
+    for axis, column in zip(axes[0], shown, strict=True):
+        for place, name in enumerate(names):
+            if column in scores[name]:
+                middle, spread = _whiskers([scores[name][column]])
+                hue = BASELINE if name in baselines else colour(name)
+                axis.errorbar(middle, [place], xerr=spread, fmt="o", ms=3, lw=0.9, color=hue)
+        axis.axvline(50, color="black", lw=0.8, ls=":")
+        share = covered.get(column, 1)
+        title = column if share == 1 else f"{column}\n{share:.0%} of weight"
+        axis.set(title=title, xlabel="score in %", xlim=(left, 105))
+        axis.set(yticks=range(len(names)), yticklabels=names)
+    return figure
+
+
+def draw_matrix(compared: pd.DataFrame, names: Sequence[str]) -> Figure:
+    """Draw row minus column in percentage points for each two rows, a star where it is firm.
+
+    Args:
+        compared: the table of `tables.compare_rows`.
+        names: of rows and columns, in order.
+    """
+    swapped = compared.rename(columns={"row": "minus", "minus": "row"})
+    swapped = swapped.assign(points=-compared["points"])
+    cells = pd.concat([compared, swapped])
+    many = len(names) > MANY
+    style = "{:+.0f}" if many else "{:+.1f}"
+    cells["mark"] = cells["points"].add(0.0).map(style.format).str.replace("-", "−")
+    cells["mark"] += np.where(cells["firm"], "*", "")
+    square = cells.pivot(index="row", columns="minus").reindex(names)
+    points = square["points"].reindex(columns=names)
+    marks = square["mark"].reindex(columns=names).fillna("")
+    size = (2.4 + 0.7 * len(names), 1.2 + 0.45 * len(names))
+    if many:
+        size = (6.75, 0.6 + 0.27 * len(names))
+    figure, axis = plt.subplots(figsize=size, layout="constrained")
+    limit = 1.6 * max(1.0, compared["points"].abs().max())
+    sns.heatmap(
+        points,
+        annot=marks,
+        fmt="",
+        annot_kws={"size": 6 if many else 8},
+        cmap="RdBu",
+        vmin=-limit,
+        vmax=limit,
+        cbar=False,
+        linewidths=0.5,
+        ax=axis,
+    )
+    _label_matrix(axis, names, numbered=many)
+    return figure
+
+
+def _label_matrix(axis: plt.Axes, names: Sequence[str], *, numbered: bool) -> None:
+    axis.set(xlabel="minus row" if numbered else "", ylabel="")
+    rows = list(names)
+    columns = list(names)
+    if numbered:
+        rows = [f"{name}  {place}" for place, name in enumerate(names, start=1)]
+        columns = list(range(1, len(names) + 1))
+    axis.set_yticklabels(rows, rotation=0)
+    axis.set_xticklabels(columns, rotation=0)
+    axis.tick_params(length=0)
+
+
+def draw_accuracy_by_length(
+    accuracies: Mapping[str, Sequence[Interval]],
+    words: Sequence[float],
+    *,
+    baselines: Sequence[str] = (),
+) -> Figure:
+    """Draw a panel a model with its accuracy over the difference in words.
+
+    Args:
+        accuracies: by model, one for each part of the pairs.
+        words: mean over each part of the words of the chosen response minus the rejected one.
+        baselines: rows that need no model, drawn grey.
+    """
+    wide = min(3, len(accuracies))
+    high = math.ceil(len(accuracies) / wide)
+    figure, axes = plt.subplots(
+        high, wide, figsize=(6.75, 0.9 + 1.35 * high), sharex=True, sharey=True, squeeze=False
+    )
+    for axis, (name, intervals) in zip(axes.flat, accuracies.items(), strict=False):
+        hue = BASELINE if name in baselines else colour(name)
+        middle, spread = _whiskers(intervals)
+        axis.errorbar(words, 100 * middle, 100 * spread, fmt="o-", ms=3, lw=0.9, color=hue)
+        axis.axhline(50, color="black", lw=0.8, ls=":")
+        axis.set(ylim=(-3, 103))
+        axis.set_title(name, size=7)
+    for axis in axes.flat[len(accuracies) :]:
+        axis.set_axis_off()
+    figure.supxlabel("words of the chosen response minus words of the rejected one", fontsize=8)
+    figure.supylabel("right, in %", fontsize=8)
+    return figure
+
+
+def draw_calibration(read: Mapping[str, pd.DataFrame]) -> Figure:
+    """Draw a panel a model with the share that is right over the probability, in both orders.
+
+    Args:
+        read: results of the pairs that each model has read, by name.
+    """
+    wide = min(3, len(read))
+    high = math.ceil(len(read) / 3)
+    figure, axes = plt.subplots(
+        high,
+        wide,
+        figsize=(2.25 * wide + 0.6, 2.1 * high + 0.4),
+        layout="constrained",
+        sharex=True,
+        sharey=True,
+        squeeze=False,
+    )
+    for axis, (name, results) in zip(axes.flat, read.items(), strict=False):
+        probability, second, problems = both_orders(results)
+        bins = calibration_table(probability, second, problems)
+        spread = np.abs(bins[["share_low", "share_high"]].T - bins["share"])
+        axis.plot([0, 1], [0, 1], color="grey", lw=0.6)
+        axis.errorbar(
+            bins["probability"], bins["share"], spread, fmt="o", ms=3, lw=0.8, color=colour(name)
+        )
+        error = expected_calibration_error(probability, second)
+        axis.set_title(f"{name}\nerror {error:.3f}", size=7)
+        axis.set(xlim=(0, 1), ylim=(-0.02, 1.02))
+    for axis in axes.flat[len(read) :]:
+        axis.set_axis_off()
+    figure.supxlabel("probability of response 2", fontsize=8)
+    figure.supylabel("share with response 2 chosen", fontsize=8)
+    return figure
+
+
+def _whiskers(
+    intervals: Sequence[Interval],
+) -> tuple[Float[np.ndarray, " intervals"], Float[np.ndarray, "2 intervals"]]:
+    """Give estimates, and how far their intervals reach below and above them."""
+    middle = np.array([interval.estimate for interval in intervals])
+    ends = np.array([[interval.low, interval.high] for interval in intervals]).T
+    return middle, np.abs(ends - middle)

@@ -1,0 +1,246 @@
+"""RewardBench's leaderboard as a table: measured scores beside the published ones."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+
+from dtreward.benches.candidates import rows_read
+from dtreward.benches.rewardbench import SECTION_OF, SECTIONS, section_scores
+from dtreward.files import write_atomically
+from dtreward.models.catalogue import KNOWN
+from dtreward.published import PUBLISHED
+from dtreward.stats import Interval
+
+COLUMNS = [*SECTIONS, "overall"]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was measured of one model or baseline.
+
+    Args:
+        kind: what it decides by, such as "decision-tree" or "verdict"; "baseline" needs no model.
+        results: those of `evaluation.judge`.
+        scores: those of `section_intervals`, on the pairs that were read.
+        endpoint: whether it was asked at an endpoint.
+        published: its published scores, by section and "overall"; None where there are none, or
+            the bench is another.
+    """
+
+    name: str
+    kind: str
+    results: pd.DataFrame = field(repr=False)
+    scores: Mapping[str, Interval]
+    endpoint: bool = False
+    published: pd.Series | None = None
+
+    @property
+    def stands_in(self) -> bool:
+        """Whether it only stands in for the published model of its name."""
+        if self.published is None:
+            return False
+        return self.kind == "verdict" or not KNOWN[self.name].repo
+
+    @property
+    def unread(self) -> pd.Series:
+        """Why pairs could not be read, one row for each of them."""
+        return self.results["unread"][self.results["unread"] != ""]
+
+    def comparable(self) -> list[str]:
+        """Name the sections, and "overall", whose score may be compared to the published one.
+
+        A section needs all of its published pairs in the bench, and something read of each subset.
+        """
+        if self.published is None or self.stands_in:
+            return []
+        complete = complete_sections(self.results["subset"])
+        lost = set(self.results["subset"]) - set(rows_read(self.results)["subset"])
+        incomplete = {SECTION_OF[subset] for subset in lost}
+        sections = [
+            name
+            for name in SECTIONS
+            if complete[name] and name in self.scores and name not in incomplete
+        ]
+        return COLUMNS if len(sections) == len(SECTIONS) else sections
+
+    def note(self) -> str:
+        """Say in a few words what one must know to read its scores."""
+        words = [KNOWN[self.name].note if self.name in KNOWN else ""]
+        if self.endpoint:
+            words.append("asked at an endpoint")
+        if self.stands_in:
+            words.append("not comparable to its published scores")
+        lost = self.unread
+        if len(lost):
+            read = len(self.results) - len(lost)
+            words.append(f"scores are of {read:,} pairs")
+            words.append(f"{len(lost):,} not read, one because: {lost.iloc[0]:.100}")
+        return "; ".join(part for part in words if part)
+
+
+def published_scores() -> pd.DataFrame:
+    """Give the published scores in percent, a row a model, columns the sections and "overall".
+
+    >>> published_scores().loc["Decision-Tree-Reward-Gemma-2-27B", "overall"]
+    np.float64(95.4)
+    """
+    table = pd.read_csv(PUBLISHED / "leaderboard.csv", index_col="model")
+    names = {section.lower().replace(" ", "_"): section for section in SECTIONS}
+    return table.rename(columns=names)[COLUMNS]
+
+
+def published_counts() -> pd.Series:
+    """Give the number of pairs in each subset of RewardBench."""
+    return pd.read_csv(PUBLISHED / "subset_counts.csv").groupby("subset")["total"].first()
+
+
+def complete_sections(subsets: pd.Series) -> pd.Series:
+    """Say of each section whether a bench has all of its published pairs.
+
+    Args:
+        subsets: of each pair of the bench.
+
+    >>> complete_sections(pd.Series(["math-prm"] * 447)).any()
+    np.False_
+    """
+    wanted = published_counts()
+    is_complete = subsets.value_counts().reindex(wanted.index) == wanted
+    return is_complete.groupby(SECTION_OF[wanted.index]).all()
+
+
+def leaderboard(
+    measured: Iterable[Measured],
+    failed: Mapping[str, str],
+    failed_notes: Mapping[str, str],
+    *,
+    mark: str = "",
+) -> pd.DataFrame:
+    """Set measured rows beside the published ones, in percent.
+
+    `row` says what a row is: "measured" (with interval); "chosen second" (a tree in the authors'
+    order alone); "published"; "difference" (measured minus published, of sections that compare);
+    "failed: " and the reason; "published only".
+
+    Args:
+        failed: why a model could not be asked, by name.
+        failed_notes: what else to say of these.
+        mark: put behind the name of each row that is not published, such as " (demo world)".
+
+    Returns:
+        Columns model, row, the sections, overall, "<section> low" and "<section> high" (ends of the
+        95 % interval), pairs (read), unread and note.
+    """
+    rows = []
+    with_published_row = []
+    for one in measured:
+        rows += _rows_of(one, mark)
+        if one.published is not None:
+            with_published_row.append(one.name)
+    for name, reason in failed.items():
+        row = {"model": name + mark, "row": f"failed: {reason}", "note": failed_notes[name]}
+        rows.append(row)
+    published = published_scores()
+    for name in published.index.difference(with_published_row, sort=False):
+        row = {"model": name, "row": "published only", "note": KNOWN[name].note}
+        rows.append(row | published.loc[name].to_dict())
+    ends = [f"{column} {end}" for column in COLUMNS for end in ("low", "high")]
+    columns = ["model", "row", *COLUMNS, *ends, "pairs", "unread", "note"]
+    return pd.DataFrame(rows).reindex(columns=columns)
+
+
+def _rows_of(one: Measured, mark: str) -> list[dict]:
+    estimates = {column: interval.estimate for column, interval in one.scores.items()}
+    ends = {}
+    for column, interval in one.scores.items():
+        ends[f"{column} low"] = interval.low
+        ends[f"{column} high"] = interval.high
+    read = rows_read(one.results)
+    head = {"model": one.name + mark, "pairs": len(read), "unread": len(one.unread)}
+    rows = [head | {"row": "measured", "note": one.note()} | estimates | ends]
+    if one.kind == "decision-tree":
+        rows.append(head | {"row": "chosen second"} | chosen_second_scores(one.results))
+    if one.published is not None:
+        rows.append({"model": one.name, "row": "published"} | one.published.to_dict())
+    comparable = one.comparable()
+    if comparable:
+        difference = pd.Series(estimates)[comparable] - one.published[comparable]
+        rows.append({"model": one.name, "row": "difference"} | difference.to_dict())
+    return rows
+
+
+def chosen_second_scores(results: pd.DataFrame) -> dict[str, float]:
+    """Give the section scores in the authors' order alone, where there are pairs."""
+    read = rows_read(results)
+    return section_scores(read.assign(correct=read["preference"])).dropna().to_dict()
+
+
+def sort_rows(table: pd.DataFrame, by: str, *, published_last: bool = False) -> pd.DataFrame:
+    """Sort the models of a `leaderboard`; the rows of one model stay together, in their order.
+
+    Args:
+        by: a section or "overall", largest first, by the model's first row; or "model", by name.
+            Models without that score come first.
+        published_last: whether rows that were not measured here come after all others.
+    """
+    if by == "model":
+        key = table["model"]
+    else:
+        key = table.groupby("model")[by].transform("first")
+    is_last = table["row"].str.startswith("published") & published_last
+    order = pd.DataFrame({"last": is_last, "key": key})
+    order = order.sort_values(
+        ["last", "key"], ascending=[True, by == "model"], na_position="first", kind="stable"
+    )
+    return table.loc[order.index]
+
+
+def as_text(table: pd.DataFrame) -> pd.DataFrame:
+    """Write the cells of a `leaderboard` out: scores to a decimal, with interval where measured."""
+    text = table[["model", "row"]].copy()
+    for column in COLUMNS:
+        text[column] = [_cell(row, column) for _, row in table.iterrows()]
+    text["pairs read"] = table["pairs"].map("{:,.0f}".format).where(table["pairs"].notna(), "")
+    text["note"] = table["note"].fillna("")
+    return text
+
+
+def _cell(row: pd.Series, column: str) -> str:
+    if pd.isna(row[column]):
+        return "–"
+    if row["row"] == "difference":
+        return f"{row[column]:+.1f}"
+    if row["row"] == "measured":
+        low = row[f"{column} low"]
+        high = row[f"{column} high"]
+        return f"{row[column]:.1f} [{low:.1f}, {high:.1f}]"
+    return f"{row[column]:.1f}"
+
+
+def write_tables(stem: str | Path, table: pd.DataFrame, text: pd.DataFrame, caption: str) -> None:
+    """Write `stem`.csv of a table, and `stem`.md and `stem`.tex of its text.
+
+    Args:
+        caption: of the LaTeX table, in LaTeX.
+    """
+    markdown = _markdown(text)
+    latex = text.to_latex(
+        index=False,
+        escape=True,
+        caption=caption,
+        column_format="ll" + "r" * (len(COLUMNS) + 1) + "l",
+    )
+    write_atomically(f"{stem}.md", lambda path: path.write_text(markdown, encoding="utf-8"))
+    write_atomically(f"{stem}.tex", lambda path: path.write_text(latex, encoding="utf-8"))
+    write_atomically(f"{stem}.csv", lambda path: table.to_csv(path, index=False))
+
+
+def _markdown(text: pd.DataFrame) -> str:
+    lines: list[Sequence] = [list(text.columns), ["---"] * text.shape[1]]
+    lines += text.itertuples(index=False)
+    written = []
+    for line in lines:
+        cells = [str(cell).replace("|", "/") for cell in line]
+        written.append(f"| {' | '.join(cells)} |\n")
+    return "".join(written)
