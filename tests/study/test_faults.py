@@ -22,7 +22,7 @@ import pytest
 from conftest import SMALL, copy_project, snakemake, snakemake_call
 from huggingface_hub import constants
 from replicas import make_decision_tree_replica
-from same_study import contents, differing
+from same_bytes import contents, differing
 from test_judges import endpoint, says, shown_first
 
 from dtreward import load
@@ -394,7 +394,7 @@ MOST = [
 
 @pytest.mark.slow
 def test_another_folder_and_other_threads_give_the_same_bytes(demo, root, tmp_path, monkeypatch):
-    """Up to notebook 07, on one thread for linear algebra; tests/same_study.py names what may differ."""
+    """Up to notebook 07, on one thread for linear algebra; tests/same_bytes.py names what may differ."""
     copy = copy_project(root, tmp_path / "another")
     for library in ("OMP", "OPENBLAS", "MKL"):
         monkeypatch.setenv(
