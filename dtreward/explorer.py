@@ -16,8 +16,9 @@ from matplotlib.figure import Figure
 from dtreward.figures import draw_reward_bars
 from dtreward.models.comparison import Comparison, RewardModel
 from dtreward.published import PUBLISHED
+from dtreward.tree.nodes import ATTRIBUTES
 from dtreward.tree.page import tree_html
-from dtreward.tree.tree import ATTRIBUTES, PreferenceTree
+from dtreward.tree.tree import PreferenceTree
 
 OLD = "<div style='opacity:0.3' title='The texts have changed: press Compare'>"
 LEGS = "How many legs do 3 cats have?", "3 × 4 = 11. So 11 legs.", "3 × 4 = 12. So 12 legs."

@@ -15,7 +15,8 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from dtreward.demo.text import STUDY
 from dtreward.demo.world import accuracy_ceiling, make_pairs
-from dtreward.tree.tree import ATTRIBUTES, PreferenceTree
+from dtreward.tree.nodes import ATTRIBUTES
+from dtreward.tree.tree import PreferenceTree
 
 # The least Pearson r of probes on families never seen in training, and accuracy of the tree.
 GOALS = {

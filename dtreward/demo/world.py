@@ -19,7 +19,8 @@ from scipy.special import expit, ndtr, ndtri
 
 from dtreward.demo.text import STUDY, Draws, Problem, pose, respond
 from dtreward.published import PUBLISHED
-from dtreward.tree.tree import ATTRIBUTES, PreferenceTree
+from dtreward.tree.nodes import ATTRIBUTES
+from dtreward.tree.tree import PreferenceTree
 
 # Share of the pairs of equal helpfulness on which people have no preference. Independent draws make
 # 29 % of pairs equal; with this, 15.8 % of those with a preference are, as in the published tree.

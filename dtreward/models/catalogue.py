@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from dtreward.tree.tree import ATTRIBUTES
+from dtreward.tree.nodes import ATTRIBUTES
 
 ARMORM = (
     *(f"helpsteer-{name}" for name in ATTRIBUTES),

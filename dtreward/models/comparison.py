@@ -15,8 +15,9 @@ from jaxtyping import Float
 
 from dtreward.conversation import Conversations
 from dtreward.engine.backbone import Backbone
+from dtreward.tree.nodes import Step
 from dtreward.tree.page import tree_html
-from dtreward.tree.tree import PreferenceTree, Step
+from dtreward.tree.tree import PreferenceTree
 
 Texts = Sequence[str]
 COLUMNS = ("response 1", "response 2", "difference")

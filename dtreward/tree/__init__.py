@@ -1,1 +1,19 @@
-"""Room."""
+"""Small decision trees on differences that say which of two responses a judge prefers, and why.
+
+The room fits, explains, stores and draws them; it reads scikit-learn's pickles without executing them.
+
+- `nodes`: the plain table of nodes that everything else here works on
+- `rules`: what a table of nodes says in words, and which of its splits decide nothing
+- `growth`: a table of nodes from scikit-learn, fitted or pickled
+- `pickle`: the node arrays of a pickled scikit-learn tree, read without executing anything
+- `document`: a table of nodes as plain JSON values, and back
+- `tree`: `PreferenceTree`
+- `layout`: where the boxes of a drawn tree stand
+- `figure`: a tree drawn for paper
+- `page`: a tree drawn for the screen
+"""
+
+from dtreward.tree.nodes import ATTRIBUTES, Step
+from dtreward.tree.tree import PreferenceTree
+
+__all__ = ["ATTRIBUTES", "PreferenceTree", "Step"]

@@ -1,4 +1,6 @@
-"""Draw a preference tree for the screen."""
+"""Draw a preference tree for the screen, as an SVG that needs no script."""
+
+from __future__ import annotations
 
 import re
 import textwrap
@@ -11,64 +13,132 @@ import numpy as np
 from matplotlib.colors import to_hex
 
 from dtreward.figures import FILL, LINE
-from dtreward.tree.figure import _passed, _plan
-from dtreward.tree.tree import PreferenceTree, Step
+from dtreward.tree.layout import Layout, lay_out, passed_nodes
+from dtreward.tree.nodes import NodeTable, Step
+from dtreward.tree.rules import collapsed, conditions, idle_splits, rule_sentences
 
-POINT = "Point at a node, or click it."
-SCREEN = Path(__file__).with_name("tree.css")
+HINT = "Point at a node, or click it."
+STYLE = Path(__file__).with_name("tree.css")
+PIXELS = 72  # an inch
+LINE_HEIGHT = PIXELS * LINE
 
 
-def tree_svg(tree: PreferenceTree, path: Sequence[Step] | None = None) -> str:
-    """Draw a tree for the screen, as one <svg> that needs nothing else, in a page or as a file.
+def tree_svg(nodes: NodeTable, path: Sequence[Step] | None = None) -> str:
+    """Draw a tree as one <svg> that needs nothing else, in a page or as a file.
 
-    A node under the mouse, or clicked, shows its way from the root in black, and below the tree
-    which differences lead to it, its share and probability. Splits that decide nothing are dashed.
+    A node under the mouse, or clicked, shows its way from the root in black. Below the tree stand
+    the differences that lead to it, its share and its probability. Splits that decide nothing are
+    dashed.
+
+    Args:
+        nodes: the tree, or its table of nodes.
+        path: the steps of one pair (`tree.path(...)`), drawn bold.
     """
-    lines, *inches, size, answers = _plan(tree)
-    (width, height), line = 72 * size, 72 * LINE
-    at, extent, edge = (72 * part for part in inches)
-    bold, idle, split = _passed(tree, path), tree.idle_splits(), tree.feature >= 0
-    kinds = np.select([idle, split], ["idle", "decides"], "")
-    rule, many = tree.effective_rule().rule_sentences(), f"{split.sum()} splits decide"
-    brief = rule[0] if len(rule) == 1 else f"{(split & ~idle).sum()} of {many}"
-    told = [f"In effect: {brief}. Dashed: the same on both sides."]
-    for words, share, (_, two) in zip(tree.conditions(), tree.share, tree.value, strict=True):
-        told.append(f"{words or 'all'}: {share:.1%} of the pairs, {two:.1%} for response 2")
-    foot = [textwrap.wrap(each, max(40, int(width / 5))) for each in told]
-    foot[0] += [POINT]  # a line of its own, which a still picture leaves out
+    layout = lay_out(nodes)
+    width, height = PIXELS * layout.size
+    rule = rule_sentences(collapsed(nodes))
+    remarks = _remarks(nodes)
+    notes = [
+        textwrap.wrap(remark, max(40, int(width / 5))) for remark in [_summary(nodes), *remarks]
+    ]
+    notes[0].append(HINT)  # a line of its own, which a still picture leaves out
+    drawing = _Drawing(nodes, layout, path, remarks, notes[1:])
+    parts = [drawing.node(0), _text(notes[0], 4.0, height - 12, "rule")]
+    for answer in layout.answers:
+        middle = PIXELS * layout.edge[answer.node]
+        x, y = abs(middle.mean(axis=0) - [0, height])
+        parts.append(_text([answer.word], x, y, answer.side))
+    height += LINE_HEIGHT * max(map(len, notes)) - 18
+    svg = f"{_opening(width, height, rule)}{''.join(parts)}</svg>"
+    return re.sub("[\0-\x1f]", " ", svg)  # XML has no control characters, which a name may hold
 
-    def write(lines, x, y, kind):
-        rows = enumerate(map(escape, lines))
-        texts = (f'<text x="{x:.1f}" y="{y + line * n:.1f}">{row}</text>' for n, row in rows)
-        return f'<g class="{kind}">{"".join(texts)}</g>'
 
-    def draw(node):  # a node holds its sides: the mouse on one is on all above it
-        (x, y), (wide, tall), text = at[node], extent[node], lines[node]
-        box = f'<rect x="{x - wide / 2:.1f}" y="{height - y:.1f}" width="{wide:.1f}" rx="4"'
-        box += f' height="{tall:.1f}" fill="{to_hex(FILL(tree.value[node, 1]))}"/>'
-        box += write(text, x, height - y + (tall - line * len(text)) / 2 + 0.76 * line, "words")
-        box = f'<g class="box" tabindex="0"><title>{escape(told[node + 1])}</title>{box}</g>'
-        box += write(foot[node + 1], 4, height - 12, "says")
-        kind = kinds[node] + " on" * int(bold[node])
-        path = "M{:.1f} {:.1f}L{:.1f} {:.1f}".format(*np.abs(edge[node] - [0, height]).flat)
-        sides = map(draw, (tree.left[node], tree.right[node]) if split[node] else ())
-        return f'<g class="{kind}"><path d="{path}"/>{box}{"".join(sides)}</g>'
+def tree_html(nodes: NodeTable, path: Sequence[Step] | None = None) -> str:
+    """Embed `tree_svg` in a page; where the page is not trusted, a still picture is left."""
+    svg = tree_svg(nodes, path)
+    style = re.search('style="[^"]*"', svg)[0]
+    live = f'"{_data_address(svg)}" {style}'
+    still = f'"{_data_address(svg.replace(HINT, ""))}" {style}'
+    return f'<object type="image/svg+xml" data={live}><img alt="tree" src={still}/></object>'
 
-    parts = [draw(0), write(foot[0], 4, height - 12, "rule")]
-    parts += [write([w], *abs(edge[n].mean(axis=0) - [0, height]), ha) for n, w, ha in answers]
-    height += line * max(map(len, foot)) - 18
+
+class _Drawing:
+    """Draws nodes, each around its two sides: the mouse on one is on all above it."""
+
+    def __init__(
+        self,
+        nodes: NodeTable,
+        layout: Layout,
+        path: Sequence[Step] | None,
+        remarks: Sequence[str],
+        notes: Sequence[Sequence[str]],
+    ) -> None:
+        self.nodes = nodes
+        self.layout = layout
+        self.remarks = remarks
+        self.notes = notes
+        self.height = PIXELS * layout.size[1]
+        self.is_passed = passed_nodes(nodes, path)
+        self.style = np.select([idle_splits(nodes), nodes.is_split], ["idle", "decides"], "")
+
+    def node(self, number: int) -> str:
+        """Draw a node, the line that leads to it, and all below it."""
+        ends = np.abs(PIXELS * self.layout.edge[number] - [0, self.height])
+        line = "M{:.1f} {:.1f}L{:.1f} {:.1f}".format(*ends.flat)
+        note = _text(self.notes[number], 4.0, self.height - 12, "says")
+        below = ""
+        if self.nodes.is_split[number]:
+            below = "".join(map(self.node, self.nodes.children(number)))
+        style = self.style[number] + (" on" if self.is_passed[number] else "")
+        return f'<g class="{style}"><path d="{line}"/>{self._box(number)}{note}{below}</g>'
+
+    def _box(self, number: int) -> str:
+        x, y = PIXELS * self.layout.top[number]
+        width, height = PIXELS * self.layout.extent[number]
+        lines = self.layout.lines[number]
+        fill = to_hex(FILL(self.nodes.value[number, 1]))
+        box = (
+            f'<rect x="{x - width / 2:.1f}" y="{self.height - y:.1f}" width="{width:.1f}" rx="4"'
+            f' height="{height:.1f}" fill="{fill}"/>'
+        )
+        first = self.height - y + (height - LINE_HEIGHT * len(lines)) / 2 + 0.76 * LINE_HEIGHT
+        words = _text(lines, x, first, "words")
+        title = f"<title>{escape(self.remarks[number])}</title>"
+        return f'<g class="box" tabindex="0">{title}{box}{words}</g>'
+
+
+def _summary(nodes: NodeTable) -> str:
+    """Say the effective rule, or how many splits decide."""
+    rule = rule_sentences(collapsed(nodes))
+    decide = (nodes.is_split & ~idle_splits(nodes)).sum()
+    brief = rule[0] if len(rule) == 1 else f"{decide} of {nodes.is_split.sum()} splits decide"
+    return f"In effect: {brief}. Dashed: the same on both sides."
+
+
+def _remarks(nodes: NodeTable) -> list[str]:
+    """Say of each node which pairs reach it, how many, and what they prefer."""
+    return [
+        f"{words or 'all'}: {share:.1%} of the pairs, {value[1]:.1%} for response 2"
+        for words, share, value in zip(conditions(nodes), nodes.share, nodes.value, strict=True)
+    ]
+
+
+def _opening(width: float, height: float, rule: Sequence[str]) -> str:
     fit = f"width:100%;height:auto;min-width:{1.2 * width:.0f}px;max-width:{1.6 * width:.0f}px"
     size = f'viewBox="0 0 {width:.1f} {height:.1f}" style="{fit};aspect-ratio:{width / height:.4f}"'
-    head = f'<svg xmlns="http://www.w3.org/2000/svg" {size} class="preference-tree" role="group"'
-    head += f' aria-label="{escape("; ".join(rule))}"><style>{SCREEN.read_text("utf-8")}</style>'
-    # XML has no control characters, which a name may hold.
-    return re.sub("[\0-\x1f]", " ", f"{head}{''.join(parts)}</svg>")
+    label = escape("; ".join(rule))
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" {size} class="preference-tree" role="group"'
+        f' aria-label="{label}"><style>{STYLE.read_text("utf-8")}</style>'
+    )
 
 
-def tree_html(tree: PreferenceTree, path: Sequence[Step] | None = None) -> str:
-    """Embed `tree_svg` in a page: where a page may not be trusted, only its picture is left."""
-    svg, kind = tree_svg(tree, path), "data:image/svg+xml;base64,"
-    style = re.search('style="[^"]*"', svg)[0]
-    both = (b64encode(each.encode()).decode() for each in (svg, svg.replace(POINT, "")))
-    live, still = (f'"{kind}{each}" {style}' for each in both)
-    return f'<object type="image/svg+xml" data={live}><img alt="tree" src={still}/></object>'
+def _text(lines: Sequence[str], x: float, y: float, style: str) -> str:
+    rows = []
+    for number, line in enumerate(lines):
+        rows.append(f'<text x="{x:.1f}" y="{y + LINE_HEIGHT * number:.1f}">{escape(line)}</text>')
+    return f'<g class="{style}">{"".join(rows)}</g>'
+
+
+def _data_address(svg: str) -> str:
+    return "data:image/svg+xml;base64," + b64encode(svg.encode()).decode()

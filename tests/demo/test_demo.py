@@ -22,7 +22,8 @@ from dtreward.demo.world import (
     latent_verdicts,
     make_pairs,
 )
-from dtreward.tree.tree import ATTRIBUTES, PreferenceTree
+from dtreward.tree.nodes import ATTRIBUTES
+from dtreward.tree.tree import PreferenceTree
 
 PUBLISHED = Path(__file__).parents[2] / "dtreward" / "published"
 NUMBER = r"(-?\d+(?:\.\d+)?)"

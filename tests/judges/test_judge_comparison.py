@@ -10,7 +10,8 @@ from dtreward.demo import world as demo
 from dtreward.judges.agreement import agreement, bootstrap_trees, consistency
 from dtreward.judges.verdict import OUTCOMES
 from dtreward.pairs.frame import differences
-from dtreward.tree.tree import ATTRIBUTES, PreferenceTree
+from dtreward.tree.nodes import ATTRIBUTES
+from dtreward.tree.tree import PreferenceTree
 
 
 def rows_of(judge, given, swapped, prompts=None):

@@ -9,7 +9,9 @@ from hypothesis import given, settings
 from test_tree import NAMES, rows, trees
 
 from dtreward.judges.attribution import interaction_values, shap_values
-from dtreward.tree.tree import ATTRIBUTES, HEAD, LEAF, PreferenceTree
+from dtreward.tree.document import HEAD, LEAF
+from dtreward.tree.nodes import ATTRIBUTES
+from dtreward.tree.tree import PreferenceTree
 
 # beartype, where it checks, looks at one random element of a list
 pytestmark = pytest.mark.filterwarnings("ignore:Do not use the `random` module")

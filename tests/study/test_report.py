@@ -446,7 +446,7 @@ def test_pages_can_be_read_without_seeing_them(site):
 
 
 def test_words_stand_out_from_their_ground_as_wcag_asks():
-    css = (ROOT / "notebooks" / "report_files" / "style.css").read_text()
+    css = (ROOT / "dtreward" / "study" / "report_files" / "style.css").read_text()
     colours = dict(re.findall(r"--(\w+): (#\w{6});", css))
     grounds = {"white": "#ffffff", "pale": colours["pale"]}
     pairs = list(itertools.product(("ink", "soft", "link", "good", "bad"), grounds.values()))
@@ -484,7 +484,7 @@ def test_paths_lose_all_but_their_last_name_and_other_texts_stay():
 
 
 def test_a_study_that_has_not_run_gives_one_line_that_says_what_to_do():
-    command = [sys.executable, ROOT / "notebooks" / "report.py", "nowhere"]
+    command = [sys.executable, "-m", "dtreward.study.report", "nowhere"]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     assert done.returncode == 1 and done.stderr.count("\n") == 1
     assert "make study STUDY=nowhere" in done.stderr

@@ -318,7 +318,7 @@ def run_cell(workshop, folder, body, stderr=subprocess.PIPE):
     notebook.cells = [parameters, nbformat.v4.new_code_cell(body)]
     source, target = folder / "cell.ipynb", folder / "02_extract_features.ipynb"
     nbformat.write(notebook, source)
-    command = [sys.executable, "notebooks/run.py", "run", str(source), str(target), "{}"]
+    command = [sys.executable, "-m", "dtreward.study.run", "run", str(source), str(target), "{}"]
     pipes = {"stdout": subprocess.PIPE, "stderr": stderr, "text": True}
     return subprocess.run(command, check=False, cwd=workshop, **pipes), target
 
@@ -333,7 +333,7 @@ def test_notebooks_that_start_at_the_same_moment_do_not_meet(workshop, tmp_path)
     who.cells = [parameters, nbformat.v4.new_code_cell("print('I am', me)")]
     nbformat.write(who, source)
     for me in range(3):
-        command = [sys.executable, "notebooks/run.py", "run", str(source)]
+        command = [sys.executable, "-m", "dtreward.study.run", "run", str(source)]
         command += [str(tmp_path / f"{me}.ipynb"), json.dumps({"me": me})]
         runs.append(subprocess.Popen(command, cwd=workshop, stdout=subprocess.DEVNULL))
     assert [run.wait() for run in runs] == [0, 0, 0]
@@ -345,7 +345,8 @@ def test_a_terminated_run_leaves_no_output_and_can_be_run_again(workshop, tmp_pa
     target = tmp_path / "01_load_pairs.ipynb"
     command = [
         sys.executable,
-        "notebooks/run.py",
+        "-m",
+        "dtreward.study.run",
         "run",
         "notebooks/01_load_pairs.ipynb",
         str(target),
@@ -380,7 +381,8 @@ def test_two_runs_of_one_notebook_at_once_are_refused_by_the_process_that_holds_
         file.flush()
         command = [
             sys.executable,
-            "notebooks/run.py",
+            "-m",
+            "dtreward.study.run",
             "run",
             "notebooks/01_load_pairs.ipynb",
             str(target),

@@ -20,7 +20,16 @@ from matplotlib import pyplot as plt
 from matplotlib.colors import to_rgb
 from matplotlib.patches import FancyBboxPatch
 
-from dtreward.tree import figure as draw
+from dtreward.figures import (
+    ATTRIBUTE_COLOURS,
+    FILL,
+    colour,
+    draw_architecture,
+    draw_reward_bars,
+    save_figure,
+)
+from dtreward.tree.figure import draw_tree
+from dtreward.tree.page import HINT, tree_html, tree_svg
 from dtreward.tree.tree import PreferenceTree
 
 STYLE = Path(__file__).parents[2] / "notebooks" / "paper.mplstyle"
@@ -76,14 +85,14 @@ def font_sizes(ax):
 @settings(max_examples=8, deadline=None)
 @given(seed=st.integers(0, 10**6), depth=st.integers(1, 5), leaves=st.integers(2, 20))
 def test_no_box_or_text_of_a_tree_overlaps_or_is_cut(seed, depth, leaves):
-    ax = draw.draw_tree(random_tree(seed, depth, leaves), effective=True, title="A tree")
+    ax = draw_tree(random_tree(seed, depth, leaves), effective=True, title="A tree")
     assert_nothing_overlaps_or_is_cut(ax)
     plt.close(ax.figure)
 
 
 def test_a_full_tree_of_depth_5_with_long_names_is_legible():
     tree = random_tree(0, pairs=3000)
-    ax = draw.draw_tree(tree)
+    ax = draw_tree(tree)
     assert tree.n_leaves > 24
     assert_nothing_overlaps_or_is_cut(ax)
     assert font_sizes(ax) == {8.0}
@@ -91,7 +100,7 @@ def test_a_full_tree_of_depth_5_with_long_names_is_legible():
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_published_trees_fit_a_page_at_8_points(name):
-    ax = draw.draw_tree(PreferenceTree.published(name), title=name)
+    ax = draw_tree(PreferenceTree.published(name), title=name)
     assert ax.figure.get_size_inches()[0] <= 6.75
     assert font_sizes(ax) == {8.0}
     assert_nothing_overlaps_or_is_cut(ax)
@@ -101,13 +110,13 @@ def test_published_trees_fit_a_page_at_8_points(name):
 def test_a_tree_shrinks_into_the_axes_that_it_is_given(style):
     with plt.style.context(style):
         ax = plt.subplots(figsize=(3.25, 2))[1]
-        assert draw.draw_tree(PreferenceTree.published("Human"), ax=ax) is ax
+        assert draw_tree(PreferenceTree.published("Human"), ax=ax) is ax
         assert_nothing_overlaps_or_is_cut(ax)
         assert 2 < ax.texts[0].get_fontsize() < 8
 
 
 def test_boxes_say_what_the_nodes_hold():
-    ax = draw.draw_tree(PreferenceTree.published("Human"))
+    ax = draw_tree(PreferenceTree.published("Human"))
     words = [text.get_text() for text in ax.texts]
     assert {"helpfulness ≤ 0.5", "helpfulness ≤ −0.5", "57.2 %", "85.1 / 14.9"} <= set(words)
     left, right = (words.index(word) for word in ("yes ", " no"))
@@ -116,21 +125,21 @@ def test_boxes_say_what_the_nodes_hold():
 
 
 def test_fill_is_white_at_one_half_and_response_2_is_blue():
-    assert draw.FILL(0.5)[:3] == pytest.approx((1, 1, 1), abs=0.01)  # 256 colours, none at 0.5
-    red, _, blue = draw.FILL(1.0)[:3]
+    assert FILL(0.5)[:3] == pytest.approx((1, 1, 1), abs=0.01)  # 256 colours, none at 0.5
+    red, _, blue = FILL(1.0)[:3]
     assert blue > red
-    red, _, blue = draw.FILL(0.0)[:3]
+    red, _, blue = FILL(0.0)[:3]
     assert red > blue
 
 
 def test_the_path_of_a_pair_is_drawn_bold():
     tree = PreferenceTree.published("Human")
     path = tree.path(np.array([0.0, 0.0, 1.0, 0.0, 0.0]))
-    ax = draw.draw_tree(tree, path=path)
+    ax = draw_tree(tree, path=path)
     bold = [patch for patch in boxes(ax) if patch.get_edgecolor()[:3] == (0, 0, 0)]
     edges = [line for line in ax.lines if to_rgb(line.get_color()) == (0, 0, 0)]
     assert (len(bold), len(edges)) == (len(path) + 1, len(path)) == (4, 3)
-    leaf_fill = draw.FILL(tree.probability(np.array([[0.0, 0.0, 1.0, 0.0, 0.0]]))[0])
+    leaf_fill = FILL(tree.probability(np.array([[0.0, 0.0, 1.0, 0.0, 0.0]]))[0])
     assert leaf_fill in [patch.get_facecolor() for patch in bold]
 
 
@@ -138,14 +147,14 @@ def test_the_path_of_a_pair_is_drawn_bold():
 @given(seed=st.integers(0, 10**6), leaves=st.integers(2, 12))
 def test_dashed_splits_are_those_that_the_effective_rule_drops(seed, leaves):
     tree = random_tree(seed, 4, leaves)
-    ax = draw.draw_tree(tree, effective=True)
+    ax = draw_tree(tree, effective=True)
     dashed = [patch for patch in boxes(ax) if patch.get_linestyle() != "solid"]
     plt.close(ax.figure)
     assert len(dashed) == tree.n_leaves - tree.effective_rule().n_leaves
 
 
 def test_a_split_that_decides_is_not_dashed():
-    ax = draw.draw_tree(PreferenceTree.single_split("helpfulness", 0.0), effective=True)
+    ax = draw_tree(PreferenceTree.single_split("helpfulness", 0.0), effective=True)
     assert all(patch.get_linestyle() == "solid" for patch in boxes(ax))
     assert not any("dashed" in text.get_text() for text in ax.texts)
 
@@ -153,7 +162,7 @@ def test_a_split_that_decides_is_not_dashed():
 def test_a_single_leaf_can_be_drawn():
     whole = PreferenceTree.single_split("helpfulness", 0.0).to_dict()
     whole["nodes"][1]["value"] = [0.3, 0.7]
-    ax = draw.draw_tree(PreferenceTree.from_dict(whole).effective_rule())
+    ax = draw_tree(PreferenceTree.from_dict(whole).effective_rule())
     assert len(boxes(ax)) == 1
     assert_nothing_overlaps_or_is_cut(ax)
 
@@ -161,10 +170,10 @@ def test_a_single_leaf_can_be_drawn():
 def test_svg_is_one_deterministic_element_without_global_marks():
     tree = PreferenceTree.published("Human")
     path = tree.path(np.zeros(5))
-    svg = draw.tree_svg(tree, path)
+    svg = tree_svg(tree, path)
     root = ElementTree.fromstring(svg)
     assert root.tag.endswith("svg") and "width:100%" in root.get("style")
-    assert svg == draw.tree_svg(tree, path) != draw.tree_svg(tree)
+    assert svg == tree_svg(tree, path) != tree_svg(tree)
     assert plt.get_fignums() == []
     for mark in (
         "http-equiv",
@@ -181,7 +190,7 @@ def test_svg_is_one_deterministic_element_without_global_marks():
     selectors = re.sub(r"{.*?}", ",", style).split(",\n")
     assert all(each.startswith(".preference-tree") for each in map(str.strip, selectors) if each)
     with plt.style.context(STYLE):
-        assert draw.tree_svg(tree, path) == svg
+        assert tree_svg(tree, path) == svg
 
 
 LONG = ("factual_correctness_of_the_claims", "helpfulness to the person who asked", "x")
@@ -201,18 +210,18 @@ def deep_tree(depth, leaves=40):
 @pytest.mark.parametrize("depth", [5, 6, 7, 8])
 def test_deep_trees_of_long_names_are_legible_and_fit_a_page(depth):
     tree = deep_tree(depth)
-    ax = draw.draw_tree(tree, effective=True, title="deep")
+    ax = draw_tree(tree, effective=True, title="deep")
     assert tree.depth == depth and tree.n_leaves > 24
     assert_nothing_overlaps_or_is_cut(ax)
     page = plt.figure(figsize=(6.75, 9)).add_subplot()
-    draw.draw_tree(deep_tree(depth, leaves=24), ax=page, effective=True)
+    draw_tree(deep_tree(depth, leaves=24), ax=page, effective=True)
     assert min(font_sizes(page)) > 3.8 and max(font_sizes(ax)) == 8.0
     assert_nothing_overlaps_or_is_cut(page)
 
 
 def test_a_broken_name_is_whole_when_its_lines_are_joined():
     tree = deep_tree(6)
-    ax = draw.draw_tree(tree)
+    ax = draw_tree(tree)
     words = "".join(text.get_text() for text in ax.texts).replace(" ", "")
     for name in {tree.attributes[each] for each in tree.feature if each >= 0}:
         assert name.replace(" ", "") in words
@@ -223,7 +232,7 @@ def test_a_broken_name_is_whole_when_its_lines_are_joined():
 def test_a_node_of_the_svg_stands_inside_all_nodes_on_its_way_from_the_root(seed, depth):
     """So that the browser marks its whole way when the mouse is on it."""
     tree = random_tree(seed, depth)
-    root = ElementTree.fromstring(draw.tree_svg(tree))
+    root = ElementTree.fromstring(tree_svg(tree))
     space = {"s": "http://www.w3.org/2000/svg"}
     words, conditions = [], tree.conditions()
     above = {child: parent for parent in root.iter() for child in parent}
@@ -265,7 +274,7 @@ def test_the_conditions_of_a_node_hold_for_the_pairs_that_come_to_it_and_no_othe
 @pytest.mark.skipif(not browser.chromium(), reason="no Chromium on this machine")
 def test_the_mouse_and_a_click_show_a_nodes_rule_share_probability_and_way(tmp_path):
     tree = PreferenceTree.published("Human")
-    (tmp_path / "tree.svg").write_text(draw.tree_svg(tree))  # the file alone, opened in a browser
+    (tmp_path / "tree.svg").write_text(tree_svg(tree))  # the file alone, opened in a browser
     seen = "[...document.querySelectorAll('.says, .rule')]"
     seen += ".filter(e => getComputedStyle(e).visibility == 'visible').map(e => e.textContent)"
     bold = "[...document.querySelectorAll('.box rect')]"
@@ -293,34 +302,34 @@ def test_the_mouse_and_a_click_show_a_nodes_rule_share_probability_and_way(tmp_p
 
 def test_what_a_page_embeds_is_the_svg_and_no_words_are_left_without_it():
     tree = PreferenceTree.published("Human")
-    page = ElementTree.fromstring(draw.tree_html(tree, tree.path(np.zeros(5))))
+    page = ElementTree.fromstring(tree_html(tree, tree.path(np.zeros(5))))
     (picture,) = page
     shown = []
     for data in (page.get("data"), picture.get("src")):
         kind, coded = data.split(",")
         assert kind == "data:image/svg+xml;base64"
         shown.append(b64decode(coded).decode())
-    assert shown[0] == draw.tree_svg(tree, tree.path(np.zeros(5)))
-    assert "click it" in shown[0] and shown[1] == shown[0].replace(draw.POINT, "")
+    assert shown[0] == tree_svg(tree, tree.path(np.zeros(5)))
+    assert "click it" in shown[0] and shown[1] == shown[0].replace(HINT, "")
     assert "".join(page.itertext()) == ""
 
 
 def test_a_name_with_control_characters_is_drawn_in_lines_of_its_own():
     tree = PreferenceTree.single_split("a\nb\x01c", 0.5)
-    texts = [each.get_text() for each in draw.draw_tree(tree).texts]
+    texts = [each.get_text() for each in draw_tree(tree).texts]
     assert "a b c ≤ 0.5" in texts and not any("\n" in each for each in texts)
-    assert "a b c" in "".join(ElementTree.fromstring(draw.tree_svg(tree)).itertext())
+    assert "a b c" in "".join(ElementTree.fromstring(tree_svg(tree)).itertext())
 
 
 def test_svg_escapes_names():
     tree = PreferenceTree.single_split('<b>&"$x$', 0.5)
-    texts = [element.text for element in ElementTree.fromstring(draw.tree_svg(tree)).iter()]
+    texts = [element.text for element in ElementTree.fromstring(tree_svg(tree)).iter()]
     assert '<b>&"$x$ ≤ 0.5' in texts
 
 
 def test_architecture_names_the_backbone_and_every_attribute():
     ax = plt.subplots(figsize=(6.75, 1.9))[1]
-    draw.draw_architecture(ax, backbone="Skywork-Reward-Gemma-2-27B-v0.2", attributes=NAMES)
+    draw_architecture(ax, backbone="Skywork-Reward-Gemma-2-27B-v0.2", attributes=NAMES)
     words = [text.get_text() for text in ax.texts]
     assert set(NAMES) <= set(words)
     assert "Skywork-Reward-Gemma-2-27B-v0.2" in "".join(words)
@@ -329,7 +338,7 @@ def test_architecture_names_the_backbone_and_every_attribute():
 
 def test_reward_bars_are_as_long_as_the_rewards():
     ax, rewards = plt.subplots()[1], np.array([[3.5, -1.0], [2.0, 0.5]])
-    draw.draw_reward_bars(ax, rewards, ["helpfulness", "verbosity"])
+    draw_reward_bars(ax, rewards, ["helpfulness", "verbosity"])
     lengths = [[bar.get_width() for bar in bars] for bars in ax.containers]
     assert lengths == rewards.tolist()
     first, second = (bars[0].get_window_extent().y0 for bars in ax.containers)
@@ -338,19 +347,21 @@ def test_reward_bars_are_as_long_as_the_rewards():
 
 
 def test_every_attribute_and_published_judge_has_a_colour_of_its_own():
-    judges = pd.read_csv(STYLE.parents[1] / "data" / "published" / "consistency.csv")["judge"]
-    names = [*draw.ATTRIBUTE_COLOURS, "Human", *judges]
-    assert len({draw.colour(name) for name in names}) == len(names)
-    assert draw.colour("naturalness") == draw.colour("naturalness") != draw.colour("engagingness")
+    judges = pd.read_csv(STYLE.parents[1] / "dtreward" / "published" / "consistency.csv")["judge"]
+    names = [*ATTRIBUTE_COLOURS, "Human", *judges]
+    assert len({colour(name) for name in names}) == len(names)
+    assert colour("naturalness") == colour("naturalness") != colour("engagingness")
 
 
 SCRIPT = """
 import sys
 from matplotlib import pyplot as plt
-from dtreward.tree import figure as draw
+from dtreward.figures import ATTRIBUTE_COLOURS, draw_reward_bars, draw_architecture, FILL, colour, save_figure
+from dtreward.tree.page import tree_html, tree_svg, HINT
+from dtreward.tree.figure import draw_tree
 from dtreward.tree.tree import PreferenceTree
-ax = draw.draw_tree(PreferenceTree.published("Human"))
-for path in draw.save_figure(ax.figure, sys.argv[1]):
+ax = draw_tree(PreferenceTree.published("Human"))
+for path in save_figure(ax.figure, sys.argv[1]):
     print(path.name)
 assert plt.fignum_exists(ax.figure.number)
 """
@@ -377,8 +388,8 @@ def test_saved_figures_have_the_same_bytes_in_every_process(tmp_path):
 def test_saving_twice_changes_nothing_and_leaves_the_figure_open(tmp_path):
     figure, ax = plt.subplots()
     ax.plot([0, 1], label="a")
-    first = [path.read_bytes() for path in draw.save_figure(figure, tmp_path / "a")]
-    assert [path.read_bytes() for path in draw.save_figure(figure, tmp_path / "a")] == first
+    first = [path.read_bytes() for path in save_figure(figure, tmp_path / "a")]
+    assert [path.read_bytes() for path in save_figure(figure, tmp_path / "a")] == first
     assert plt.fignum_exists(figure.number)
 
 

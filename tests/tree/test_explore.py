@@ -12,7 +12,8 @@ import dtreward
 from dtreward.explorer import explore, smallest_flip, verdicts
 from dtreward.models.comparison import Comparison, RewardModel
 from dtreward.study.run import WIDGET, clean
-from dtreward.tree.tree import ATTRIBUTES, PreferenceTree
+from dtreward.tree.nodes import ATTRIBUTES
+from dtreward.tree.tree import PreferenceTree
 
 NAMES = ("a", "b", "c")
 JUDGES = ("Human", "GPT-4o", "Llama-3.1-8B")

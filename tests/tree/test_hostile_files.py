@@ -357,7 +357,7 @@ def test_a_study_that_leads_out_of_its_folder_is_refused(name, tmp_path):
 
 
 def test_the_report_of_such_a_study_is_refused_too(tmp_path):
-    command = [sys.executable, str(ROOT / "notebooks" / "report.py"), "../../x"]
+    command = [sys.executable, "-m", "dtreward.study.report", "../../x"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 2 and "'../../x'" in done.stderr
 

@@ -18,7 +18,9 @@ from hypothesis import strategies as st
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
-from dtreward.tree.tree import ATTRIBUTES, HEAD, PreferenceTree
+from dtreward.tree.document import HEAD
+from dtreward.tree.nodes import ATTRIBUTES
+from dtreward.tree.tree import PreferenceTree
 
 # beartype, where it checks, looks at one random element of a list
 pytestmark = pytest.mark.filterwarnings("ignore:Do not use the `random` module")
@@ -509,7 +511,7 @@ def test_another_number_of_attributes_is_refused_by_name():
         tree.predict(np.zeros((3, 4)))
     with pytest.raises(ValueError, match="5 attributes"):
         tree.path(np.zeros(4))
-    with pytest.raises(ValueError, match="node 0 is not"):
+    with pytest.raises(ValueError, match="is not one of"):
         PreferenceTree.single_split("d", 0.0, attributes=NAMES)
 
 
@@ -872,7 +874,7 @@ def test_equal_pairs_fitted_as_one_of_their_weight_give_the_same_tree(seed, pair
     options = {"attributes": ["a", "b", "c"], "seed": seed} | options
     alone = PreferenceTree.fit(d, preference, **options)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("dtreward.tree.MANY", 0)
+        patch.setattr("dtreward.tree.growth.MANY", 0)
         together = PreferenceTree.fit(d, preference, **options)
     ours, theirs = alone.to_dict()["nodes"], together.to_dict()["nodes"]
     assert [node["threshold"] for node in ours] == [node["threshold"] for node in theirs]
