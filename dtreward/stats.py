@@ -1,4 +1,8 @@
-"""Intervals and tests that know that pairs of one prompt belong together."""
+"""Intervals and tests in which the pairs of one prompt stay together.
+
+Pairs of one prompt are not independent, so whole prompts are resampled. `options` of a function are
+those of `bootstrap`: resamples, level and seed.
+"""
 
 from collections.abc import Callable, Collection, Hashable, Iterator
 from dataclasses import asdict, dataclass
@@ -7,21 +11,31 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int, Shaped
 from scipy.stats import binomtest, rankdata
+from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
 Rows = Shaped[np.ndarray, "rows"] | pd.Series
-MANY = 2**15  # prompts, from which on equal ones are drawn together: as exact, and much faster
-Prompts = Collection[Hashable]  # of each row; none missing, at least two different
+Prompts = Collection[Hashable]  # the prompt of each row; none missing, at least two different
+MANY = 2**15  # from so many on, equal prompts are drawn together: as exact, and much faster
+MOST_DIFFERENT = 1 / 8  # but only if at most this share of the prompts differs from the others
+SMALLEST_VARIANCE = 1e-12  # of values standardised to variance 1; less is rounding
 
 
 @dataclass(frozen=True)
 class Interval:
-    """An estimate with its interval; printed as 0.912 [0.901, 0.923]."""
+    """An estimate with its interval.
+
+    >>> print(Interval(0.912, 0.901, 0.923))
+    0.912 [0.901, 0.923]
+    """
 
     estimate: float
     low: float
     high: float
-    as_dict = asdict
+
+    def as_dict(self) -> dict[str, float]:
+        """Give estimate, low and high by name."""
+        return asdict(self)
 
     def __str__(self) -> str:
         return f"{self.estimate:.3f} [{self.low:.3f}, {self.high:.3f}]"
@@ -47,8 +61,13 @@ def bootstrap(
 ) -> Interval:
     """Give the percentile bootstrap interval of a statistic of means, drawing whole prompts.
 
-    `statistic` maps the means of columns, (..., moments), to (...). Copies of a row add no
-    certainty. Resamples in which the statistic is nan are left out.
+    Copies of a row do not narrow the interval. Resamples in which the statistic is nan are left
+    out.
+
+    Args:
+        statistic: maps the means of the columns, shape (..., moments), to shape (...).
+        level: share of the resamples that lie inside the interval.
+
     Source: Efron and Tibshirani (1993), An Introduction to the Bootstrap, chapter 13.
 
     >>> print(bootstrap(np.array([[0.0], [1.0]]), ["a", "b"], lambda means: means[..., 0]))
@@ -60,40 +79,55 @@ def bootstrap(
 
 
 def mean_interval(values: Rows, prompts: Prompts, **options) -> Interval:
-    """Average over rows (an accuracy, of 0 and 1); here and below options are `bootstrap`'s."""
-    return bootstrap(_checked(values, "values")[:, None], prompts, lambda m: m[..., 0], **options)
+    """Average over rows, with an interval; of 0 and 1 the average is an accuracy.
+
+    >>> print(mean_interval(np.array([0.0, 1.0]), ["a", "b"]))
+    0.500 [0.000, 1.000]
+    """
+    column = _checked(values, "values")[:, None]
+    return bootstrap(column, prompts, lambda means: means[..., 0], **options)
 
 
 def alike_interval(value: float, share: float, *, level: float = 0.95) -> Interval:
-    """Give an interval to a mean of rows that all have one value, to which a bootstrap gives no width.
+    """Give the mean of rows that all have one value an interval that has a width.
 
-    Rows are from 0 to 1; `share` is the largest share that one prompt has in the mean. With n
-    prompts of the same weight (share 1/n) and all right, it is the exact interval of Clopper and
-    Pearson (1934, Biometrika 26, 404-413) for n successes in n trials. With other weights it is
-    wide rather than narrow: that all are alike has the chance prod(q), at most mean(q) ** (1 /
-    share), if q is the chance of each prompt and the mean is weighted, by Jensen's inequality.
+    A bootstrap of equal rows has no width, although other prompts might have given other values.
+    With n prompts of equal weight, all right, this is the exact interval of Clopper and Pearson
+    (1934, Biometrika 26, 404-413) for n successes in n trials. With unequal weights it is wide
+    rather than narrow: if q is the chance of each prompt to be right, all are right with chance
+    prod(q), which is at most mean(q) ** (1 / share) by Jensen's inequality.
+
+    Args:
+        value: the value of all rows, from 0 to 1.
+        share: the largest share that one prompt has in the mean.
 
     >>> print(alike_interval(1.0, 1 / 10))
     1.000 [0.692, 1.000]
     """
-    rest = 1 - ((1 - level) / 2) ** share  # at most so much of the mean may be otherwise
-    return Interval(value, value * (1 - rest), value + rest * (1 - value))
+    most_otherwise = 1 - ((1 - level) / 2) ** share  # share of the mean that may be otherwise
+    low = value * (1 - most_otherwise)
+    return Interval(value, low, value + most_otherwise * (1 - value))
 
 
 def accuracy_interval(right: Rows, prompts: Prompts, **options) -> Interval:
-    """Average rows from 0 to 1 as `mean_interval`; all right, or all wrong, as `alike_interval`.
+    """Average rows from 0 to 1, with an interval that has a width also where all are right.
 
-    Rows that are all one half, as those of a constant answer in both orders, are so by design.
+    This is `mean_interval`, but `alike_interval` where all rows are 0 or all are 1. If all rows are
+    0.5 (a constant answer in both orders), they could not be otherwise: the interval has no width.
 
     >>> print(accuracy_interval(np.ones(10), np.arange(10)))
     1.000 [0.692, 1.000]
     >>> print(accuracy_interval(np.full(10, 0.5), np.arange(10)))
     0.500 [0.500, 0.500]
     """
-    if np.ptp(right := _checked(right, "right")) or 0 < right[0] < 1:
-        return mean_interval(right, prompts, **options)
-    largest = np.bincount(_prompt_codes(prompts, len(right))[0]).max() / len(right)
-    return alike_interval(float(right[0]), float(largest), level=options.get("level", 0.95))
+    values = _checked(right, "right")
+    all_right_or_wrong = np.ptp(values) == 0 and values[0] in (0, 1)
+    if not all_right_or_wrong:
+        return mean_interval(values, prompts, **options)
+    codes, _ = _prompt_codes(prompts, len(values))
+    largest_share = np.bincount(codes).max() / len(values)
+    level = options.get("level", 0.95)
+    return alike_interval(float(values[0]), float(largest_share), level=level)
 
 
 def mean_intervals(
@@ -104,7 +138,11 @@ def mean_intervals(
     level: float = 0.95,
     seed: int = 0,
 ) -> list[Interval]:
-    """Give the `mean_interval` of each column, over the same resamples and much faster."""
+    """Give the `mean_interval` of each column, all over the same resamples.
+
+    >>> print(*mean_intervals(np.array([[0.0, 2.0], [1.0, 2.0]]), ["a", "b"]))
+    0.500 [0.000, 1.000] 2.000 [2.000, 2.000]
+    """
     draws = _resampled_means(values, prompts, resamples, seed)
     bounds = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2], axis=0)
     columns = np.vstack([values.mean(axis=0), bounds]).T.tolist()
@@ -119,82 +157,105 @@ def resampled_rows(
     >>> [rows.tolist() for rows in resampled_rows(["a", "b", "a"], 2)]
     [[1, 1], [1, 0, 2]]
     """
-    codes, names = _prompt_codes(prompts, len(prompts))
-    by_prompt, sizes = np.argsort(codes, kind="stable"), np.bincount(codes)
-    starts, generator = np.cumsum(sizes) - sizes, np.random.default_rng(seed)
+    codes, count = _prompt_codes(prompts, len(prompts))
+    rows_by_prompt = np.argsort(codes, kind="stable")
+    sizes = np.bincount(codes)
+    starts = np.cumsum(sizes) - sizes  # of each prompt in rows_by_prompt
+    generator = np.random.default_rng(seed)
     for _ in range(resamples):
-        drawn = generator.integers(names, size=names)
-        ends = np.cumsum(sizes[drawn])
-        shift = np.repeat(starts[drawn] - ends + sizes[drawn], sizes[drawn])
-        yield by_prompt[shift + np.arange(ends[-1])]
+        drawn = generator.integers(count, size=count)
+        drawn_ends = np.cumsum(sizes[drawn])
+        drawn_starts = drawn_ends - sizes[drawn]
+        shift = np.repeat(starts[drawn] - drawn_starts, sizes[drawn])
+        yield rows_by_prompt[shift + np.arange(drawn_ends[-1])]
 
 
 def resampled_sums(
     values: Float[np.ndarray, "rows columns"], prompts: Prompts, resamples: int, *, seed: int = 0
 ) -> Float[np.ndarray, "resamples columns"]:
-    """Sum the rows of each of `resampled_rows`; of many prompts in another order of chance.
+    """Sum the rows of each resample, column by column.
+
+    The resamples are those of `resampled_rows`. From 32,768 prompts on, of which few differ, they
+    are other draws from the same distribution.
 
     >>> resampled_sums(np.array([[1.0], [10.0], [100.0]]), ["a", "b", "a"], 2).tolist()
     [[20.0], [111.0]]
     """
-    codes, n = _prompt_codes(prompts, len(values))
-    sums = np.stack([np.bincount(codes, column, minlength=n) for column in values.T], axis=1)
+    codes, count = _prompt_codes(prompts, len(values))
+    sums = np.stack([np.bincount(codes, column, minlength=count) for column in values.T], axis=1)
     generator = np.random.default_rng(seed)
-    if n > MANY:
-        kinds, counts = count_rows(sums)
-        if len(kinds) < n / 8:  # how often each comes among n draws is multinomial
-            draws = (generator.multinomial(n, counts / n) for _ in range(resamples))
-            return np.stack([draw @ kinds for draw in draws])
-    drawn = (generator.integers(n, size=n) for _ in range(resamples))
-    return np.stack([np.bincount(draw, minlength=n) @ sums for draw in drawn])
+    if count > MANY:
+        different, times = count_rows(sums)
+        if len(different) < count * MOST_DIFFERENT:
+            # How often each different row is among `count` draws is multinomial.
+            shares = times / count
+            draws = (generator.multinomial(count, shares) for _ in range(resamples))
+            return np.stack([drawn_times @ different for drawn_times in draws])
+    draws = (generator.integers(count, size=count) for _ in range(resamples))
+    return np.stack([np.bincount(drawn, minlength=count) @ sums for drawn in draws])
 
 
 def count_rows(
     table: Float[np.ndarray, "rows columns"],
 ) -> tuple[Float[np.ndarray, "different columns"], Float[np.ndarray, " different"]]:
-    """Give the different rows of a table, and how often each comes.
+    """Give the different rows of a table, and how often each occurs.
 
-    >>> [each.tolist() for each in count_rows(np.array([[0.0, 1.0], [2.0, 1.0], [0.0, 1.0]]))]
-    [[[0.0, 1.0], [2.0, 1.0]], [2.0, 1.0]]
+    >>> different, times = count_rows(np.array([[0.0, 1.0], [2.0, 1.0], [0.0, 1.0]]))
+    >>> different.tolist(), times.tolist()
+    ([[0.0, 1.0], [2.0, 1.0]], [2.0, 1.0])
     """
-    found = pd.DataFrame(table).value_counts(sort=False).reset_index().to_numpy(float)
-    return found[:, :-1], found[:, -1]
+    counted = pd.DataFrame(table).value_counts(sort=False).reset_index().to_numpy(float)
+    return counted[:, :-1], counted[:, -1]
 
 
 def pearson_interval(x: Rows, y: Rows, prompts: Prompts, **options) -> Interval:
-    """Give Pearson's correlation over rows; constant x or y is an error that says which."""
-    x, y = _standardised(x, "x"), _standardised(y, "y")
+    """Give Pearson's correlation over rows, with an interval.
+
+    Raises:
+        ValueError: if x or y is constant; says which.
+    """
+    x = _standardised(x, "x")
+    y = _standardised(y, "y")
     moments = np.stack([x, x * x, y, y * y, x * y], axis=1)
 
-    def correlation(m):
-        spread = np.sqrt(_variance(m) * _variance(m[..., 2:]))
-        return (m[..., 4] - m[..., 0] * m[..., 2]) / spread
+    def correlation(means):
+        spread = np.sqrt(_variance(means) * _variance(means[..., 2:]))
+        return (means[..., 4] - means[..., 0] * means[..., 2]) / spread
 
     return bootstrap(moments, prompts, correlation, **options)
 
 
 def spearman_interval(x: Rows, y: Rows, prompts: Prompts, **options) -> Interval:
     """Give Pearson's correlation of ranks, taken once over all rows (not in each resample)."""
-    ranks = rankdata(_checked(x, "x")), rankdata(_checked(y, "y"))
-    return pearson_interval(*ranks, prompts, **options)
+    rank_x = rankdata(_checked(x, "x"))
+    rank_y = rankdata(_checked(y, "y"))
+    return pearson_interval(rank_x, rank_y, prompts, **options)
 
 
 def r2_interval(truth: Rows, predicted: Rows, prompts: Prompts, **options) -> Interval:
     """Give the coefficient of determination; negative where the mean of truth predicts better."""
-    t, truth = _standardised(truth, "truth"), np.asarray(truth, float)
-    error = (truth - _checked(predicted, "predicted")) / truth.std()
-    moments = np.stack([t, t**2, error**2], axis=1)
-    return bootstrap(moments, prompts, lambda m: 1 - m[..., 2] / _variance(m), **options)
+    standardised = _standardised(truth, "truth")
+    values = np.asarray(truth, float)
+    error = (values - _checked(predicted, "predicted")) / values.std()
+    moments = np.stack([standardised, standardised**2, error**2], axis=1)
+
+    def explained(means):
+        return 1 - means[..., 2] / _variance(means)
+
+    return bootstrap(moments, prompts, explained, **options)
 
 
 def floor(train_preference: Rows, test_preference: Shaped[np.ndarray, "test"] | pd.Series) -> float:
-    """Give the accuracy on test of the constant answer that is best on train; a coin's, if that is more.
+    """Give the accuracy on test of the constant answer that is best on train, or 0.5 if that is more.
+
+    A tie on train is answered with 0 (response 1).
 
     >>> floor(np.array([0, 0, 1]), np.array([0, 1, 1])), floor(np.array([0, 0, 1]), np.array([0, 0]))
     (0.5, 1.0)
     """
-    constant = _checked(train_preference, "preference").mean() > 0.5
-    return max(0.5, float((_checked(test_preference, "preference") == constant).mean()))
+    constant = 1 if _checked(train_preference, "preference").mean() > 0.5 else 0
+    accuracy = (_checked(test_preference, "preference") == constant).mean()
+    return max(0.5, float(accuracy))
 
 
 def log_loss_terms(probability: Rows, preference: Rows) -> Float[np.ndarray, "rows"]:
@@ -209,15 +270,16 @@ def brier_terms(probability: Rows, preference: Rows) -> Float[np.ndarray, "rows"
 
 
 def share_interval(won: Rows, prompts: Prompts) -> Interval:
-    """Give a share of pairs with its 95 % Wilson interval, one trial a prompt.
+    """Give a share of pairs with its 95 % Wilson interval, each prompt counted as one trial.
 
-    Pairs of one prompt are not independent. Counted as a single trial they give an interval that
-    is right where a prompt has one pair, and wide rather than narrow where it has more.
+    The interval is exact in this sense where each prompt has one pair, and wide rather than narrow
+    where prompts have more.
 
     >>> print(share_interval(np.array([1.0, 1.0, 0.0, 1.0]), [1, 2, 3, 4]))
     0.750 [0.301, 0.954]
     """
-    share, trials = float(_checked(won, "preference").mean()), len(set(prompts))
+    share = float(_checked(won, "preference").mean())
+    trials = len(set(prompts))
     low, high = proportion_confint(share * trials, trials, method="wilson")
     return Interval(share, float(min(low, share)), float(max(high, share)))
 
@@ -227,18 +289,28 @@ def calibration_table(
 ) -> pd.DataFrame:
     """Set the mean probability of response 2 beside the share that prefers it, bin by bin.
 
-    Bins are of equal width, [low, high), the last with 1.0; empty ones are left out. share_low and
-    share_high are the `share_interval` of the share.
+    Bins have equal width and include their low edge, the last one 1.0 too. Empty bins are left out.
+    share_low and share_high are the `share_interval` of the share.
     """
-    p, won = _checked(probability, "probability"), _checked(preference, "preference")
-    prompt_of, edges = np.asarray(prompts), np.arange(bins + 1) / bins
-    bin_of, rows = np.searchsorted(edges[1:-1], p, side="right"), []
-    for at in np.unique(bin_of):
-        here = bin_of == at
-        share = share_interval(won[here], prompt_of[here])
-        row = {"low": edges[at], "high": edges[at + 1], "n": here.sum()}
-        row |= {"probability": p[here].mean(), "share": share.estimate}
-        rows.append(row | {"share_low": share.low, "share_high": share.high})
+    p = _checked(probability, "probability")
+    won = _checked(preference, "preference")
+    prompt_of_row = np.asarray(prompts)
+    edges = np.arange(bins + 1) / bins
+    bin_of_row = np.searchsorted(edges[1:-1], p, side="right")
+    rows = []
+    for place in np.unique(bin_of_row):
+        is_inside = bin_of_row == place
+        share = share_interval(won[is_inside], prompt_of_row[is_inside])
+        row = {
+            "low": edges[place],
+            "high": edges[place + 1],
+            "n": is_inside.sum(),
+            "probability": p[is_inside].mean(),
+            "share": share.estimate,
+            "share_low": share.low,
+            "share_high": share.high,
+        }
+        rows.append(row)
     return pd.DataFrame(rows)
 
 
@@ -253,65 +325,88 @@ def paired_test(
 ) -> PairedTest:
     """Test whether a and b are equally accurate; the difference is a minus b.
 
-    Exact McNemar where each prompt has one pair and entries are 0 or 1. Else the bootstrap by
-    prompt: twice the smaller share of resamples at or beyond 0, the data counted as one of them.
+    The test is McNemar's exact one where each prompt has one pair and all entries are 0 or 1. Else
+    it is the bootstrap by prompt: p is twice the smaller share of resamples on one side of 0. The
+    data count as one of the resamples, so that p is never 0.
 
     >>> paired_test(np.array([1, 1, 1, 0]), np.array([0, 1, 0, 0]), list("pqrs")).p_value
     0.5
     """
     gain = _checked(correct_a, "correct_a") - _checked(correct_b, "correct_b")
     difference = mean_interval(gain, prompts, resamples=resamples, seed=seed)
-    if pd.Series(prompts).is_unique and np.isin([correct_a, correct_b], [0, 1]).all():
+    is_right_or_wrong = np.isin([correct_a, correct_b], [0, 1]).all()
+    if pd.Series(prompts).is_unique and is_right_or_wrong:
+        a_alone = int((gain > 0).sum())
         discordant = max(1, int((gain != 0).sum()))  # none gives p = 1
-        p = float(binomtest(int((gain > 0).sum()), discordant).pvalue)
-        return PairedTest(difference, p, "exact McNemar")
+        p_value = float(binomtest(a_alone, discordant).pvalue)
+        return PairedTest(difference, p_value, "exact McNemar")
     draws = _resampled_means(gain[:, None], prompts, resamples, seed)
-    p = 2 * (1 + min((draws <= 0).sum(), (draws >= 0).sum())) / (1 + resamples)
-    return PairedTest(difference, min(1.0, float(p)), "paired bootstrap by prompt")
+    smaller_side = min((draws <= 0).sum(), (draws >= 0).sum())
+    p_value = float(2 * (1 + smaller_side) / (1 + resamples))
+    return PairedTest(difference, min(1.0, p_value), "paired bootstrap by prompt")
 
 
 def holm(p_values: Collection[float]) -> Float[np.ndarray, "tests"]:
-    """Adjust p-values for their number (Holm 1979), in the order given."""
-    p = _checked(p_values, "probability")
-    order = np.argsort(p)
-    p[order] = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)).clip(max=1)
-    return p
+    """Adjust p-values for their number (Holm 1979), in the order given.
+
+    >>> holm([0.01, 0.5, 0.03]).round(3).tolist()
+    [0.03, 0.5, 0.06]
+    """
+    return multipletests(_checked(p_values, "probability"), method="holm")[1]
 
 
-def _prompt_codes(prompts, rows):
+def _prompt_codes(prompts: Prompts, rows: int) -> tuple[Int[np.ndarray, " rows"], int]:
+    """Number the prompts of rows 0, 1, ... by first appearance; and count the different ones."""
     codes, names = pd.factorize(pd.Series(prompts))
-    if len(codes) != rows or (codes < 0).any() or len(names) < 2:
-        came = f"{len(codes)} ({(codes < 0).sum()} missing), {len(names)} different"
-        wanted = f"a prompt for each of {rows} rows, and 2 or more different ones"
-        raise ValueError(f"an interval needs {wanted}; got {came}: give it more prompts")
+    missing = int((codes < 0).sum())
+    if len(codes) != rows or missing or len(names) < 2:
+        raise ValueError(
+            f"an interval needs a prompt for each of {rows} rows, and 2 or more different ones; got "
+            f"{len(codes)} prompts ({missing} missing), {len(names)} different; give more prompts"
+        )
     return codes, len(names)
 
 
-def _resampled_means(values, prompts, resamples, seed):
-    columns = np.column_stack([_checked(values, "values"), np.ones(len(values))])
-    totals = resampled_sums(columns, prompts, resamples, seed=seed)
-    return totals[:, :-1] / totals[:, -1:]
+def _resampled_means(
+    values: Float[np.ndarray, "rows columns"], prompts: Prompts, resamples: int, seed: int
+) -> Float[np.ndarray, "resamples columns"]:
+    with_ones = np.column_stack([_checked(values, "values"), np.ones(len(values))])
+    totals = resampled_sums(with_ones, prompts, resamples, seed=seed)
+    counts = totals[:, -1:]
+    return totals[:, :-1] / counts
 
 
-def _checked(values, name):
+def _checked(values: Collection, name: str) -> Float[np.ndarray, "..."]:
+    """Copy values as floats; ValueError where one is not legal for what `name` says they are."""
     array = np.array(values, float)
-    legal, words = np.isfinite(array), "finite numbers; drop the other rows"
     if name == "probability":
-        legal, words = (array >= 0) & (array <= 1), "numbers from 0 to 1"
-    if name == "preference":
-        legal, words = np.isin(array, [0, 1]), "0 or 1; drop ties"
-    if not (legal.size and legal.all()):
-        raise ValueError(f"{name}: got {array[~legal]}, expected {words}")
+        legal = (array >= 0) & (array <= 1)
+        expected = "numbers from 0 to 1"
+    elif name == "preference":
+        legal = np.isin(array, [0, 1])
+        expected = "0 or 1; drop ties"
+    else:
+        legal = np.isfinite(array)
+        expected = "finite numbers; drop the other rows"
+    if not array.size:
+        raise ValueError(f"{name}: got no values, expected {expected}")
+    if not legal.all():
+        first = int(np.argwhere(~legal)[0][0])
+        raise ValueError(
+            f"{name}: got {array[~legal][:3]}, first in row {first}; expected {expected}"
+        )
     return array
 
 
-def _standardised(values, name):
+def _standardised(values: Rows, name: str) -> Float[np.ndarray, "rows"]:
+    """Shift and scale values to mean 0 and variance 1."""
     array = _checked(values, name)
-    if not np.ptp(array):
-        raise ValueError(f"{name} is constant ({array[0]}), nothing correlates with it; drop it")
+    if np.ptp(array) == 0:
+        raise ValueError(f"{name} is constant ({array[0]}), so nothing correlates with it; drop it")
     return (array - array.mean()) / array.std()
 
 
-def _variance(means):
+def _variance(means: Float[np.ndarray, "... moments"]) -> Float[np.ndarray, "..."]:
+    """Give the variance from the means of values and of squares; nan where it is only rounding."""
     variance = means[..., 1] - means[..., 0] ** 2
-    return np.where(variance > 1e-12, variance, np.nan)  # less is rounding: inputs have variance 1
+    return np.where(variance > SMALLEST_VARIANCE, variance, np.nan)

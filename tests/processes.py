@@ -14,9 +14,7 @@ Kill = tuple[str, int, bool]  # name of an `os` function, its n-th call, after i
 def start(target: Callable, *arguments: Any) -> multiprocessing.Process:
     """Start a process, from a server that has imported torch once."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(
-        ["dtreward.models", "dtreward.benches", "hypothesis", "pytest"]
-    )
+    context.set_forkserver_preload(["dtreward.models", "dtreward.benches", "hypothesis", "pytest"])
     process = context.Process(target=target, args=arguments)
     process.start()
     return process

@@ -136,7 +136,7 @@ def test_bad_input_is_named():
         stats.mean_interval(values, ["a", "b"])
     with pytest.raises(ValueError, match="1 different"):
         stats.mean_interval(values, ["a", "a", "a"])
-    with pytest.raises(ValueError, match=r"values: got \[nan\], expected finite"):
+    with pytest.raises(ValueError, match=r"values: got \[nan\], first in row 1; expected finite"):
         stats.mean_interval(np.array([0.0, np.nan, 1.0]), [1, 2, 3])
     with pytest.raises(ValueError, match="numbers from 0 to 1"):
         stats.brier_terms(np.array([1.2]), np.array([1]))
@@ -248,6 +248,17 @@ def test_shuffled_predictors_are_seldom_significant():
         p_values.append(stats.paired_test(a, b, np.arange(160) // 2, resamples=199).p_value)
     # 5 %, one more for the percentile method at 80 prompts; four binomial sds
     assert np.mean(np.array(p_values) < 0.05) < 0.06 + 4 * np.sqrt(0.06 * 0.94 / 120)
+
+
+@pytest.mark.parametrize("resamples", [1, 19, 199])
+def test_a_bootstrap_has_no_smaller_p_value_than_its_number_of_resamples_allows(resamples):
+    """The data count as one resample: without it, p would be 0 where all resamples agree."""
+    better = np.ones(40)
+    prompts = np.arange(40) // 2  # two pairs a prompt
+    for first, second in ((better, 0 * better), (0 * better, better)):
+        result = stats.paired_test(first, second, prompts, resamples=resamples)
+        assert result.method == "paired bootstrap by prompt"
+        assert result.p_value == min(1.0, 2 / (1 + resamples))
 
 
 def test_mean_accuracy_over_both_orders_is_bootstrapped():
