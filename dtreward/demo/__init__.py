@@ -1,1 +1,15 @@
-"""Room."""
+"""The demo world: pairs, judges, a bench and a small backbone that the project makes itself.
+
+Its truth is planted, so that the study can be run anywhere and checked; only the demo study and its
+tests import it.
+
+- `draws`: random choices, and choices made by hand
+- `families`: kinds of prompts, read from `words.yaml`; problems posed by them
+- `text`: responses written to their ratings
+- `world`: pairs with ratings and people's preferences; simulated judges
+- `judges`: the simulated judges behind an HTTP endpoint
+- `bench`: pairs in RewardBench's form
+- `batches`: what the backbone is trained on
+- `train`: the command that trains the backbone
+- `probe`: what can be read from the backbone
+"""

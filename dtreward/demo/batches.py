@@ -15,7 +15,7 @@ from jaxtyping import Int, Integer
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from dtreward.demo.text import TRAINING
+from dtreward.demo.families import TRAINING
 from dtreward.demo.world import latent_verdicts, make_pairs
 
 BOS, EOT, PAD = "<|begin_of_text|>", "<|eot_id|>", "<|pad|>"

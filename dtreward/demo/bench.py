@@ -19,7 +19,9 @@ import numpy as np
 import pandas as pd
 
 from dtreward.demo import world as demo
-from dtreward.demo.text import Draws, Problem, respond
+from dtreward.demo.draws import Draws
+from dtreward.demo.families import STUDY, Problem
+from dtreward.demo.text import respond
 
 # Ratings of the chosen and the rejected response, in the order of `tree.ATTRIBUTES`; None is drawn
 # once for both, OWN for each.
@@ -79,7 +81,7 @@ def _ratings(pair: tuple[tuple, tuple], draw: Draws) -> list[tuple[int, ...]]:
 
 
 def _new(seen: set[str], draw: Draws, family: str = "") -> Problem:
-    return demo._new_problem([family] if family else demo.STUDY, seen, draw)
+    return demo._new_problem([family] if family else STUDY, seen, draw)
 
 
 def _other_answer(text: str, draw: Draws) -> str:

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import nn
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from dtreward.demo.text import STUDY
+from dtreward.demo.families import STUDY
 from dtreward.demo.world import accuracy_ceiling, make_pairs
 from dtreward.tree.nodes import ATTRIBUTES
 from dtreward.tree.tree import PreferenceTree

@@ -17,7 +17,9 @@ import pandas as pd
 from jaxtyping import Bool, Float, Int
 from scipy.special import expit, ndtr, ndtri
 
-from dtreward.demo.text import STUDY, Draws, Problem, pose, respond
+from dtreward.demo.draws import Draws
+from dtreward.demo.families import STUDY, Problem, pose
+from dtreward.demo.text import respond
 from dtreward.published import PUBLISHED
 from dtreward.tree.nodes import ATTRIBUTES
 from dtreward.tree.tree import PreferenceTree

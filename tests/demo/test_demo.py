@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 
 from dtreward.demo.batches import CONVERSATION, make_batch, result_marks, train_tokenizer
 from dtreward.demo.batches import JUDGES as VOTERS
-from dtreward.demo.text import FAMILIES, STUDY, TRAINING, Draws, Script, pose, respond
+from dtreward.demo.draws import Draws, Script
+from dtreward.demo.families import FAMILIES, STUDY, TRAINING, pose
+from dtreward.demo.text import respond
 from dtreward.demo.world import (
     JUDGES,
     accuracy_ceiling,
