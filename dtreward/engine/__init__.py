@@ -1,1 +1,12 @@
-"""Room."""
+"""From token ids to a frozen transformer's hidden states, at the speed of the hardware.
+
+The room packs conversations without padding; a state does not depend on what else is in the pack, to the bit.
+
+- `packing`: which conversations lie together in a pack, and where
+- `attention`: attention over packs, by the first kernel that works here
+- `backbone`: a transformer, the tokenizer that feeds it, and what names both
+- `forward`: packs through a backbone, in memory
+- `features`: shards of features on disk that a stopped run leaves whole
+- `float8`: linear layers with eight-bit products
+- `ray`: shards computed by the nodes of a Ray cluster
+"""

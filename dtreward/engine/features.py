@@ -17,7 +17,7 @@ from tqdm.auto import tqdm
 
 from dtreward.conversation import Conversations
 from dtreward.engine.backbone import Backbone
-from dtreward.engine.forward import _is_beyond, _rows, last_hidden_states, shard_features
+from dtreward.engine.forward import is_beyond_window, last_hidden_states, rows_of, shard_features
 from dtreward.engine.packing import Plan, TokenIds
 from dtreward.files import Store, as_json, digest
 
@@ -79,7 +79,7 @@ def extract_features(
     starts, missing = range(0, len(plans), shard_size), {}
     shards = {f"{n:05d}.safetensors": plans[at : at + shard_size] for n, at in enumerate(starts)}
     for name, part in shards.items():
-        if found := _read_shard(store, name, key, _rows(part)):
+        if found := _read_shard(store, name, key, rows_of(part)):
             manifest["shards"][name] = found[1]
         else:
             missing[name] = part
@@ -87,13 +87,13 @@ def extract_features(
     if missing:
         copies = backbone.everywhere(devices, most=len(missing)) if engine == "local" else copies
         ordered = sorted(plans, key=lambda plan: len(plan.conversations))
-        kinds = {(plan.size, _is_beyond(backbone, plan)): plan for plan in ordered}
+        kinds = {(plan.size, is_beyond_window(backbone, plan)): plan for plan in ordered}
         manifest["bit_for_bit"] = _repeats(copies, [*kinds.values()], token_ids)
-    done = sum(len(token_ids[row]) for name in manifest["shards"] for row in _rows(shards[name]))
+    done = sum(len(token_ids[row]) for name in manifest["shards"] for row in rows_of(shards[name]))
     bar = tqdm(total=length, initial=done, unit=" tokens", unit_scale=True, disable=not progress)
     with bar:
         for name, features in _compute(copies, missing, token_ids, engine):
-            rows = _rows(shards[name])
+            rows = rows_of(shards[name])
             tensors = {"features": features, "rows": rows}
             manifest["shards"][name] = _digest(tensors, key)
             header = {"digest": manifest["shards"][name]}
@@ -145,7 +145,7 @@ def _compute(
     if engine == "ray":
         from dtreward.engine.ray import compute_on_cluster
 
-        yield from compute_on_cluster(copies[0], shards, token_ids, shard_features)
+        yield from compute_on_cluster(copies[0], shards, token_ids)
         return
     idle: Queue = Queue()
     for each in copies:
@@ -176,7 +176,7 @@ def _repeats(copies: Sequence[Backbone], plans: Sequence[Plan], ids: Sequence[To
     in a thread while layers that are compiled run in another.
     """
     first, *others = (shard_features(each, plans, ids) for each in copies)
-    alone = np.float32(last_hidden_states(copies[0], [ids[row] for row in _rows(plans)[::-1]]))
+    alone = np.float32(last_hidden_states(copies[0], [ids[row] for row in rows_of(plans)[::-1]]))
     return all(np.array_equal(first, each) for each in (*others, alone[::-1]))
 
 

@@ -49,7 +49,7 @@ def last_hidden_states(
 @torch.inference_mode()
 def _forward(backbone: Backbone, plan: Plan, pack: Mapping[str, Tensor]) -> Tensor:
     """Give the states of one pack that are read, shape (rows, hidden), on the backbone's device."""
-    given = dict(pack, kernel=backbone.kernels[_is_beyond(backbone, plan)], use_cache=False)
+    given = dict(pack, kernel=backbone.kernels[is_beyond_window(backbone, plan)], use_cache=False)
     ids, places = (given.pop(name)[None] for name in ("token_ids", "position_ids"))
     output = backbone.transformer(input_ids=ids, position_ids=places, **given)
     states = output.last_hidden_state[0]
@@ -127,7 +127,7 @@ def shard_features(
     return np.concatenate(found)[:, 0].astype(np.float32)
 
 
-def _is_beyond(backbone: Backbone, plan: Plan) -> bool:
+def is_beyond_window(backbone: Backbone, plan: Plan) -> bool:
     """By the conversation's own length, never its company's: those beyond the window lie alone."""
     return len(plan.conversations) == 1 and plan.units[0].tokens > (backbone.window or plan.size)
 
@@ -136,5 +136,5 @@ def last_positions(token_ids: Sequence[TokenIds]) -> list[tuple[int]]:
     return [(len(ids) - 1,) for ids in token_ids]
 
 
-def _rows(plans: Sequence[Plan]) -> np.ndarray:
+def rows_of(plans: Sequence[Plan]) -> np.ndarray:
     return np.array([row for plan in plans for row in plan.conversations], np.int64)

@@ -8,16 +8,17 @@ from typing import Any
 import numpy as np
 
 from dtreward.engine.backbone import Backbone
+from dtreward.engine.forward import shard_features
 from dtreward.engine.packing import Plan, TokenIds
 
 
 class Worker:
     """An actor with its own copy of the backbone; one that is not the caller's is an error."""
 
-    def __init__(self, compute: Callable, again: Callable, identity: dict, work: Any) -> None:
+    def __init__(self, again: Callable, identity: dict, work: Any) -> None:
         import ray
 
-        self.compute, self.backbone = compute, again(device=identity["device"])
+        self.backbone = again(device=identity["device"])
         own = self.backbone.identity
         fields = [name for name in sorted({*identity, *own}) if identity.get(name) != own.get(name)]
         if told := [f"{name} {identity.get(name)!r}, here {own.get(name)!r}" for name in fields]:
@@ -28,7 +29,7 @@ class Worker:
 
     def __call__(self, row: Mapping[str, str]) -> dict[str, Any]:
         """Compute the shard of this name."""
-        made = self.compute(self.backbone, self.shards[row["name"]], self.token_ids)
+        made = shard_features(self.backbone, self.shards[row["name"]], self.token_ids)
         return {"name": row["name"], "features": made}
 
 
@@ -36,7 +37,6 @@ def compute_on_cluster(
     backbone: Backbone,
     shards: Mapping[str, Sequence[Plan]],
     token_ids: Sequence[TokenIds],
-    compute: Callable[[Backbone, Sequence[Plan], Sequence[TokenIds]], np.ndarray],
 ) -> Iterator[tuple[str, np.ndarray]]:
     """Let one actor a GPU (a CPU, of a backbone on the CPU) compute shards; give each when it is ready.
 
@@ -50,7 +50,7 @@ def compute_on_cluster(
     try:
         import ray.data
     except ImportError as error:
-        raise ImportError('engine="ray" needs Ray: pip install "ray[data]"') from error
+        raise ImportError('engine="ray" needs Ray: pip install "dtreward[ray]"') from error
     if backbone.again is None or backbone.spread:
         raise ValueError('engine="ray" needs a model of load(..., device=one GPU or "cpu")')
     if not shards:
@@ -67,7 +67,7 @@ def compute_on_cluster(
     names = ray.data.from_items([{"name": n} for n in shards], override_num_blocks=len(shards))
     done = names.map(
         Worker,
-        fn_constructor_args=(compute, backbone.again, backbone.identity, work),
+        fn_constructor_args=(backbone.again, backbone.identity, work),
         compute=ray.data.ActorPoolStrategy(size=count, max_tasks_in_flight_per_actor=2),
         **{f"num_{kind.lower()}s": 1},
     )

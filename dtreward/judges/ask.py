@@ -21,7 +21,7 @@ from tqdm.auto import tqdm
 
 from dtreward.files import digest
 from dtreward.judges.judge import TEMPLATE, Judge, render
-from dtreward.judges.store import _open, _shown, stored_answers
+from dtreward.judges.store import both_orders, open_store, stored_answers
 
 PATIENCE = 300.0  # seconds: an endpoint that asks for a longer pause is not asked again
 PLAIN = 1e-9  # seconds until a question is asked again without log-probabilities
@@ -78,7 +78,7 @@ def collect(
     run.connections = {judge.name: judge.connection() for judge in judges}
     if len(run.connections) < len(judges):
         raise ValueError(f"expected distinct names, came {[judge.name for judge in judges]}")
-    run.texts = {digest(*each): each for both in _shown(pairs) for each in both}
+    run.texts = {digest(*each): each for both in both_orders(pairs) for each in both}
     answers = stored_answers(store, judges, template=template).set_index(["judge", "shown"])
     told, todo = answers["state"].to_dict(), [(one, key) for key in run.texts for one in judges]
     todo = [each for each in todo if told.get((each[0].name, each[1]), "error") == "error"]
@@ -90,7 +90,7 @@ def collect(
     options = {"limits": httpx.Limits(max_keepalive_connections=concurrency), "timeout": timeout}
     options["mounts"] = {"all://localhost": None, "all://127.0.0.1": None}  # never by a proxy
     with (
-        closing(_open(store)) as run.database,
+        closing(open_store(store)) as run.database,
         httpx.Client(**options) as run.client,
         tqdm(total=len(todo), unit=" answers") as run.bar,
         ThreadPoolExecutor(concurrency) as pool,

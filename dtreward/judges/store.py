@@ -31,7 +31,7 @@ def stored_answers(
     """
     query = f"SELECT {COLUMNS} FROM answers WHERE judge = ? AND settings = ? AND template = ?"
     asked = [(judge.name, judge.settings, digest(template)) for judge in judges]
-    with closing(_open(store)) as database:
+    with closing(open_store(store)) as database:
         rows = [row for each in asked for row in database.execute(query, each)]
     frame = pd.DataFrame(rows, columns=COLUMNS.split(", "))
     said = frame["state"] == "answer"
@@ -49,7 +49,9 @@ def verdicts(
     or 1 where both orders name the same response).
     """
     answers, states = stored_answers(store, judges, template=template), []
-    keys = pd.DataFrame([[digest(*each) for each in both] for both in _shown(pairs)], pairs.index)
+    keys = pd.DataFrame(
+        [[digest(*each) for each in both] for both in both_orders(pairs)], pairs.index
+    )
     for judge in judges:
         own = answers[answers["judge"] == judge.name].set_index("shown")["state"]
         orders = keys.apply(lambda order, own=own: order.map(own)).set_axis(ORDERS, axis=1)
@@ -57,14 +59,14 @@ def verdicts(
     return judged_frame(pd.concat(states, ignore_index=True), pairs)
 
 
-def _shown(pairs):
+def both_orders(pairs):
     """For each pair (prompt, first, second) in the order given, and swapped."""
     expect_columns(pairs, TEXTS)
     rows = pairs[TEXTS].itertuples(index=False, name=None)
     return [((prompt, one, two), (prompt, two, one)) for prompt, one, two in rows]
 
 
-def _open(path):
+def open_store(path):
     """Open a store that a kill cannot damage (write-ahead log), for this process alone."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     database = sqlite3.connect(path, timeout=1.0, check_same_thread=False)
