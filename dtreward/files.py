@@ -15,9 +15,13 @@ from fsspec.implementations.local import LocalFileSystem
 
 
 def write_atomically(path: str | Path, write: Callable[[Path], Any]) -> Path:
-    """Let `write` make a temporary file beside `path`, then rename it: whole or absent.
+    """Write a file so that it is whole or absent, also if the program is killed meanwhile.
 
-    The temporary name keeps the suffix, which libraries use to choose a format.
+    `write` makes a temporary file beside `path`, which is then renamed. The temporary name keeps
+    the suffix, because libraries choose a format by it.
+
+    Args:
+        write: gets the temporary path, and writes the file there.
 
     Example:
         >>> from tempfile import mkdtemp
@@ -40,10 +44,13 @@ def write_atomically(path: str | Path, write: Callable[[Path], Any]) -> Path:
 
 
 def write_json(path: str | Path, value: Any) -> Path:
-    """Write `value` as indented JSON, atomically; dataclasses become objects, numpy scalars numbers.
+    """Write `value` as indented JSON, atomically.
+
+    Dataclasses become objects, numpy arrays lists and numpy scalars numbers.
 
     Raises:
         ValueError: if `value` holds nan or infinity, which JSON does not have.
+        TypeError: if `value` holds something else that JSON does not have.
 
     Example:
         >>> from tempfile import mkdtemp
@@ -54,13 +61,21 @@ def write_json(path: str | Path, value: Any) -> Path:
 
 
 def as_json(value: Any) -> bytes:
-    """Give what `write_json` writes."""
-    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False, default=_plain) + "\n"
-    return text.encode()
+    """Give the bytes that `write_json` writes.
+
+    Example:
+        >>> as_json([1.5])
+        b'[\\n  1.5\\n]\\n'
+    """
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False, default=_plain)
+    return f"{text}\n".encode()
 
 
 class Store:
-    """Files that are whole or absent: in a folder, or in an object store by its fsspec URL.
+    """Read and write files that are whole or absent, in a folder or an object store.
+
+    Args:
+        folder: a path, or a URL that fsspec knows, such as "s3://bucket/features".
 
     Example:
         >>> store = Store("memory://features")
@@ -70,34 +85,44 @@ class Store:
     """
 
     def __init__(self, folder: str | Path) -> None:
-        self.files, self.root = LocalFileSystem(), str(Path(folder).absolute())
         if "://" in str(folder):
             self.files, self.root = fsspec.url_to_fs(str(folder))
+        else:
+            self.files = LocalFileSystem()
+            self.root = str(Path(folder).absolute())
         self.is_local = isinstance(self.files, LocalFileSystem)
 
     def read(self, name: str) -> bytes | None:
-        """Read a file; None where it is absent."""
+        """Read a file; None if it is absent."""
         try:
             return self.files.cat_file(f"{self.root}/{name}")
         except FileNotFoundError:
             return None
 
     def write(self, name: str, data: bytes) -> None:
-        """Write a file whole; what had its name is replaced at once."""
-        if self.is_local:
-            write_atomically(Path(self.root, name), lambda temporary: temporary.write_bytes(data))
-        else:
+        """Write a whole file; a file of this name is replaced in one step."""
+        if not self.is_local:
             self.files.pipe_file(f"{self.root}/{name}", data)
+            return
+        write_atomically(Path(self.root, name), lambda temporary: temporary.write_bytes(data))
 
     def remove_leftovers(self, *patterns: str) -> None:
-        """Remove temporary files of `write` in a run that was killed; object stores have none."""
-        for pattern in patterns if self.is_local else ():
+        """Remove temporary files that `write` left when a run was killed.
+
+        Args:
+            patterns: names of the files to remove, with * and ?. Object stores have none.
+        """
+        if not self.is_local:
+            return
+        for pattern in patterns:
             for leftover in Path(self.root).glob(pattern):
                 leftover.unlink()
 
 
 def digest(*parts: str | bytes) -> str:
-    """Hash strings or bytes to 64 hex digits; where one part ends matters.
+    """Hash strings or bytes with SHA-256, to 64 hex digits.
+
+    The length of each part is hashed with it, so that ("ab", "c") and ("a", "bc") differ.
 
     Example:
         >>> digest("ab", "c") == digest("a", "bc")
@@ -106,19 +131,30 @@ def digest(*parts: str | bytes) -> str:
     state = hashlib.sha256()
     for part in parts:
         data = part.encode() if isinstance(part, str) else part
-        state.update(len(data).to_bytes(8, "big") + data)
+        length = len(data).to_bytes(8, "big")
+        state.update(length + data)
     return state.hexdigest()
 
 
 def file_digest(path: str | Path) -> str:
-    """Hash a file's bytes (SHA-256, as `sha256sum` prints it)."""
+    """Hash a file's bytes with SHA-256, as `sha256sum` does.
+
+    Example:
+        >>> from tempfile import mkdtemp
+        >>> file_digest(write_json(Path(mkdtemp()) / "a.json", 1))[:12]
+        '4355a46b19d3'
+    """
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _plain(value: Any) -> Any:
+    """Give what JSON has in place of a dataclass or a numpy value."""
     if is_dataclass(value) and not isinstance(value, type):
         return asdict(value)
     if hasattr(value, "tolist"):
         return value.tolist()
-    raise TypeError(f"expected plain, numpy or dataclass values, got {type(value)}: {value!r}")
+    raise TypeError(
+        f"JSON cannot hold {value!r:.60} of type {type(value).__name__}; expected numbers, texts, "
+        "lists, dictionaries, dataclasses or numpy values"
+    )

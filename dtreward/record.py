@@ -1,4 +1,4 @@
-"""What made a result: claims, parameters, versions and hashes of inputs."""
+"""The record of a notebook: its numbers and claims, and what made them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PACKAGES = ("dtreward", "numpy", "pandas", "scikit-learn", "torch", "transformer
 
 @dataclass(frozen=True)
 class Claim:
-    """One sentence of a notebook's last cell, and whether the numbers bear it out.
+    """One sentence about what a notebook found, and whether the numbers support it.
 
     Example:
         >>> print(Claim("The tree beats its floor: 0.90 [0.88, 0.92] against 0.51.", True))
@@ -27,22 +27,30 @@ class Claim:
     held: bool
 
     def __str__(self) -> str:
-        return f"{'held' if self.held else 'did not hold'}: {self.sentence}"
+        outcome = "held" if self.held else "did not hold"
+        return f"{outcome}: {self.sentence}"
 
 
 def provenance(parameters: Mapping[str, Any], inputs: Sequence[str | Path] = ()) -> dict[str, Any]:
     """Gather what made a result: parameters, hashes of its input files, versions, machine type.
 
+    Args:
+        parameters: the notebook's parameters.
+        inputs: the files that it read.
+
     Example:
         >>> provenance({"seed": 0})["parameters"]
         {'seed': 0}
     """
-    found = {each.name: each.version for each in metadata.distributions()}
-    installed = {name: found[name] for name in PACKAGES if name in found}
+    version_of = {package.name: package.version for package in metadata.distributions()}
+    versions = {"python": platform.python_version()}
+    for name in PACKAGES:
+        if name in version_of:
+            versions[name] = version_of[name]
     return {
         "parameters": dict(parameters),
         "inputs": {Path(path).name: file_digest(path) for path in inputs},
-        "versions": {"python": platform.python_version()} | installed,
+        "versions": versions,
         "machine": platform.machine(),
     }
 
@@ -57,7 +65,7 @@ def write_result(
 ) -> Path:
     """Record a notebook's numbers and claims with what made them, as JSON.
 
-    An executed copy beside it is of another run, and goes: a study then knows what to run again.
+    Deletes the executed notebook beside it, which is of an earlier run.
 
     Args:
         numbers: what was measured; intervals may be dataclasses.
@@ -65,6 +73,11 @@ def write_result(
         parameters: the notebook's parameters.
         inputs: files that it read; their hashes are recorded.
     """
-    found = {"numbers": dict(numbers), "claims": list(claims)}
-    Path(path).with_suffix(".ipynb").unlink(missing_ok=True)
-    return write_json(path, found | {"provenance": provenance(parameters, inputs)})
+    executed = Path(path).with_suffix(".ipynb")
+    executed.unlink(missing_ok=True)
+    result = {
+        "numbers": dict(numbers),
+        "claims": list(claims),
+        "provenance": provenance(parameters, inputs),
+    }
+    return write_json(path, result)

@@ -178,6 +178,7 @@ def _count_kept(table: pd.DataFrame, counts: Counter) -> None:
 def _ordered(table: pd.DataFrame, ratings: Sequence[str]) -> pd.DataFrame:
     """Put the study's columns first; those of mixed types become text, for Parquet's sake."""
     first = ["prompt_id", *TEXTS, *ratings, "preference", "split"]
-    mixed = list(table.drop(columns=first).select_dtypes(object))
+    others = table.drop(columns=first)
+    mixed = [name for name in others if others[name].dtype == object]
     table[mixed] = table[mixed].astype("str")
     return table[[*first, *table.columns.difference(first, sort=False)]]

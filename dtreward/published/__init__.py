@@ -1,6 +1,6 @@
 """The numbers that the study's authors published, as data of the package.
 
-`README.md` beside the files says where each number comes from.
+Each file is a table or a JSON document; `README.md` beside them says where each number comes from.
 """
 
 from pathlib import Path
