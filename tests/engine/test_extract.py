@@ -23,7 +23,7 @@ from safetensors.numpy import load_file, save_file
 from transformers import AutoModel
 
 from dtreward.conversation import ChatTokenizer
-from dtreward.engine import forward as extract_module
+from dtreward.engine import features as extract_module
 from dtreward.engine.backbone import Backbone
 from dtreward.engine.features import _digest, extract_features, read_features
 from dtreward.engine.forward import last_hidden_states
