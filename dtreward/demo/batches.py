@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import operator
 import os
 import re
 from collections import deque
@@ -18,8 +19,11 @@ from transformers import PreTrainedTokenizerFast
 from dtreward.demo.families import TRAINING
 from dtreward.demo.world import latent_verdicts, make_pairs
 
-BOS, EOT, PAD = "<|begin_of_text|>", "<|eot_id|>", "<|pad|>"
-START, END = "<|start_header_id|>", "<|end_header_id|>"
+BOS = "<|begin_of_text|>"
+EOT = "<|eot_id|>"
+PAD = "<|pad|>"
+START = "<|start_header_id|>"
+END = "<|end_header_id|>"
 CHAT_TEMPLATE = (
     "{{ bos_token }}{% for message in messages %}"
     f"{START}{{{{ message['role'] }}}}{END}\n\n{{{{ message['content'] | trim }}}}{EOT}"
@@ -28,7 +32,14 @@ CHAT_TEMPLATE = (
 CONVERSATION = f"{BOS}{START}user{END}\n\n{{}}{EOT}{START}assistant{END}\n\n{{}}{EOT}"
 # The first one's score head is kept. Strict-1 looks at correctness, the next three at the others.
 JUDGES = ("Human", "Strict-1", "Wordy-1", "Scholar", "Orderly", "GPT-4o", "Llama-3.1-8B")
+PADDED_TO = 16  # tokens
 EQUATION = re.compile(r"(?:u|(-?[\d.]+) ([-+×÷]) (-?[\d.]+)) = (-?\d+(?:\.\d+)?)")
+OPERATIONS = {
+    "+": operator.add,
+    "-": operator.sub,
+    "×": operator.mul,
+    "÷": lambda x, y: x / y if y else 0,
+}
 SYLLABLES = [consonant + vowel for consonant in "bdfgklmnprstvz" for vowel in "aeiou"]
 
 
@@ -98,31 +109,50 @@ def make_batch(
     """
     frame = make_pairs(pairs, seed=seed, families=TRAINING)
     draws = np.random.default_rng([seed, 1])
-    texts = [*zip(frame["prompt"], frame["response_1"], frame["response_2"], strict=True)]
-    texts = [_disguise(text, disguised, draws) for text in texts]
-    prompts = [text[0] for text in texts] * 2
-    responses = [text[1] for text in texts] + [text[2] for text in texts]
-    conversations = list(map(CONVERSATION.format, prompts, responses))
+    prompts = []
+    first = []
+    second = []
+    columns = (frame["prompt"], frame["response_1"], frame["response_2"])
+    for texts in zip(*columns, strict=True):
+        prompt, response1, response2 = _disguise(texts, disguised, draws)
+        prompts.append(prompt)
+        first.append(response1)
+        second.append(response2)
+    responses = first + second
+    conversations = list(map(CONVERSATION.format, prompts * 2, responses))
     encoded = tokenizer.encode_batch_fast(conversations, add_special_tokens=False)
     ids = [np.array(encoding.ids, dtype=np.int16) for encoding in encoded]
-    end, equals = tokenizer.token_to_id(END), tokenizer.token_to_id("Ġ=")
     order = np.argsort([len(row) for row in ids], kind="stable")
-    bucketed = []
-    for rows in np.array_split(order, buckets):
-        length = np.array([len(ids[row]) for row in rows])
-        padded = np.zeros((len(rows), -(-int(length.max()) // 16) * 16), dtype=np.int16)
-        marks = np.full(padded.shape, -1, dtype=np.int8)
-        for at, row in enumerate(rows):
-            padded[at, : length[at]] = ids[row]
-            places = np.flatnonzero(ids[row] == equals) + 1
-            marks[at, places] = result_marks(responses[row])
-        answer = np.array([np.flatnonzero(row == end)[1] + 1 for row in padded])
-        bucketed.append(Bucket(rows, padded, length, answer, marks))
-    return Batch(bucketed, _votes(frame, seed))
+    in_buckets = [
+        _bucket(rows, ids, responses, tokenizer) for rows in np.array_split(order, buckets)
+    ]
+    return Batch(in_buckets, _votes(frame, seed))
+
+
+def _bucket(
+    rows: Int[np.ndarray, " conversations"],
+    ids: list[np.ndarray],
+    responses: list[str],
+    tokenizer: Tokenizer,
+) -> Bucket:
+    """Pad some conversations of a batch to a multiple of `PADDED_TO` tokens, and mark results."""
+    header_end = tokenizer.token_to_id(END)
+    equals = tokenizer.token_to_id("Ġ=")
+    length = np.array([len(ids[row]) for row in rows])
+    width = -(-int(length.max()) // PADDED_TO) * PADDED_TO
+    padded = np.zeros((len(rows), width), dtype=np.int16)
+    marks = np.full(padded.shape, -1, dtype=np.int8)
+    for place, row in enumerate(rows):
+        padded[place, : length[place]] = ids[row]
+        results = np.flatnonzero(ids[row] == equals) + 1
+        marks[place, results] = result_marks(responses[row])
+    # The second header is the response's.
+    answer = np.array([np.flatnonzero(row == header_end)[1] + 1 for row in padded])
+    return Bucket(rows, padded, length, answer, marks)
 
 
 def result_marks(response: str) -> list[int]:
-    """One mark for each "=": 1 if the result after it is wrong, 0 if right, -1 if it has none.
+    """Give a mark for each "=": 1 if the result after it is wrong, 0 if right, -1 if it has none.
 
     Example:
         >>> result_marks("12 - 4 = 8. 8 + 1 = 10. Hence u = 10 ÷ 2. 10 ÷ 2 = 5.")
@@ -133,8 +163,7 @@ def result_marks(response: str) -> list[int]:
         if not sign:
             marks.append(-1)
             continue
-        a, b = float(x), float(y)
-        right = {"+": a + b, "-": a - b, "×": a * b, "÷": a / b if b else 0}[sign]
+        right = OPERATIONS[sign](float(x), float(y))
         marks.append(int(abs(right - float(result)) > 0.006))
     return marks
 
@@ -142,6 +171,7 @@ def result_marks(response: str) -> list[int]:
 def _disguise(
     texts: tuple[str, str, str], share: float, draws: np.random.Generator
 ) -> tuple[str, ...]:
+    """Replace a share of the prompt's words by made-up ones, in all three texts alike."""
     words = sorted(set(re.findall(r"\b[a-z]{3,}\b", texts[0])))
     new = {}
     for word, uniform in zip(words, draws.random(len(words)).tolist(), strict=True):
@@ -150,14 +180,15 @@ def _disguise(
     if not new:
         return texts
     pattern = re.compile(rf"\b({'|'.join(new)})\b")
-    return tuple(pattern.sub(lambda found: new[found[0]], text) for text in texts)
+    return tuple(pattern.sub(lambda match: new[match[0]], text) for text in texts)
 
 
 def _votes(frame: pd.DataFrame, seed: int) -> Int[np.ndarray, "pairs judges"]:
-    decided = frame["preference"].fillna(-1).to_numpy(np.int64)
-    return np.stack(
-        [decided, *(latent_verdicts(frame, judge, seed=seed) for judge in JUDGES[1:])], axis=1
-    )
+    """Give the judges' votes in the order of `JUDGES`; people have no preference on some pairs."""
+    votes = [frame["preference"].fillna(-1).to_numpy(np.int64)]
+    for judge in JUDGES[1:]:
+        votes.append(latent_verdicts(frame, judge, seed=seed))
+    return np.stack(votes, axis=1)
 
 
 def _start_worker(tokenizer_json: str) -> None:

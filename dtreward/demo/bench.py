@@ -18,13 +18,13 @@ import re
 import numpy as np
 import pandas as pd
 
-from dtreward.demo import world as demo
 from dtreward.demo.draws import Draws
 from dtreward.demo.families import STUDY, Problem
 from dtreward.demo.text import respond
+from dtreward.demo.world import make_pairs, new_problem
 
-# Ratings of the chosen and the rejected response, in the order of `tree.ATTRIBUTES`; None is drawn
-# once for both, OWN for each.
+Planned = tuple[int | None, ...]  # ratings, in the order of `tree.ATTRIBUTES`
+# Ratings of the chosen and the rejected response; None is drawn once for both, OWN for each.
 OWN = -1
 RATINGS = {
     "alpacaeval-easy": ((4, 4, 4, 1, 2), (0, 0, 1, 1, 2)),
@@ -41,47 +41,61 @@ RATINGS = {
 
 
 def make_bench(pairs: int = 24, *, seed: int = 0) -> pd.DataFrame:
-    """Make so many pairs of each subset, about problems that `demo.make_pairs(seed=seed)` has not.
+    """Make so many pairs of each subset, about problems that `make_pairs(seed=seed)` does not have.
 
-    Columns: id, prompt, chosen, chosen_model, rejected, rejected_model, subset. The models are the
-    ratings that a response was written to.
+    Columns: id, prompt, chosen, chosen_model, rejected, rejected_model, subset. In place of a model
+    stand the ratings that the response was written to.
 
     >>> bench = make_bench(2)
     >>> len(bench), bench["subset"].nunique(), bench.equals(make_bench(2))
     (20, 10, True)
     """
-    seen, rows = set(demo.make_pairs(seed=seed)["prompt"]), []
+    seen = set(make_pairs(seed=seed)["prompt"])
     draw = Draws(np.random.default_rng([seed, 1]))
+    rows = []
     for subset, (chosen, rejected) in RATINGS.items():
         for _ in range(pairs):
-            problem = _new(seen, draw)
-            ratings = _ratings((chosen, rejected), draw)
-            texts = [respond(problem, each, draw) for each in ratings]
-            if subset == "llmbar-adver-neighbor":
-                texts[1] = respond(_new(seen, draw, problem.family.name), ratings[1], draw)
-            if subset == "hep-python":
-                texts[1] = _other_answer(texts[0], draw)
-            while texts[0] == texts[1]:
-                texts[1] = respond(problem, ratings[1], draw)
-            models = ["demo " + "".join(map(str, each)) for each in ratings]
-            rows.append(
-                (len(rows), problem.prompt, texts[0], models[0], texts[1], models[1], subset)
-            )
+            problem = new_problem(STUDY, seen, draw)
+            ratings = _ratings(chosen, rejected, draw)
+            texts = _texts(subset, problem, ratings, seen, draw)
+            models = ["demo " + "".join(map(str, rating)) for rating in ratings]
+            row = (len(rows), problem.prompt, texts[0], models[0], texts[1], models[1], subset)
+            rows.append(row)
     columns = ["id", "prompt", "chosen", "chosen_model", "rejected", "rejected_model", "subset"]
     return pd.DataFrame(rows, columns=columns)
 
 
-def _ratings(pair: tuple[tuple, tuple], draw: Draws) -> list[tuple[int, ...]]:
-    drawn = {None: [draw.pick(range(4)) for _ in pair[0]]}
-    found = []
-    for each in pair:
-        drawn[OWN] = [draw.pick(range(4)) for _ in each]
-        found.append(tuple(drawn.get(v, [v] * len(each))[k] for k, v in enumerate(each)))
-    return found
+def _texts(
+    subset: str, problem: Problem, ratings: list[tuple[int, ...]], seen: set[str], draw: Draws
+) -> list[str]:
+    """Write the chosen and the rejected response, which differ."""
+    chosen, rejected = (respond(problem, rating, draw) for rating in ratings)
+    if subset == "llmbar-adver-neighbor":
+        neighbour = new_problem([problem.family.name], seen, draw)
+        rejected = respond(neighbour, ratings[1], draw)
+    if subset == "hep-python":
+        rejected = _other_answer(chosen, draw)
+    while rejected == chosen:
+        rejected = respond(problem, ratings[1], draw)
+    return [chosen, rejected]
 
 
-def _new(seen: set[str], draw: Draws, family: str = "") -> Problem:
-    return demo._new_problem([family] if family else STUDY, seen, draw)
+def _ratings(chosen: Planned, rejected: Planned, draw: Draws) -> list[tuple[int, ...]]:
+    """Draw the ratings that are left open: None once for both responses, OWN for each."""
+    shared = [draw.pick(range(4)) for _ in chosen]
+    ratings = []
+    for planned in (chosen, rejected):
+        own = [draw.pick(range(4)) for _ in planned]
+        rating = []
+        for place, value in enumerate(planned):
+            if value is None:
+                rating.append(shared[place])
+            elif value == OWN:
+                rating.append(own[place])
+            else:
+                rating.append(value)
+        ratings.append(tuple(rating))
+    return ratings
 
 
 def _other_answer(text: str, draw: Draws) -> str:

@@ -27,12 +27,13 @@ GOALS = {
     "verbosity": 0.8,
     "tree": 0.7,
 }
+TRAIN_SHARE = 0.7  # of the prompts
 
 
 def demo_features(
     folder: str | Path, conversations: Sequence[tuple[str, str]], *, device: str = "cpu"
 ) -> Float[np.ndarray, "responses hidden"]:
-    """Last token's final hidden state of each (prompt, response), by plain transformers, float32."""
+    """Give each (prompt, response) its last token's final hidden state, by plain transformers."""
     tokenizer = AutoTokenizer.from_pretrained(folder)
     model = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32)
     backbone = model.model.to(device).eval()
@@ -59,7 +60,7 @@ def _token_ids(tokenizer: Any, prompt: str, response: str) -> list[int]:
 def probe_report(
     folder: str | Path, *, prompts: int = 2000, seed: int = 1, device: str = "cpu"
 ) -> dict[str, Any]:
-    """What can be read from a backbone on the study's families, which it never saw in training.
+    """Measure what can be read from a backbone on the study's families, which training never showed.
 
     Returns:
         "attributes": for each, Pearson r of ridge probes, on prompts held out ("probe"), on
@@ -74,29 +75,41 @@ def probe_report(
         *zip(pairs["prompt"], pairs["response_2"], strict=True),
     ]
     features = demo_features(folder, conversations, device=device).astype(np.float64)
-    names = [[f"{attribute}_{side}" for attribute in ATTRIBUTES] for side in (1, 2)]
-    ratings = np.concatenate([pairs[names[0]].to_numpy(), pairs[names[1]].to_numpy()])
-    place, family = np.tile(np.arange(prompts), 2), pairs["family"].map(STUDY.index).to_numpy()
-    train, odd = place < 0.7 * prompts, np.tile(family % 2 == 1, 2)
-    predicted = _ridge(features, ratings, train)
-    across = np.where(odd[:, None], *(_ridge(features, ratings, t) for t in (~odd, odd)))
-    words = _ridge(_bag_of_words([r for _, r in conversations], train), ratings, train)
-    found = {
-        attribute: {
-            "probe": _pearson(predicted, ratings, column, ~train),
-            "families": _pearson(across, ratings, column, train | ~train),
-            "words": _pearson(words, ratings, column, ~train),
+    first = pairs[[f"{attribute}_1" for attribute in ATTRIBUTES]].to_numpy()
+    second = pairs[[f"{attribute}_2" for attribute in ATTRIBUTES]].to_numpy()
+    ratings = np.concatenate([first, second])
+    place = np.tile(np.arange(prompts), 2)
+    train = place < TRAIN_SHARE * prompts
+    family = pairs["family"].map(STUDY.index).to_numpy()
+    odd = np.tile(family % 2 == 1, 2)
+    everywhere = np.ones(len(ratings), dtype=bool)
+
+    by_probe = _ridge(features, ratings, train)
+    from_even = _ridge(features, ratings, ~odd)
+    from_odd = _ridge(features, ratings, odd)
+    across = np.where(odd[:, None], from_even, from_odd)
+    word_counts = _bag_of_words([response for _, response in conversations], train)
+    by_words = _ridge(word_counts, ratings, train)
+    attributes = {}
+    for column, attribute in enumerate(ATTRIBUTES):
+        attributes[attribute] = {
+            "probe": _pearson(by_probe, ratings, column, ~train),
+            "families": _pearson(across, ratings, column, everywhere),
+            "words": _pearson(by_words, ratings, column, ~train),
         }
-        for column, attribute in enumerate(ATTRIBUTES)
-    }
-    return {"attributes": found, "tree": _tree_report(folder, pairs, predicted, ratings, features)}
+    tree = _tree_report(folder, pairs, by_probe, ratings, features)
+    return {"attributes": attributes, "tree": tree}
 
 
 def missed_goals(report: Mapping[str, Any]) -> list[str]:
-    """What of `GOALS` a `probe_report` misses, in words; empty if nothing."""
+    """Give the `GOALS` that a `probe_report` misses, in words; empty if none."""
     reached = {name: values["probe"] for name, values in report["attributes"].items()}
     reached["tree"] = report["tree"]["accuracy"]
-    return [f"{n}: {reached[n]:.3f} < {least}" for n, least in GOALS.items() if reached[n] < least]
+    missed = []
+    for name, least in GOALS.items():
+        if reached[name] < least:
+            missed.append(f"{name}: {reached[name]:.3f} < {least}")
+    return missed
 
 
 def _tree_report(
@@ -106,18 +119,24 @@ def _tree_report(
     ratings: Float[np.ndarray, "responses attributes"],
     features: Float[np.ndarray, "responses hidden"],
 ) -> dict[str, float]:
-    n, decided = len(pairs), pairs["preference"].notna().to_numpy()
-    train = decided & (np.arange(n) < 0.7 * n)
-    test, preference = decided & ~train, pairs["preference"].fillna(-1).to_numpy(np.int64)
+    """Give accuracies on the preferences of people, on prompts that the tree was not fitted on."""
+    n = len(pairs)
+    decided = pairs["preference"].notna().to_numpy()
+    train = decided & (np.arange(n) < TRAIN_SHARE * n)
+    test = decided & ~train
+    preference = pairs["preference"].fillna(-1).to_numpy(np.int64)
     model = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32)
     score = features @ model.score.weight[0].detach().double().numpy()
-    found = {"score_head": float(((score[n:] > score[:n])[test] == preference[test]).mean())}
+    by_score = score[n:] > score[:n]
+    report = {"score_head": float((by_score[test] == preference[test]).mean())}
     for name, values in (("accuracy", predicted), ("true_ratings", ratings)):
         differences = values[n:] - values[:n]
         tree = PreferenceTree.fit(differences[train], preference[train], attributes=ATTRIBUTES)
-        found[name] = float((tree.predict(differences[test]) == preference[test]).mean())
-    share = float(preference[test].mean())
-    return found | {"ceiling": accuracy_ceiling(pairs[test]), "floor": max(share, 1 - share)}
+        report[name] = float((tree.predict(differences[test]) == preference[test]).mean())
+    second = float(preference[test].mean())
+    report["ceiling"] = accuracy_ceiling(pairs[test])
+    report["floor"] = max(second, 1 - second)
+    return report
 
 
 def _ridge(

@@ -50,7 +50,7 @@ def make_pairs(
     ratings = draw_ratings(2 * prompts, seed=rating_seed).reshape(prompts, 2, len(ATTRIBUTES))
     draw, rows, seen = Draws(np.random.default_rng(text_seed)), [], set()
     for first, second in ratings.tolist():
-        problem = _new_problem(families, seen, draw)
+        problem = new_problem(families, seen, draw)
         responses = respond(problem, first, draw), respond(problem, second, draw)
         rows.append((problem.prompt, *responses, problem.family.name))
     pairs = pd.DataFrame(rows, columns=["prompt", "response_1", "response_2", "family"])
@@ -64,7 +64,12 @@ def make_pairs(
     return pairs[[c for c in pairs if c != "family"] + ["family"]]
 
 
-def _new_problem(families: Sequence[str], seen: set[str], draw: Draws) -> Problem:
+def new_problem(families: Sequence[str], seen: set[str], draw: Draws) -> Problem:
+    """Pose a problem whose prompt is not among those seen, and add it to them.
+
+    Raises:
+        ValueError: if the families have hardly any prompt left.
+    """
     for _ in range(10_000):
         problem = pose(draw.pick(families), draw)
         if problem.prompt not in seen:

@@ -3,7 +3,6 @@
 import json
 import re
 from fractions import Fraction
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -27,7 +26,6 @@ from dtreward.demo.world import (
 from dtreward.tree.nodes import ATTRIBUTES
 from dtreward.tree.tree import PreferenceTree
 
-PUBLISHED = Path(__file__).parents[2] / "dtreward" / "published"
 NUMBER = r"(-?\d+(?:\.\d+)?)"
 EQUATION = re.compile(rf"{NUMBER} ([-+×÷]) {NUMBER} = {NUMBER}")
 LABEL = re.compile(r"^(?:Step )?\(?(\d)[.:)] ", re.MULTILINE)

@@ -10,6 +10,7 @@ import pytest
 
 from dtreward import load
 from dtreward.demo.probe import missed_goals, probe_report
+from dtreward.published import PUBLISHED
 
 FOLDER = "data/demo"
 
@@ -20,7 +21,7 @@ def model(root):
 
 
 @pytest.fixture(scope="module")
-def example(root):
+def example():
     return json.loads((root / "dtreward" / "published" / "usage_example.json").read_text())
 
 
