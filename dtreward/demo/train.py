@@ -2,11 +2,12 @@
 
     python -m dtreward.demo.train --out FOLDER --device cuda
 
-A GPU takes some minutes; two CPU cores take days for the same, minutes for `--steps 100 --pairs 16`.
-Only families of training are seen, never the study's. Three losses share the steps: the next token
-of the answers (so it learns to compute), Bradley-Terry losses on judges' preferences (people's
-score head is kept, the others' are thrown away), and marks: which written results are wrong, read
-two layers below the top, so that the last token can still add them up.
+A GPU takes some minutes. Two CPU cores would take days for the same, and take minutes for
+`--steps 100 --pairs 16`. Training shows only families of training, never the study's. Each step
+adds up three losses: the next token of the answers (so that the model learns to compute);
+Bradley-Terry losses on judges' preferences (the score head of people is kept, the others are thrown
+away); and marks, which say what written results are wrong. Marks are read two layers below the top,
+so that the last token can still add them up.
 """
 
 from __future__ import annotations
@@ -33,11 +34,12 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from dtreward.demo.batches import JUDGES, Batch, batches, train_tokenizer
+from dtreward.demo.batches import JUDGES, Batch, Bucket, batches, train_tokenizer
 from dtreward.demo.probe import missed_goals, probe_report
 from dtreward.files import write_json
 from dtreward.record import provenance
 
+REPORTS = 100  # of a training run
 README = """\
 ---
 license: apache-2.0
@@ -104,31 +106,50 @@ class Learner(nn.Module):
         self.weights = training
 
     def forward(self, batch: Batch, device: str) -> dict[str, torch.Tensor]:
-        """Mean losses of a batch: "language", "marks", one a judge, and their weighted "total"."""
-        last, language, marks = [], [], []
+        """Give mean losses of a batch: "language", "marks", one a judge, and the "total"."""
+        last = []
+        language = []
+        marks = []
         for bucket in batch.buckets:
-            ids, wrong = bucket.ids.astype(np.int64), bucket.marks.ravel()
-            place, length = np.arange(ids.shape[1]), bucket.length[:, None]
-            answers = np.flatnonzero((place >= bucket.answer[:, None]) & (place < length - 1))
-            marked, rows = np.flatnonzero(wrong >= 0), np.arange(len(ids)) * ids.shape[1]
-            # Right padding under a causal mask: what comes later is never seen, so no mask is given.
-            output = self.model.model(_to(ids, device), output_hidden_states=True, use_cache=False)
-            states = output.last_hidden_state.flatten(0, 1)
-            last.append(states[_to(rows + bucket.length - 1, device)])
-            logits = F.linear(states[_to(answers, device)], self.model.model.embed_tokens.weight)
-            targets = _to(ids.ravel()[answers + 1], device)
-            language.append(F.cross_entropy(logits.float(), targets, reduction="none"))
-            below = output.hidden_states[-3].flatten(0, 1)[_to(marked, device)]
-            found, true = self.marks(below).squeeze(-1).float(), _to(wrong[marked], device).float()
-            marks.append(F.binary_cross_entropy_with_logits(found, true, reduction="none"))
+            losses_of_tokens, losses_of_marks, last_states = self._read(bucket, device)
+            language.append(losses_of_tokens)
+            marks.append(losses_of_marks)
+            last.append(last_states)
         losses = {"language": torch.cat(language).mean(), "marks": torch.cat(marks).mean()}
         rows = np.argsort(np.concatenate([bucket.rows for bucket in batch.buckets]))
         losses |= self._judged(torch.cat(last)[_to(rows, device)], batch.votes)
         weights = dict.fromkeys(JUDGES, self.weights.preferences)
         weights |= {"language": self.weights.language, "marks": self.weights.marks}
-        return losses | {"total": sum(weights[name] * loss for name, loss in losses.items())}
+        losses["total"] = sum(weights[name] * loss for name, loss in losses.items())
+        return losses
+
+    def _read(self, bucket: Bucket, device: str) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Give the losses of the answers' tokens and of the marks, and each last token's state."""
+        ids = bucket.ids.astype(np.int64)
+        width = ids.shape[1]
+        wrong = bucket.marks.ravel()
+        # Right padding under a causal mask: what comes later is never seen, so no mask is given.
+        output = self.model.model(_to(ids, device), output_hidden_states=True, use_cache=False)
+        states = output.last_hidden_state.flatten(0, 1)
+        ends = np.arange(len(ids)) * width + bucket.length - 1
+        last = states[_to(ends, device)]
+
+        place = np.arange(width)
+        is_answer = (place >= bucket.answer[:, None]) & (place < bucket.length[:, None] - 1)
+        answers = np.flatnonzero(is_answer)
+        logits = F.linear(states[_to(answers, device)], self.model.model.embed_tokens.weight)
+        targets = _to(ids.ravel()[answers + 1], device)
+        language = F.cross_entropy(logits.float(), targets, reduction="none")
+
+        marked = np.flatnonzero(wrong >= 0)
+        below = output.hidden_states[-3].flatten(0, 1)[_to(marked, device)]
+        found = self.marks(below).squeeze(-1).float()
+        true = _to(wrong[marked], device).float()
+        marks = F.binary_cross_entropy_with_logits(found, true, reduction="none")
+        return language, marks, last
 
     def _judged(self, last: torch.Tensor, votes: np.ndarray) -> dict[str, torch.Tensor]:
+        """Give each judge's mean loss over the pairs that it has voted on."""
         with torch.autocast(last.device.type, enabled=False):
             last = last.float()
             scores = torch.cat([self.model.score(last), self.others(last)], dim=1)
@@ -164,25 +185,22 @@ def train(
         model (float32, on the CPU), tokenizer, and all that was reported.
     """
     torch.manual_seed(training.seed)
-    tokenizer = (
-        AutoTokenizer.from_pretrained(start) if start else train_tokenizer(seed=training.seed)
-    )
-    learner, on_gpu, steps = Learner(tokenizer, training), device != "cpu", training.steps
-    if start:
-        earlier = LlamaForSequenceClassification.from_pretrained(start, dtype=torch.float32)
-        learner.model.load_state_dict(earlier.state_dict())
+    learner, tokenizer = _learner(training, start)
     learner.to(device)
-    settings = {"lr": training.learning_rate, "weight_decay": training.weight_decay}
-    optimizer = torch.optim.AdamW(learner.parameters(), betas=(0.9, 0.98), fused=on_gpu, **settings)
-    rise, cosine = max(steps // 20, 1), lambda step: 0.5 + 0.5 * math.cos(math.pi * step / steps)
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: min((step + 1) / rise, cosine(step))
+    on_gpu = device != "cpu"
+    optimizer, schedule = _optimizer(learner, training, fused=on_gpu)
+    made = batches(
+        tokenizer,
+        training.steps,
+        pairs=training.pairs,
+        buckets=training.buckets,
+        disguised=training.disguised,
+        seed=training.seed,
+        workers=workers,
     )
-    of_batches = {
-        name: getattr(training, name) for name in ("pairs", "buckets", "disguised", "seed")
-    }
-    every, history, since = max(steps // 100, 1), [], []
-    made = batches(tokenizer, steps, workers=workers, **of_batches)
+    every = max(training.steps // REPORTS, 1)
+    history = []
+    since = []
     for step, batch in enumerate(made, start=1):
         with torch.autocast(device.split(":")[0], torch.bfloat16, enabled=on_gpu):
             losses = learner(batch, device)
@@ -193,10 +211,43 @@ def train(
         schedule.step()
         since.append(torch.stack([loss.detach() for loss in losses.values()]))
         if step % every == 0:
-            means, since = torch.stack(since).mean(dim=0).tolist(), []
+            means = torch.stack(since).mean(dim=0).tolist()
+            since = []
             history.append({"step": step} | dict(zip(losses, means, strict=True)))
             report(history[-1])
     return learner.model.float().cpu(), tokenizer, history
+
+
+def _learner(training: Training, start: Path | None) -> tuple[Learner, PreTrainedTokenizerFast]:
+    """Make tokenizer and backbone, new or those of an earlier run."""
+    if start is None:
+        tokenizer = train_tokenizer(seed=training.seed)
+        return Learner(tokenizer, training), tokenizer
+    tokenizer = AutoTokenizer.from_pretrained(start)
+    learner = Learner(tokenizer, training)
+    earlier = LlamaForSequenceClassification.from_pretrained(start, dtype=torch.float32)
+    learner.model.load_state_dict(earlier.state_dict())
+    return learner, tokenizer
+
+
+def _optimizer(
+    learner: Learner, training: Training, *, fused: bool
+) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
+    """Make the optimizer, and its learning rate: a warm-up, then a cosine to zero."""
+    optimizer = torch.optim.AdamW(
+        learner.parameters(),
+        lr=training.learning_rate,
+        betas=(0.9, 0.98),
+        weight_decay=training.weight_decay,
+        fused=fused,
+    )
+    warm_up = max(training.steps // 20, 1)
+
+    def share_of_the_peak(step: int) -> float:
+        cosine = 0.5 + 0.5 * math.cos(math.pi * step / training.steps)
+        return min((step + 1) / warm_up, cosine)
+
+    return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, share_of_the_peak)
 
 
 def write_backbone(
@@ -221,33 +272,41 @@ def write_backbone(
 
 
 def main() -> None:
+    """Train a backbone as the command line asks, write it, and report what can be read from it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", required=True, type=Path, help="folder to write")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes")
     parser.add_argument("--start", type=Path, help="folder of an earlier run, to go on from")
-    for name, value in asdict(Training()).items():
+    settings = asdict(Training())
+    for name, value in settings.items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=type(value), default=value)
-    options = vars(parser.parse_args())
-    out, device, workers = options.pop("out"), options.pop("device"), options.pop("workers")
-    start_folder = options.pop("start")
-    training, start = Training(**options), time.monotonic()
+    options = parser.parse_args()
+    training = Training(**{name: getattr(options, name) for name in settings})
+    begun = time.monotonic()
 
     def report(losses: Mapping[str, float]) -> None:
         shown = " ".join(f"{name} {loss:.3f}" for name, loss in losses.items() if name != "step")
-        print(f"{time.monotonic() - start:6.0f} s  step {losses['step']}  {shown}", flush=True)
+        print(f"{time.monotonic() - begun:6.0f} s  step {losses['step']}  {shown}", flush=True)
 
-    given = {"device": device, "workers": workers, "start": start_folder}
-    model, tokenizer, history = train(training, **given, report=report)
-    seconds = time.monotonic() - start
-    device_name = torch.cuda.get_device_name() if device.startswith("cuda") else "cpu"
-    record = provenance(asdict(training)) | {"seconds": round(seconds), "device": device_name}
-    record |= {"weights": sum(p.numel() for p in model.parameters()), "losses": history}
-    if start_folder:
-        record["went_on_from"] = json.loads((start_folder / "training.json").read_text())
-    write_backbone(out, model, tokenizer, record)
-    found = probe_report(out, device=device)
-    write_json(out / "training.json", record | {"report": found})
+    model, tokenizer, history = train(
+        training,
+        device=options.device,
+        workers=options.workers,
+        start=options.start,
+        report=report,
+    )
+    on_gpu = options.device.startswith("cuda")
+    record = provenance(asdict(training))
+    record["seconds"] = round(time.monotonic() - begun)
+    record["device"] = torch.cuda.get_device_name() if on_gpu else "cpu"
+    record["weights"] = sum(weight.numel() for weight in model.parameters())
+    record["losses"] = history
+    if options.start:
+        record["went_on_from"] = json.loads((options.start / "training.json").read_text())
+    write_backbone(options.out, model, tokenizer, record)
+    found = probe_report(options.out, device=options.device)
+    write_json(options.out / "training.json", record | {"report": found})
     print(json.dumps(found, indent=2), "\nmissed goals:", missed_goals(found) or "none")
 
 

@@ -22,7 +22,7 @@ def model(root):
 
 @pytest.fixture(scope="module")
 def example():
-    return json.loads((root / "dtreward" / "published" / "usage_example.json").read_text())
+    return json.loads((PUBLISHED / "usage_example.json").read_text())
 
 
 def test_its_weights_are_small_and_of_one_to_three_million_parameters(root, model):
