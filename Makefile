@@ -47,7 +47,7 @@ install: $(INSTALLED)
 
 study: $(INSTALLED)
 	@echo "== Running the study '$(STUDY)' (parameters: notebooks/studies/$(STUDY).yaml$(if $(strip $(SOURCE)$(MODEL)$(SET)$(ORDER_BY)), and the command line))"
-	@$(BIN)/python -m dtreward.study.preflight $(CONFIG)
+	@$(BIN)/python -m dtreward.cli preflight $(CONFIG)
 	@PATH="$(abspath $(BIN)):$$PATH" snakemake --cores $(CORES) --resources gpu=1 --nolock --rerun-incomplete --keep-going --quiet all --config $(CONFIG)
 	@echo "== Done. Executed notebooks, figures, tables and models are in data/$(STUDY)/"
 
@@ -60,10 +60,10 @@ lab: $(INSTALLED)
 	@$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) --notebook-dir=. notebooks/00_compare_two_responses.ipynb
 
 report: $(INSTALLED)
-	@$(BIN)/python -m dtreward.study.report $(STUDY)
+	@$(BIN)/python -m dtreward.cli report $(STUDY)
 
 publish: study
-	@$(BIN)/python -m dtreward.study.run publish $(STUDY)
+	@$(BIN)/python -m dtreward.cli publish $(STUDY)
 
 lock:
 	@dir=$$(mktemp -d) && $(PYTHON) -m venv $$dir && $$dir/bin/python -m pip install --quiet '.[study,judges,dev]' \

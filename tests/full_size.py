@@ -79,7 +79,7 @@ def measure(shape: str, folder: Path, pairs: int, result: str) -> None:
     for name in NOTEBOOKS:
         text = (ROOT / "notebooks" / f"{name}.ipynb").read_text()
         own = {key: value for key, value in shared.items() if f'"{key}: ' in text}
-        command = [sys.executable, "-m", "dtreward.study.run", "run", f"notebooks/{name}.ipynb"]
+        command = [sys.executable, "-m", "dtreward.cli", "run", f"notebooks/{name}.ipynb"]
         gpu = GpuMemory() if device == "cuda" else None
         if gpu:
             gpu.start()

@@ -13,7 +13,7 @@ import torch
 
 from dtreward.models.checkpoint import read_config, read_head, weight_files
 from dtreward.pairs.readers import read_table
-from dtreward.study.run import read_study
+from dtreward.study.settings import read_study
 from dtreward.tree.tree import PreferenceTree
 
 MEMORY = 2**30  # bytes that all files together may take beyond what is there after the imports

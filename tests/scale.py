@@ -111,7 +111,7 @@ def measure(folder: Path, pairs: int, given: dict) -> dict[str, dict[str, float]
             del kept
         text = (ROOT / "notebooks" / f"{name}.ipynb").read_text()
         own = {key: value for key, value in (shared | given).items() if f'"{key}: ' in text}
-        command = [sys.executable, "-m", "dtreward.study.run", "run", f"notebooks/{name}.ipynb"]
+        command = [sys.executable, "-m", "dtreward.cli", "run", f"notebooks/{name}.ipynb"]
         costs[name] = run_measured([*command, str(made / f"{name}.ipynb"), json.dumps(own)])
         print(pairs, name, costs[name], flush=True)
     return costs

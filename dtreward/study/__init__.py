@@ -1,1 +1,16 @@
-"""Room."""
+"""Run the notebooks as a study, and make the paper's files and the site of what they wrote.
+
+Commands (`dtreward.cli`) and the Snakefile call this room; notebooks use `inputs` and `paper`.
+
+- `graph`: which notebook reads and writes which file (`graph.yaml`).
+- `settings`: reads a study's YAML and splits its parameters among its notebooks.
+- `plan`: which notebooks of a study run, with which parameters, inputs and outputs.
+- `preflight`: what a study on a real model needs before it starts.
+- `run`: runs one notebook through papermill.
+- `progress`: shows a running notebook's progress bars on the terminal.
+- `inputs`: refuses to start a notebook whose inputs are missing or outdated.
+- `paper`: the paper's data files, tables and macros, which notebook 99 writes.
+- `publish`: copies results to the places where they are committed.
+- `readme`: keeps the tables of committed pages equal to those of notebook 99.
+- `report`: one HTML site of a study.
+"""

@@ -1,50 +1,50 @@
-"""What a notebook reads from the notebooks before it; what is missing or outdated is said in one sentence."""
+"""Check what a notebook reads from the notebooks before it, and the names of models."""
 
 import json
 from pathlib import Path
 
 from dtreward.files import file_digest
 from dtreward.models.catalogue import known
+from dtreward.study.graph import maker_of
 
-MAKERS = {
-    "pairs.parquet": "01_load_pairs",
-    "01_load_pairs.json": "01_load_pairs",
-    "02_extract_features.json": "02_extract_features",
-    "rewards.parquet": "03_fit_attribute_probe",
-    "probe.safetensors": "03_fit_attribute_probe",
-    "checkpoint": "04_fit_preference_tree",
-    "judges.parquet": "06_collect_judge_preferences",
-    "judge_trees.json": "07_compare_judges",
-}
 ROWS = ("rewards.parquet", "judges.parquet")  # joined to the pairs by the number of their row
 
 
 def expect(made, *names):
-    """Raise FileNotFoundError for the first of `names` that is not in the study's folder `made`.
+    """Check that the files `names` are in the study's folder `made`, in turn.
 
     Raises:
-        ValueError: if "pairs.parquet" is one of them and one of `ROWS` was made from other pairs than are there.
+        FileNotFoundError: for the first that is not there; it says which notebook makes it.
+        ValueError: if "pairs.parquet" is one of them and one of `ROWS` was made from other pairs
+            than are there.
     """
     for name in names:
+        maker = maker_of(name)
         if not (made / name).exists():
             how = f"run it first, or the whole study: make study STUDY={made.name}"
-            raise FileNotFoundError(
-                f"expected {made / name}, which notebook {MAKERS[name]} makes; {how}"
-            )
-        record = made / f"{MAKERS[name]}.json"
-        if name not in ROWS or "pairs.parquet" not in names or not record.exists():
-            continue
-        told = json.loads(record.read_text())["provenance"]["inputs"]
-        if told.get("pairs.parquet") not in (None, file_digest(made / "pairs.parquet")):
-            raise ValueError(
-                f"{made / name} is of other pairs than pairs.parquet: run {MAKERS[name]} again"
-            )
+            raise FileNotFoundError(f"expected {made / name}, which notebook {maker} makes; {how}")
+        if name in ROWS and "pairs.parquet" in names:
+            _refuse_other_pairs(made, name, maker)
+
+
+def _refuse_other_pairs(made, name, maker):
+    record = made / f"{maker}.json"
+    if not record.exists():
+        return
+    inputs = json.loads(record.read_text(encoding="utf-8"))["provenance"]["inputs"]
+    read = inputs.get("pairs.parquet")
+    if read is not None and read != file_digest(made / "pairs.parquet"):
+        raise ValueError(f"{made / name} is of other pairs than pairs.parquet: run {maker} again")
 
 
 def repository(name):
-    """The hub id behind a model's name on the leaderboard; a folder (seen from here or notebooks/) is its own."""
+    """Give the hub id behind a model's name on the leaderboard, or `name` itself.
+
+    A folder, seen from here or from notebooks/, is its own name.
+    """
     try:
-        is_folder = any(Path(place, name).is_dir() for place in ("", "notebooks"))
-        return name if is_folder else getattr(known(name), "repo", "") or name
-    except OSError:  # too long for a path: a text
+        if any(Path(place, name).is_dir() for place in ("", "notebooks")):
+            return name
+    except OSError:  # a text, too long for a path
         return name
+    return getattr(known(name), "repo", "") or name

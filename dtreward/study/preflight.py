@@ -1,6 +1,6 @@
 """Say what a study needs before it starts, and stop where something of it is missing.
 
-    python notebooks/preflight.py study=NAME [parameter=value ...]
+    dtreward preflight study=NAME [parameter=value ...]
 
 A study that needs more than this repository says so under `needs` in its YAML: `gpu_gb`, `memory_gb`,
 `disk_gb` beside the downloads, `hours`, and `downloads` ({hub id: kind, gb, revision}), of which those
@@ -27,9 +27,8 @@ from huggingface_hub.file_download import repo_folder_name
 
 from dtreward.files import write_json
 from dtreward.study.inputs import repository
-from dtreward.study.run import plain_name, read_study
+from dtreward.study.settings import NOTEBOOKS, STUDIES, plain_name, read_study
 
-HERE = Path("notebooks")
 REVISIONS = "revisions.json"
 # A parameter that may name a repository, and the one that takes its commit.
 PINS = {
@@ -223,27 +222,39 @@ def _told(name, error):
     return f"{name}: {' '.join(str(error.args[0]).split())}"
 
 
-def main(words):
-    """Check the study of the command line; exit with what is missing."""
-    if odd := [word for word in words if "=" not in word]:
-        sys.exit(f"expected name=value, came {odd[0]!r}; for example SET='limit=500 seed=1'")
-    given = {key: yaml.safe_load(value) for key, value in (word.split("=", 1) for word in words)}
+def preflight(words):
+    """Check the study of the command line, given as words name=value; exit with what is missing.
+
+    A study that cannot be read is left to the plan, which says what is wrong with it.
+    """
+    given = parse_words(words)
     try:
-        path = HERE / "studies" / f"{plain_name(given.pop('study'))}.yaml"
+        path = STUDIES / f"{plain_name(given.pop('study', 'demo'))}.yaml"
         study = read_study(path)
     except (OSError, ValueError):
-        return  # the Snakefile says what is wrong
+        return
     if "needs" not in study:
         return
     shared = study["parameters"] | given
-    folder = Path(os.path.normpath(HERE / shared.get("data_dir", "../data") / shared["study"]))
-    if missing := check(study, given, folder):
-        sys.exit(
-            "\n".join(
-                [f"The study '{path.stem}' does not start:", *(f"- {each}" for each in missing)]
-            )
-        )
+    folder = Path(os.path.normpath(NOTEBOOKS / shared.get("data_dir", "../data") / shared["study"]))
+    missing = check(study, given, folder)
+    if missing:
+        lines = [f"The study '{path.stem}' does not start:"]
+        lines.extend(f"- {sentence}" for sentence in missing)
+        sys.exit("\n".join(lines))
 
 
-if __name__ == "__main__":
-    main(sys.argv[1:])
+def parse_words(words):
+    """Read the words of a command line, name=value, with values as in YAML; exit if one is none.
+
+    Example:
+        >>> parse_words(["study=demo", "limit=500"])
+        {'study': 'demo', 'limit': 500}
+    """
+    values = {}
+    for word in words:
+        if "=" not in word:
+            sys.exit(f"expected name=value, came {word!r}; for example SET='limit=500 seed=1'")
+        name, value = word.split("=", 1)
+        values[name] = yaml.safe_load(value)
+    return values

@@ -9,8 +9,11 @@ import sys
 from pathlib import Path
 from time import monotonic
 
-from papermill.clientwrap import PapermillNotebookClient
-from papermill.engines import NBClientEngine, papermill_engines
+try:
+    from papermill.clientwrap import PapermillNotebookClient
+    from papermill.engines import NBClientEngine, papermill_engines
+except ImportError as error:
+    raise ImportError('progress bars need papermill: pip install "dtreward[study]"') from error
 
 ENGINE = "progress"  # its name for papermill
 CLEARED = "\r\x1b[K"  # back to the start of the line, which is emptied
@@ -25,11 +28,13 @@ class Client(PapermillNotebookClient):
     def handle_comm_msg(self, outs, msg, cell_index):
         """Take a widget's new state; a bar's text is the value of its last part."""
         super().handle_comm_msg(outs, msg, cell_index)
-        said = msg["content"].get("data", {}).get("state", {}).get("value")
-        said = " ".join(html.unescape(said).split()) if isinstance(said, str) else ""
-        if "[" in said:
+        value = msg["content"].get("data", {}).get("state", {}).get("value")
+        if not isinstance(value, str):
+            return
+        text = " ".join(html.unescape(value).split())
+        if "[" in text:
             name = Path(self.nb.metadata.papermill["input_path"]).stem
-            self.show(f"   {name}: {said}")
+            self.show(f"   {name}: {text}")
 
     def show(self, line):
         """Write over the line before, or a line of its own once a minute."""

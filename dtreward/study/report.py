@@ -1,12 +1,11 @@
 """Make one HTML site of a study, which opens from the disk without the network.
 
-    python notebooks/report.py STUDY
+    dtreward report STUDY
 
 It reads what the study made in data/STUDY (executed notebooks, records, figures), or the committed
 copies where it has not run here, and writes data/STUDY/report/. The same inputs give the same bytes.
 """
 
-import argparse
 import ast
 import base64
 import copy
@@ -20,20 +19,25 @@ from functools import cache
 from pathlib import Path
 from urllib.parse import quote, unquote
 
-import bleach
-import jinja2
-import mistune
-import nbformat
+try:
+    import bleach
+    import jinja2
+    import mistune
+    import nbformat
+    from bs4 import BeautifulSoup
+    from markupsafe import Markup
+    from nbconvert import HTMLExporter
+    from pygments.formatters import HtmlFormatter
+except ImportError as error:
+    raise ImportError(
+        'the report needs nbconvert and others: pip install "dtreward[study]"'
+    ) from error
 import yaml
-from bs4 import BeautifulSoup
-from markupsafe import Markup
-from nbconvert import HTMLExporter
-from pygments.formatters import HtmlFormatter
 
 from dtreward.files import file_digest, write_atomically
-from dtreward.study.run import executed_notebooks, plain_name
+from dtreward.study.publish import executed_notebooks
+from dtreward.study.settings import NOTEBOOKS as HERE
 
-HERE = Path("notebooks")
 FILES = Path(__file__).with_name("report_files")
 STATES = {
     "done": "ran to its end",
@@ -623,24 +627,20 @@ def _leads(href, ids):
     )
 
 
-def main():
-    """Parse the command line; errors in one line, exit status 1."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("study", type=plain_name)
-    study = parser.parse_args().study
+def make(study):
+    """Make the site of a study, from its committed copies where it has not run; give its index.
+
+    Raises:
+        FileNotFoundError: if the study has neither run here nor committed copies.
+    """
     made = HERE.parent / "data" / study
     executed, figures, paper = made, made / "figures", made / "paper"
     if not list(made.glob("[0-9][0-9]_*.ipynb")):
         executed, figures = HERE / "executed" / study, HERE.parent / "figures" / study
         paper = figures / "paper"
         if not executed.is_dir() or not executed_notebooks(executed):
-            sys.exit(
+            raise FileNotFoundError(
                 f"expected executed notebooks in data/{study}, there are none: make study STUDY={study}"
             )
         print(f"   {study} has not run here: the report is of its committed copies")
-    index = build(study, made, executed, figures, paper, made / "report")
-    print(f"   open {index.relative_to(HERE.parent)}")
-
-
-if __name__ == "__main__":
-    main()
+    return build(study, made, executed, figures, paper, made / "report")

@@ -1,38 +1,39 @@
-"""Run one notebook of a study through papermill, or publish a study that has run.
+"""Run one notebook of a study through papermill.
 
-    python notebooks/run.py run NOTEBOOK EXECUTED PARAMETERS
-    python notebooks/run.py publish STUDY
-
-A run leaves EXECUTED whole or not at all. What a failed run did so far stays beside it as
-`NAME.partial.ipynb`, for reading.
+A run leaves the executed notebook whole or not at all. What a failed run did so far stays beside it
+as `NAME.partial.ipynb`, for reading.
 """
 
-import argparse
 import contextlib
-import difflib
 import fcntl
-import filecmp
-import json
 import os
 import re
-import shutil
 import sys
 import tempfile
-from pathlib import Path
 from time import perf_counter
 
-import nbformat
-import papermill
-import yaml
-from nbconvert.preprocessors import CoalesceStreamsPreprocessor
-from traitlets.config import Config
+try:
+    import nbformat
+    import papermill
+    from nbconvert.preprocessors import CoalesceStreamsPreprocessor
+    from traitlets.config import Config
+except ImportError as error:
+    raise ImportError(
+        'running a notebook needs papermill: pip install "dtreward[study]"'
+    ) from error
 
 from dtreward.study.progress import CLEARED, ENGINE
-from dtreward.study.readme import refresh
+from dtreward.study.publish import executed_notebooks
+from dtreward.study.settings import (
+    NOTEBOOKS,
+    check_types,
+    legal_parameters,
+    plain_name,
+    refuse_unknown,
+)
 
-HERE = Path("notebooks")
 SHOWN_METADATA = ("parameters",)  # the rest of papermill's are paths and clock times
-TOLD = (
+SAID_IN_WORDS = (  # errors whose message is enough; the traceback is in the partial copy
     "AssertionError",
     "FileNotFoundError",
     "ImportError",
@@ -47,94 +48,18 @@ QUIET = (  # a kernel that is ended may meet sockets that are closed already: no
 WIDGET = "application/vnd.jupyter.widget-view+json"  # shows nothing once its kernel has gone
 
 
-def plain_name(study):
-    """Give a study's name; a ValueError for one that would lead out of its folder."""
-    if not re.fullmatch(r"[A-Za-z0-9_][\w.-]*", str(study)):
-        raise ValueError(
-            f"expected a study's name of letters, digits, - and _, came {str(study)!r:.80}"
-        )
-    return str(study)
-
-
-def read_study(path):
-    """Read a study's YAML; a ValueError for more than plain values, each written out once."""
-    text = path.read_text(encoding="utf-8")
-    try:
-        if any(
-            isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.SafeLoader)
-        ):
-            raise ValueError("found an alias (*name); write its value out")
-        study = yaml.safe_load(text)
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise ValueError(f"{path}: expected plain YAML; {type(error).__name__}: {error}") from error
-    for key, kind in {"notebooks": list, "parameters": dict}.items():
-        if not isinstance(study, dict) or not isinstance(study.get(key), kind):
-            wanted = f"{path}: expected a {kind.__name__} of {key}"
-            raise ValueError(f"{wanted}; see notebooks/studies/demo.yaml")  # noqa: TRY004
-    for name in study["notebooks"]:
-        if not re.fullmatch(r"\d\d_\w+", str(name)) or not (HERE / f"{name}.ipynb").is_file():
-            raise ValueError(
-                f"{path}: expected names of notebooks in {HERE.name}/, came {name!r:.80}"
-            )
-    if plain_name(study["parameters"].get("study")) != path.stem:
-        raise ValueError(
-            f"{path}: expected `study: {path.stem}` among its parameters, as its file is named"
-        )
-    return study
-
-
-def legal_parameters(notebook):
-    """Name the parameters of a notebook, as its `parameters` cell declares them."""
-    return set(papermill.inspect_notebook(str(notebook)))
-
-
-def study_parameters(study, given, folder=HERE):
-    """Split a study's parameters among its notebooks: {notebook: {name: value}}.
-
-    Shared ones go to each notebook that has them, `given` (the command line) wins. A parameter
-    that none of the study's notebooks has, a notebook's own that it lacks, or a value of another
-    type than the notebook declares, is a ValueError.
-    """
-    legal = {name: legal_parameters(folder / f"{name}.ipynb") for name in study["notebooks"]}
-    shared = study.get("parameters", {}) | given
-    _refuse(shared, set().union(*legal.values()), "the study's notebooks")
-    parameters = {}
-    for name, names in legal.items():
-        own = study.get(name) or {}
-        if not isinstance(own, dict):
-            wanted = f"{name}: expected its parameters as name: value"
-            raise ValueError(f"{wanted}, came {own!r:.80}")  # noqa: TRY004
-        _refuse(own, names, name)
-        chosen = {key: value for key, value in shared.items() if key in names}
-        parameters[name] = chosen | own | {key: given[key] for key in given if key in names}
-        _check_types(parameters[name], folder / f"{name}.ipynb")
-    _refuse({key: 0 for key in study if key[:2].isdigit()}, set(legal), "this study", "notebook")
-    return parameters
-
-
-def _refuse(given, legal, owner, kind="parameter"):
-    if unknown := sorted(set(given) - set(legal)):
-        near = [each for name in unknown for each in difflib.get_close_matches(str(name), legal, 1)]
-        meant = f"; did you mean {', '.join(near)}?" if near else ""
-        raise ValueError(
-            f"no {kind} {', '.join(unknown)} in {owner}{meant}; the legal ones are {', '.join(sorted(legal))}"
-        )
-
-
-def _check_types(parameters, notebook):
-    for name, declared in papermill.inspect_notebook(str(notebook)).items():
-        kind, came = declared["inferred_type_name"], parameters.get(name)
-        legal = ("float", "int") if kind == "float" else (kind,)
-        if name in parameters and type(came).__name__ not in legal:
-            raise ValueError(f"{notebook.stem}: expected {name} as {kind}, came {came!r:.80}")
-        if kind in ("int", "float") and name != "jobs" and (came or 0) < 0:
-            raise ValueError(f"{notebook.stem}: expected {name} not below 0, came {came}")
-
-
 def run(notebook, executed, parameters):
-    """Execute a notebook in notebooks/, with checked parameters; whole or absent."""
-    _refuse(parameters, legal_parameters(notebook), notebook.name)
-    _check_types(parameters, notebook)
+    """Execute a notebook in notebooks/ with checked parameters; `executed` is whole or absent.
+
+    Figures of an earlier run that this one did not draw again are deleted.
+
+    Raises:
+        ValueError: for parameters that the notebook does not declare, or of another type.
+        RuntimeError: if another process runs the notebook already.
+        papermill.PapermillExecutionError: if a cell fails.
+    """
+    refuse_unknown(parameters, legal_parameters(notebook), notebook.name)
+    check_types(parameters, notebook)
     plain_name(parameters.get("study", "demo"))
     executed.parent.mkdir(parents=True, exist_ok=True)
     executed.unlink(missing_ok=True)
@@ -145,13 +70,11 @@ def run(notebook, executed, parameters):
         _execute(notebook, partial, parameters)
         clean(partial)
         os.replace(partial, executed)
+    if parameters.get("figures_dir"):
+        return
     for path, written in before.items():
-        if (
-            path.exists()
-            and path.stat().st_mtime_ns == written
-            and not parameters.get("figures_dir")
-        ):
-            path.unlink()  # of an earlier run, and not drawn by this one
+        if path.exists() and path.stat().st_mtime_ns == written:
+            path.unlink()
 
 
 @contextlib.contextmanager
@@ -180,7 +103,7 @@ def _execute(notebook, partial, parameters):
             str(notebook),
             str(partial),
             parameters=parameters,
-            cwd=str(HERE),
+            cwd=str(NOTEBOOKS),
             kernel_name="python3",
             engine_name=ENGINE,
             progress_bar=False,
@@ -203,89 +126,52 @@ def clean(path):
         key: papermill_metadata[key] for key in SHOWN_METADATA if key in papermill_metadata
     }
     for place, cell in enumerate(notebook.cells):
-        cell["id"] = f"cell-{place:02d}"  # papermill draws that of its own cell by chance
-        for key in ("papermill", "execution"):
-            cell.metadata.pop(key, None)
-        for output in (outputs := cell.get("outputs", []))[:]:
-            data = output.get("data", {})
-            if data.pop(WIDGET, None) and "text/html" not in data:
-                outputs.remove(output)
-            if "text/plain" in data:
-                data["text/plain"] = re.sub(r" at 0x[0-9a-f]{6,}", "", data["text/plain"])
+        cell["id"] = f"cell-{place:02d}"  # papermill gives the cell that it adds a random one
+        cell.metadata.pop("papermill", None)
+        cell.metadata.pop("execution", None)
+        if "outputs" in cell:
+            cell["outputs"] = [output for output in cell["outputs"] if _clean_output(output)]
     notebook, _ = CoalesceStreamsPreprocessor().preprocess(notebook, {})
     nbformat.write(notebook, path)
 
 
-def publish(study, root=HERE.parent):
-    """Copy a study's executed notebooks and figures, and the demo's model, to their committed places."""
-    plain_name(study)
-    made = root / "data" / study
-    copies = {path: HERE / "executed" / study / path.name for path in executed_notebooks(made)}
-    copies |= {path: root / "figures" / study / path.name for path in (made / "figures").iterdir()}
-    copies |= {
-        path: root / "figures" / study / "paper" / path.name for path in (made / "paper").glob("*")
-    }
-    if study == "demo":
-        copies |= {path: made / path.name for path in (made / "checkpoint").glob("[!.]*")}
-    changed = [target for source, target in copies.items() if _copy(source, target)]
-    changed += [page for page in [root / "docs" / "demo-results.md"] if refresh(page)]
-    print(f"{len(changed)} of {len(copies)} files were new or changed")
-    print(*(f"  {target.relative_to(root)}" for target in changed), sep="\n")
-
-
-def executed_notebooks(folder):
-    """List a study's finished notebooks in order."""
-    return [
-        path for path in sorted(folder.glob("[0-9][0-9]_*.ipynb")) if ".partial" not in path.name
-    ]
-
-
-def _copy(source, target):
-    if target.exists() and filecmp.cmp(source, target, shallow=False):
+def _clean_output(output):
+    """Drop widgets and addresses in memory from an output; say whether something is left to show."""
+    data = output.get("data", {})
+    widget = data.pop(WIDGET, None)
+    if widget and "text/html" not in data:
         return False
-    target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(source, target)
+    if "text/plain" in data:
+        data["text/plain"] = re.sub(r" at 0x[0-9a-f]{6,}", "", data["text/plain"])
     return True
 
 
-def _tell(what):
-    # In one write, so that notebooks side by side do not share a line where Python's output is unbuffered.
-    print(f"{CLEARED * sys.stdout.isatty()}   {what}\n", end="", flush=True)
-
-
-def main():
-    """Parse the command line; errors in one line, exit status 1."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    commands = parser.add_subparsers(required=True, dest="command")
-    runner = commands.add_parser("run")
-    runner.add_argument("notebook", type=Path)
-    runner.add_argument("executed", type=Path)
-    runner.add_argument("parameters", type=json.loads, help="a JSON object")
-    commands.add_parser("publish").add_argument("study")
-    arguments = parser.parse_args()
-    if arguments.command == "publish":
-        return publish(arguments.study)
-    partial = arguments.executed.with_suffix(".partial.ipynb")
-    started, name = perf_counter(), arguments.notebook.stem
-    _tell(f"{name} runs")
+def run_aloud(notebook, executed, parameters):
+    """Run a notebook and print when it starts and ends; exit with status 1 and one line if it fails."""
+    started = perf_counter()
+    _print_line(f"{notebook.stem} runs")
     try:
-        run(arguments.notebook, arguments.executed, arguments.parameters)
-        _tell(f"{name} is done after {perf_counter() - started:.0f} s")
+        run(notebook, executed, parameters)
     except papermill.PapermillExecutionError as error:
-        short = error.evalue and error.ename in TOLD  # said in words; the traceback is in the copy
+        short = error.evalue and error.ename in SAID_IN_WORDS
         print(f"{error.ename}: {error.evalue}" if short else error, file=sys.stderr)
-        behind = [
-            each
-            for each in executed_notebooks(partial.parent)
-            if each.name > arguments.executed.name
-        ]
-        older = "; executed copies of notebooks behind it are of an earlier run" if behind else ""
-        sys.exit(f"{arguments.notebook.name} failed; read how far it came in {partial}{older}")
+        sys.exit(_failed(notebook, executed))
     except (OSError, RuntimeError, ValueError) as error:
-        sys.exit(f"{arguments.notebook.name}: {type(error).__name__}: {error}")
+        sys.exit(f"{notebook.name}: {type(error).__name__}: {error}")
     except KeyboardInterrupt:
-        sys.exit(f"{arguments.notebook.name} was interrupted; run it again to go on")
+        sys.exit(f"{notebook.name} was interrupted; run it again to go on")
+    _print_line(f"{notebook.stem} is done after {perf_counter() - started:.0f} s")
 
 
-if __name__ == "__main__":
-    main()
+def _failed(notebook, executed):
+    """Say where the partial copy of a failed notebook is, and whether later ones are outdated."""
+    partial = executed.with_suffix(".partial.ipynb")
+    later = [path for path in executed_notebooks(executed.parent) if path.name > executed.name]
+    older = "; executed copies of notebooks behind it are of an earlier run" if later else ""
+    return f"{notebook.name} failed; read how far it came in {partial}{older}"
+
+
+def _print_line(text):
+    # One write: notebooks that run side by side would else share a line where output is unbuffered.
+    start = CLEARED if sys.stdout.isatty() else ""
+    print(f"{start}   {text}\n", end="", flush=True)

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from conftest import ROOT
 
-from dtreward.study.run import legal_parameters, study_parameters
+from dtreward.study.settings import legal_parameters, study_parameters
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
 SHARED = {"study": str, "seed": int, "limit": int, "model": str, "source": str, "attributes": list}

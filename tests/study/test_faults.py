@@ -209,7 +209,7 @@ def test_a_table_that_cannot_be_studied_says_why_and_one_that_can_is_studied(
 
 
 def run_notebook(workshop, name, folder, parameters):
-    command = [sys.executable, "-m", "dtreward.study.run", "run", f"notebooks/{name}.ipynb"]
+    command = [sys.executable, "-m", "dtreward.cli", "run", f"notebooks/{name}.ipynb"]
     command += [str(folder / f"{name}.ipynb"), json.dumps(parameters)]
     return subprocess.run(command, check=False, cwd=workshop, capture_output=True, text=True)
 

@@ -1,16 +1,14 @@
 """A notebook that is started alone says which file it lacks, which notebook makes it, and how."""
 
-import ast
-import re
-
 import nbformat
 import pytest
 from conftest import ROOT
 from matplotlib import pyplot as plt
-from test_study import DEMO
+from studies import DEMO
 
 from dtreward.record import write_result
-from dtreward.study.inputs import MAKERS, expect, repository
+from dtreward.study.graph import maker_of
+from dtreward.study.inputs import expect, repository
 
 FIRST = dict.fromkeys(DEMO, "pairs.parquet")
 FIRST |= {"09_evaluate_rewardbench": "checkpoint", "99_draw_paper_figures": "01_load_pairs.json"}
@@ -39,7 +37,7 @@ def test_a_notebook_without_its_inputs_says_the_file_the_notebook_and_the_comman
         run_until_its_data(name, **own)
     file = FIRST[name]
     assert str(told.value) == (
-        f"expected {tmp_path / 'demo' / file}, which notebook {MAKERS[file]} makes; "
+        f"expected {tmp_path / 'demo' / file}, which notebook {maker_of(file)} makes; "
         "run it first, or the whole study: make study STUDY=demo"
     )
 
@@ -47,7 +45,7 @@ def test_a_notebook_without_its_inputs_says_the_file_the_notebook_and_the_comman
 def test_every_input_is_asked_for_in_turn(tmp_path):
     names = ("pairs.parquet", "judges.parquet", "judge_trees.json")
     for name in names:
-        with pytest.raises(FileNotFoundError, match=f"{name}, which notebook {MAKERS[name]}"):
+        with pytest.raises(FileNotFoundError, match=f"{name}, which notebook {maker_of(name)}"):
             expect(tmp_path, *names)
         (tmp_path / name).touch()
     expect(tmp_path, *names)
@@ -78,18 +76,3 @@ def test_a_folder_named_as_a_model_of_the_leaderboard_is_itself(tmp_path, monkey
     text = "What is it? " * 300
     assert repository(text) == text
     assert repository("a/b") == "a/b" and repository("MetaMetrics-RM-v1.0") == "MetaMetrics-RM-v1.0"
-
-
-def test_the_makers_are_those_of_the_workflow():
-    text = (ROOT / "Snakefile").read_text()
-    table = re.search(r"^NOTEBOOKS = (\{.*?^\})", text, re.DOTALL | re.MULTILINE)[1]
-    writes = {}
-    for key, value in zip(*_entries(table), strict=True):
-        made = [each.value for each in ast.walk(value.elts[1]) if isinstance(each, ast.Constant)]
-        writes[key.value] = [*made, f"{key.value}.json"]
-    assert all(file in writes[maker] for file, maker in MAKERS.items())
-
-
-def _entries(table):
-    tree = ast.parse(table, mode="eval").body
-    return tree.keys, tree.values

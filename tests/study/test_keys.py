@@ -43,7 +43,7 @@ def test_a_planted_key_is_found_nowhere_after_a_study_and_its_report(workshop, m
     assert set(came) == {f"Bearer {SECRET}"} and len(came) > 20  # positive control: it was sent
     assert refused.returncode != 0 and "STUDY_KEY" in refused.stderr
     report = subprocess.run(
-        [sys.executable, "-m", "dtreward.study.report", "keyed"],
+        [sys.executable, "-m", "dtreward.cli", "report", "keyed"],
         cwd=workshop, capture_output=True, text=True, check=True,
     )  # fmt: skip
     printed = "".join(each.stdout + each.stderr for each in (done, refused, report))

@@ -21,7 +21,7 @@ from conftest import ROOT
 from hub_cache import commit_of
 
 from dtreward.study import preflight
-from dtreward.study.run import legal_parameters, study_parameters
+from dtreward.study.settings import legal_parameters, study_parameters
 
 REAL = ["paper-llama-8b", "paper-gemma-27b"]
 GATED = "Skywork/Skywork-Reward-Llama-3.1-8B-v0.2"
@@ -94,7 +94,14 @@ def ask(tmp_path, endpoint, *words, study="paper-llama-8b", **environment):
         endpoint = f"http://127.0.0.1:{endpoint.server_address[1]}"
     clean = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
     clean |= {"HF_HOME": str(tmp_path / "home"), "HF_ENDPOINT": endpoint} | environment
-    command = [sys.executable, "notebooks/preflight.py", f"study={study}", f"data_dir={tmp_path}"]
+    command = [
+        sys.executable,
+        "-m",
+        "dtreward.cli",
+        "preflight",
+        f"study={study}",
+        f"data_dir={tmp_path}",
+    ]
     command += words
     return subprocess.run(command, check=False, cwd=ROOT, env=clean, capture_output=True, text=True)
 
@@ -299,4 +306,4 @@ def test_a_word_without_a_value_is_named(tmp_path):
 
 def test_make_study_asks_before_snakemake_starts():
     recipe = (ROOT / "Makefile").read_text().split("\nstudy:")[1].split("\ntest:")[0]
-    assert recipe.index("notebooks/preflight.py $(CONFIG)") < recipe.index("snakemake --cores")
+    assert recipe.index("dtreward.cli preflight $(CONFIG)") < recipe.index("snakemake --cores")

@@ -16,9 +16,9 @@ import nbformat
 import pandas as pd
 import pytest
 import yaml
-from conftest import ROOT
+from conftest import ROOT, snakemake
 from hub_cache import JUDGES, commit_of, fill_cache
-from test_study import finished, snakemake
+from studies import finished
 
 from dtreward import load
 from dtreward.benches.rewardbench import WEIGHTS
@@ -28,7 +28,7 @@ TRAIN, VALIDATION = 90, 30
 
 
 def preflight(folder, study):
-    command = [sys.executable, "notebooks/preflight.py", f"study={study}", *GIVEN]
+    command = [sys.executable, "-m", "dtreward.cli", "preflight", f"study={study}", *GIVEN]
     return subprocess.run(command, check=False, cwd=folder, capture_output=True, text=True)
 
 

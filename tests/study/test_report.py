@@ -484,7 +484,7 @@ def test_paths_lose_all_but_their_last_name_and_other_texts_stay():
 
 
 def test_a_study_that_has_not_run_gives_one_line_that_says_what_to_do():
-    command = [sys.executable, "-m", "dtreward.study.report", "nowhere"]
+    command = [sys.executable, "-m", "dtreward.cli", "report", "nowhere"]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     assert done.returncode == 1 and done.stderr.count("\n") == 1
     assert "make study STUDY=nowhere" in done.stderr

@@ -18,29 +18,11 @@ import pandas as pd
 import pytest
 from conftest import SMALL, snakemake
 from hub_replicas import helpsteer2_replica
+from studies import DEMO, finished
 
 from dtreward import load
 from dtreward.record import write_result
 from dtreward.tree.tree import PreferenceTree
-
-DEMO = [
-    "00_compare_two_responses",
-    "01_load_pairs",
-    "02_extract_features",
-    "03_fit_attribute_probe",
-    "04_fit_preference_tree",
-    "05_ablate_depth_and_leaves",
-    "06_collect_judge_preferences",
-    "07_compare_judges",
-    "08_compare_shap",
-    "09_evaluate_rewardbench",
-    "10_measure_throughput",
-    "99_draw_paper_figures",
-]
-
-
-def finished(folder):
-    return sorted(path.stem for path in folder.glob("*.ipynb"))
 
 
 def test_the_demo_study_leaves_executed_notebooks_a_tree_and_a_reward_model(demo):
@@ -318,7 +300,7 @@ def run_cell(workshop, folder, body, stderr=subprocess.PIPE):
     notebook.cells = [parameters, nbformat.v4.new_code_cell(body)]
     source, target = folder / "cell.ipynb", folder / "02_extract_features.ipynb"
     nbformat.write(notebook, source)
-    command = [sys.executable, "-m", "dtreward.study.run", "run", str(source), str(target), "{}"]
+    command = [sys.executable, "-m", "dtreward.cli", "run", str(source), str(target), "{}"]
     pipes = {"stdout": subprocess.PIPE, "stderr": stderr, "text": True}
     return subprocess.run(command, check=False, cwd=workshop, **pipes), target
 
@@ -333,7 +315,7 @@ def test_notebooks_that_start_at_the_same_moment_do_not_meet(workshop, tmp_path)
     who.cells = [parameters, nbformat.v4.new_code_cell("print('I am', me)")]
     nbformat.write(who, source)
     for me in range(3):
-        command = [sys.executable, "-m", "dtreward.study.run", "run", str(source)]
+        command = [sys.executable, "-m", "dtreward.cli", "run", str(source)]
         command += [str(tmp_path / f"{me}.ipynb"), json.dumps({"me": me})]
         runs.append(subprocess.Popen(command, cwd=workshop, stdout=subprocess.DEVNULL))
     assert [run.wait() for run in runs] == [0, 0, 0]
@@ -346,7 +328,7 @@ def test_a_terminated_run_leaves_no_output_and_can_be_run_again(workshop, tmp_pa
     command = [
         sys.executable,
         "-m",
-        "dtreward.study.run",
+        "dtreward.cli",
         "run",
         "notebooks/01_load_pairs.ipynb",
         str(target),
@@ -382,7 +364,7 @@ def test_two_runs_of_one_notebook_at_once_are_refused_by_the_process_that_holds_
         command = [
             sys.executable,
             "-m",
-            "dtreward.study.run",
+            "dtreward.cli",
             "run",
             "notebooks/01_load_pairs.ipynb",
             str(target),

@@ -24,7 +24,8 @@ from dtreward.judges.ask import _answer
 from dtreward.judges.verdict import verdict
 from dtreward.models.checkpoint import read_config, read_head, read_tree, weight_files
 from dtreward.models.heads import make_head
-from dtreward.study.run import read_study, run, study_parameters
+from dtreward.study.run import run
+from dtreward.study.settings import read_study, study_parameters
 from dtreward.tree.tree import PreferenceTree
 
 PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)
@@ -357,7 +358,7 @@ def test_a_study_that_leads_out_of_its_folder_is_refused(name, tmp_path):
 
 
 def test_the_report_of_such_a_study_is_refused_too(tmp_path):
-    command = [sys.executable, "-m", "dtreward.study.report", "../../x"]
+    command = [sys.executable, "-m", "dtreward.cli", "report", "../../x"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 2 and "'../../x'" in done.stderr
 

@@ -1,0 +1,83 @@
+"""The command `dtreward`: run a notebook, check what a study needs, make its site, publish it.
+
+dtreward run NOTEBOOK EXECUTED PARAMETERS
+dtreward preflight study=NAME [parameter=value ...]
+dtreward report STUDY
+dtreward publish STUDY
+
+Each command runs in the repository's folder. `make` calls them.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+
+def main(words=None):
+    """Run the command of the command line; an error is one line, and the exit status 1."""
+    arguments = _parser().parse_args(words)
+    try:
+        from dtreward.study.settings import require_repository  # its extra may be missing
+
+        require_repository()
+        arguments.command(arguments)
+    except (FileNotFoundError, ImportError) as error:
+        sys.exit(str(error))
+
+
+def _parser():
+    parser = argparse.ArgumentParser(prog="dtreward", description=__doc__.split("\n")[0])
+    commands = parser.add_subparsers(required=True, metavar="command")
+    run = commands.add_parser("run", help="run one notebook of a study")
+    run.add_argument("notebook", type=Path)
+    run.add_argument("executed", type=Path, help="where the executed notebook goes")
+    run.add_argument("parameters", type=json.loads, help="a JSON object")
+    run.set_defaults(command=_run)
+    preflight = commands.add_parser("preflight", help="say what a study needs and lacks")
+    preflight.add_argument("words", nargs="*", metavar="name=value", help="study=NAME, parameters")
+    preflight.set_defaults(command=_preflight)
+    report = commands.add_parser("report", help="make one HTML site of a study")
+    report.add_argument("study", type=_study)
+    report.set_defaults(command=_report)
+    publish = commands.add_parser("publish", help="copy a study's results to be committed")
+    publish.add_argument("study", type=_study)
+    publish.set_defaults(command=_publish)
+    return parser
+
+
+def _study(name):
+    from dtreward.study.settings import plain_name
+
+    try:
+        return plain_name(name)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _run(arguments):
+    from dtreward.study.run import run_aloud
+
+    run_aloud(arguments.notebook, arguments.executed, arguments.parameters)
+
+
+def _preflight(arguments):
+    from dtreward.study.preflight import preflight
+
+    preflight(arguments.words)
+
+
+def _report(arguments):
+    from dtreward.study.report import make
+
+    print(f"   open {make(arguments.study)}")
+
+
+def _publish(arguments):
+    from dtreward.study.publish import publish
+
+    publish(arguments.study)
+
+
+if __name__ == "__main__":
+    main()

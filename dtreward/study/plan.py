@@ -1,0 +1,328 @@
+"""Plan a study: which notebooks run, with which parameters, from which files to which files.
+
+The Snakefile turns a `Plan` into rules. Paths are relative to the repository's folder, where
+Snakemake runs; parameters that name files are relative to `notebooks/`, where notebooks run.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from dtreward.study.graph import files_of_a_model, read_graph
+from dtreward.study.preflight import REVISIONS, pin
+from dtreward.study.settings import (
+    NOTEBOOKS,
+    STUDIES,
+    plain_name,
+    read_study,
+    require_repository,
+    study_parameters,
+)
+
+# Only these files of a model's folder are inputs: a study's results may lie in the same folder.
+MODEL_FILES = (
+    "config.json",
+    "tokenizer*",
+    "*_tokens*.json",
+    "vocab.*",
+    "merges.txt",
+    "chat_template.jinja",
+    "model*.safetensors*",
+    "*.bin*",
+    "decision_tree.*",
+)
+FOLDER_FILES = {"model": MODEL_FILES, "models": MODEL_FILES, "measured": ("*.json",)}
+DATA_FILES = ("*.gz", "*/*.gz", "*.csv", "*.parquet", "*/*.parquet")
+DEFAULT_PATHS = {"measured": "../data/measured"}  # read also where the study does not name it
+COMPARE = "00_compare_two_responses"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What one run of a study does.
+
+    Attributes:
+        study: its name.
+        folder: where its results go, data/<study>.
+        notebooks: the notebooks that run, in order.
+        left_out: notebooks of the study that need a reward model, where it has none.
+        parameters: the parameters of each notebook, {notebook: {name: value}}.
+        has_model: whether the study has a reward model.
+        is_real: whether it stands on commits of the hub, and one model at a time fits on the GPU.
+    """
+
+    study: str
+    folder: Path
+    notebooks: tuple[str, ...]
+    left_out: tuple[str, ...]
+    parameters: dict
+    has_model: bool
+    is_real: bool
+
+    def inputs(self, name):
+        """Give the input files of a notebook: the study's, then those that its parameters name."""
+        notebook = read_graph()[name]
+        files = self._made(notebook.reads)
+        if notebook.reads_all:
+            for other in self.notebooks:
+                if other != name:
+                    files.extend(self.outputs(other))
+            files = [file for file in files if file != f"{self.folder}/checkpoint"]
+        for parameter in notebook.file_parameters:
+            default = DEFAULT_PATHS.get(parameter, "")
+            value = self.parameters[name].get(parameter, default)
+            files.extend(named_files(parameter, value, self.folder))
+        return files
+
+    def outputs(self, name):
+        """Give the output files and folders of a notebook, its record last, its executed copy apart."""
+        return self._made(read_graph()[name].outputs)
+
+    def folders(self):
+        """Give those outputs that are folders."""
+        graph = read_graph()
+        names = {file for name in self.notebooks for file in graph[name].outputs}
+        return {f"{self.folder}/{file.rstrip('/')}" for file in names if file.endswith("/")}
+
+    def needs_gpu(self, name):
+        """Say whether a notebook needs the GPU for itself."""
+        return self.is_real and read_graph()[name].on_gpu
+
+    def executed(self, name):
+        """Give the path of a notebook's executed copy."""
+        return f"{self.folder}/{name}.ipynb"
+
+    def _made(self, files):
+        if not self.has_model:
+            files = [file for file in files if file not in files_of_a_model()]
+        return [f"{self.folder}/{file.rstrip('/')}" for file in files]
+
+
+def plan_study(command_line):
+    """Plan the study that a command line names, {"study": name, parameter: value, ...}.
+
+    Raises:
+        FileNotFoundError: outside the repository, or where the commits of a real study are missing.
+        ValueError: for a study, parameter, table or model that does not exist, in one line.
+    """
+    require_repository()
+    study_file = _study_file(command_line.get("study", "demo") or "")
+    study = read_study(study_file)
+    given = _given(command_line)
+    shared = study["parameters"] | given
+    _refuse_missing_source(study_file.stem, shared)
+    _refuse_missing_model(shared)
+    has_model = bool(shared.get("model"))
+    graph = read_graph()
+    wanted = study["notebooks"]
+    left_out = [name for name in wanted if graph[name].needs_model and not has_model]
+    study["notebooks"] = [name for name in wanted if name not in left_out]
+    try:
+        parameters = study_parameters(study, given)
+    except ValueError as error:
+        if has_model:
+            raise
+        hint = "notebooks on a reward model run only with MODEL=<hub id or folder>"
+        raise ValueError(f"{error}; {hint}") from error
+    data = shared.get("data_dir", "../data")
+    folder = Path(os.path.normpath(NOTEBOOKS / data / shared["study"]))
+    if COMPARE in parameters:  # it asks the model that the study makes
+        parameters[COMPARE]["model"] = os.path.relpath(folder / "checkpoint", NOTEBOOKS)
+    if "needs" in study:
+        parameters = pin(parameters, _commits(study_file.stem, folder))
+    return Plan(
+        study=study_file.stem,
+        folder=folder,
+        notebooks=tuple(study["notebooks"]),
+        left_out=tuple(left_out),
+        parameters=parameters,
+        has_model=has_model,
+        is_real="needs" in study,
+    )
+
+
+def _study_file(name):
+    path = STUDIES / f"{plain_name(name)}.yaml"
+    if not path.exists():
+        names = ", ".join(sorted(other.stem for other in STUDIES.glob("*.yaml")))
+        raise ValueError(f"there is no study '{path.stem}'; those in {STUDIES}/ are {names}")
+    return path
+
+
+def _given(command_line):
+    """Give the parameters of the command line, with paths as notebooks see them."""
+    given = {}
+    for name, value in command_line.items():
+        if name != "study":
+            given[name] = "" if value is None else value
+    for notebook in read_graph().values():
+        for name in notebook.file_parameters:
+            if name in given:
+                given[name] = seen_from_notebooks(given[name])
+    return given
+
+
+def _refuse_missing_source(study, shared):
+    source = shared.get("source", "demo")
+    if not source:
+        raise ValueError(
+            f"the study '{study}' needs a table: make study STUDY={study} SOURCE=<file>"
+        )
+    if source not in ("demo", "nvidia/HelpSteer2") and not local_path(source):
+        raise ValueError(
+            f"there is no {source} here; SOURCE is a .parquet, .csv or .jsonl file: "
+            "see docs/your-own-attributes.md"
+        )
+
+
+def _refuse_missing_model(shared):
+    """Refuse a path that leads nowhere; a hub id, owner/name, is in no folder that exists here."""
+    model = Path(str(shared.get("model") or ""))
+    if len(model.parts) < 2 or local_path(str(model)):
+        return
+    if model.parent.is_dir() or local_path(str(model.parent)):
+        raise ValueError(
+            f"there is no {model} here; MODEL is a folder with a model, or a hub id: owner/name"
+        )
+
+
+def _commits(study, folder):
+    path = folder / REVISIONS
+    if not path.exists():
+        raise FileNotFoundError(
+            f"{path} is not there: make study STUDY={study}, or dtreward preflight study={study}, "
+            "writes it"
+        )
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def local_path(name):
+    """Give the path from here of what a parameter names, or None for a hub id or another word.
+
+    Args:
+        name: a parameter's value, a path as notebooks see it.
+    """
+    if not name or not isinstance(name, str):
+        return None
+    path = Path(os.path.normpath(NOTEBOOKS / name))
+    return path if path.exists() else None
+
+
+def seen_from_notebooks(value):
+    """Turn a path of the command line, or a list of them, into one relative to `notebooks/`.
+
+    Other values stay as they are, and so does a hub id. A checkpoint that the study has yet to make
+    is a path too.
+
+    Example:
+        >>> seen_from_notebooks("data/mine/checkpoint"), seen_from_notebooks("owner/model")
+        ('../data/mine/checkpoint', 'owner/model')
+    """
+    if isinstance(value, list):
+        return [seen_from_notebooks(entry) for entry in value]
+    if not isinstance(value, str) or not value:
+        return value
+    parts = Path(value).parts
+    to_be_made = len(parts) > 2 and parts[0] != ".." and parts[-1] == "checkpoint"
+    if to_be_made or Path(value).exists():
+        return os.path.relpath(value, NOTEBOOKS)
+    return value
+
+
+def named_files(parameter, value, folder):
+    """List the files that a parameter names: a file, those of a folder, or those of each in a list.
+
+    What the study itself makes in `folder` is not listed.
+    """
+    if isinstance(value, list):
+        files = []
+        for entry in value:
+            files.extend(named_files(parameter, entry, folder))
+        return files
+    path = local_path(value)
+    if path is None or path == folder / "checkpoint":
+        return []
+    if path.is_file():
+        return [str(path)]
+    patterns = FOLDER_FILES.get(parameter, DATA_FILES)
+    files = {file for pattern in patterns for file in path.glob(pattern)}
+    if parameter not in FOLDER_FILES:
+        files = {file for file in files if folder not in file.parents or file.suffix == ".gz"}
+    return sorted(str(file) for file in files)
+
+
+def text_digest(name):
+    """Hash what a notebook says and does, without the outputs that JupyterLab saved in it."""
+    text = (NOTEBOOKS / f"{name}.ipynb").read_text(encoding="utf-8")
+    cells = []
+    for cell in json.loads(text)["cells"]:
+        cells.append([cell["cell_type"], "".join(cell["source"]), cell["metadata"].get("tags")])
+    return hashlib.sha256(json.dumps(cells).encode()).hexdigest()
+
+
+def package_digest(package=Path("dtreward")):
+    """Hash the files of the package and the figures' style; hidden files and caches are left out."""
+    paths = [NOTEBOOKS / "paper.mplstyle", *package.rglob("*")]
+    digest = hashlib.sha256()
+    for path in sorted(paths):
+        if path.is_file() and not re.search(r"(^|/)(\.|__pycache__)", str(path)):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def lock_study(plan):
+    """Lock a study's folder and give the open file; the lock lasts as long as that is open.
+
+    The lock ends with the process, even one that is killed; Snakemake's own would stay behind.
+
+    Raises:
+        RuntimeError: if the study is already running.
+    """
+    plan.folder.mkdir(parents=True, exist_ok=True)
+    file = open(plan.folder / ".running", "a")  # noqa: SIM115 (stays open)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        raise RuntimeError(
+            f"The study '{plan.study}' is already running: wait for it, or end it."
+        ) from None
+    return file
+
+
+def set_aside(plan):
+    """Move what notebooks that are left out wrote earlier into the study's folder `earlier/`.
+
+    It would else pass for this run's. Features and answers stay where they are.
+    """
+    for name in plan.left_out:
+        figures = (plan.folder / "figures").glob(f"{name[:3]}*")
+        for path in [*plan.folder.glob(f"{name}.*"), *figures]:
+            os.renames(path, plan.folder / "earlier" / path.name)
+
+
+def reopen_unfinished(plan):
+    """Print which notebooks left questions or models open, and let the next run go on with questions.
+
+    The executed copy of a notebook with open questions becomes its partial copy, so that Snakemake
+    runs it again. A model that failed may fail for ever; it is only printed.
+    """
+    for name in plan.notebooks:
+        record = plan.folder / f"{name}.json"
+        executed = Path(plan.executed(name))
+        if not record.exists() or not executed.exists():
+            continue
+        numbers = json.loads(record.read_text(encoding="utf-8"))["numbers"]
+        open_questions = numbers.get("questions_without_an_answer")
+        if open_questions:
+            executed.replace(executed.with_suffix(".partial.ipynb"))
+            again = "run the study again to ask them"
+            print(f"   {name} has no answer to {open_questions:,} questions: {again}")
+        failed = numbers.get("failed")
+        if failed:
+            again = f"to try again, delete {executed} and run the study"
+            print(f"   {name} has no row of {', '.join(failed)}: {again}")

@@ -1,0 +1,137 @@
+"""Read a study's YAML, and split its parameters among its notebooks."""
+
+import difflib
+import re
+from pathlib import Path
+
+import yaml
+
+try:
+    import papermill
+except ImportError as error:
+    raise ImportError('running a study needs papermill: pip install "dtreward[study]"') from error
+
+NOTEBOOKS = Path("notebooks")  # seen from the repository, where every command runs
+STUDIES = NOTEBOOKS / "studies"
+
+
+def require_repository():
+    """Raise FileNotFoundError where the working directory is not the repository."""
+    if not STUDIES.is_dir():
+        raise FileNotFoundError(
+            f"expected the repository as the working directory, but {Path.cwd()} has no "
+            f"{STUDIES}/; change to the repository's folder and run the command again"
+        )
+
+
+def plain_name(study):
+    """Give a study's name back.
+
+    Raises:
+        ValueError: if the name could lead out of the study's folder.
+
+    Example:
+        >>> plain_name("paper-llama-8b")
+        'paper-llama-8b'
+    """
+    if not re.fullmatch(r"[A-Za-z0-9_][\w.-]*", str(study)):
+        raise ValueError(
+            f"expected a study's name of letters, digits, - and _, came {str(study)!r:.80}"
+        )
+    return str(study)
+
+
+def read_study(path):
+    """Read a study's YAML.
+
+    Raises:
+        ValueError: if it is more than plain values, each written out once; if it lacks a list of
+            notebooks or its parameters; if it names a notebook that does not exist or another study.
+    """
+    study = _plain_yaml(path)
+    for key, wanted in {"notebooks": list, "parameters": dict}.items():
+        if not isinstance(study, dict) or not isinstance(study.get(key), wanted):
+            message = f"{path}: expected a {wanted.__name__} of {key}"
+            raise ValueError(f"{message}; see notebooks/studies/demo.yaml")  # noqa: TRY004
+    for name in study["notebooks"]:
+        if not re.fullmatch(r"\d\d_\w+", str(name)) or not (NOTEBOOKS / f"{name}.ipynb").is_file():
+            raise ValueError(
+                f"{path}: expected names of notebooks in {NOTEBOOKS}/, came {name!r:.80}"
+            )
+    if plain_name(study["parameters"].get("study")) != path.stem:
+        raise ValueError(
+            f"{path}: expected `study: {path.stem}` among its parameters, as its file is named"
+        )
+    return study
+
+
+def _plain_yaml(path):
+    text = path.read_text(encoding="utf-8")
+    try:
+        for event in yaml.parse(text, Loader=yaml.SafeLoader):
+            if isinstance(event, yaml.AliasEvent):
+                raise ValueError("found an alias (*name); write its value out")  # noqa: TRY004
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        raise ValueError(f"{path}: expected plain YAML; {type(error).__name__}: {error}") from error
+
+
+def legal_parameters(notebook):
+    """Name the parameters of a notebook, as its `parameters` cell declares them."""
+    return set(papermill.inspect_notebook(str(notebook)))
+
+
+def study_parameters(study, command_line, folder=NOTEBOOKS):
+    """Split a study's parameters among its notebooks: {notebook: {name: value}}.
+
+    A shared parameter goes to each notebook that declares it. A notebook's own value wins over a
+    shared one, and `command_line` wins over both.
+
+    Raises:
+        ValueError: for a parameter that no notebook of the study declares, a notebook's own
+            parameter that it does not declare, or a value of another type than declared.
+    """
+    legal = {name: legal_parameters(folder / f"{name}.ipynb") for name in study["notebooks"]}
+    shared = study.get("parameters", {}) | command_line
+    refuse_unknown(shared, set().union(*legal.values()), "the study's notebooks")
+    parameters = {}
+    for name, names in legal.items():
+        own = study.get(name) or {}
+        if not isinstance(own, dict):
+            message = f"{name}: expected its parameters as name: value"
+            raise ValueError(f"{message}, came {own!r:.80}")  # noqa: TRY004
+        refuse_unknown(own, names, name)
+        parameters[name] = {key: value for key, value in shared.items() if key in names}
+        parameters[name].update(own)
+        parameters[name].update({key: command_line[key] for key in command_line if key in names})
+        check_types(parameters[name], folder / f"{name}.ipynb")
+    blocks = [key for key in study if key[:2].isdigit()]
+    refuse_unknown(blocks, set(legal), "this study", what="notebook")
+    return parameters
+
+
+def refuse_unknown(names, legal, owner, what="parameter"):
+    """Raise a ValueError for names that are not legal; it suggests the nearest legal ones."""
+    unknown = sorted(set(names) - set(legal))
+    if not unknown:
+        return
+    near = []
+    for name in unknown:
+        near.extend(difflib.get_close_matches(str(name), legal, 1))
+    meant = f"; did you mean {', '.join(near)}?" if near else ""
+    raise ValueError(
+        f"no {what} {', '.join(unknown)} in {owner}{meant}; "
+        f"the legal ones are {', '.join(sorted(legal))}"
+    )
+
+
+def check_types(parameters, notebook):
+    """Raise a ValueError for a value of another type than the notebook declares, or below 0."""
+    for name, declared in papermill.inspect_notebook(str(notebook)).items():
+        wanted = declared["inferred_type_name"]
+        value = parameters.get(name)
+        legal = ("float", "int") if wanted == "float" else (wanted,)
+        if name in parameters and type(value).__name__ not in legal:
+            raise ValueError(f"{notebook.stem}: expected {name} as {wanted}, came {value!r:.80}")
+        if wanted in ("int", "float") and name != "jobs" and (value or 0) < 0:
+            raise ValueError(f"{notebook.stem}: expected {name} not below 0, came {value}")

@@ -1,0 +1,34 @@
+"""The command `dtreward`: its words, and where it runs."""
+
+import subprocess
+import sys
+
+import pytest
+from conftest import ROOT
+
+
+def call(*words, folder=ROOT):
+    """Run the command; give the finished process."""
+    command = [sys.executable, "-m", "dtreward.cli", *words]
+    return subprocess.run(command, check=False, cwd=folder, capture_output=True, text=True)
+
+
+def test_help_names_the_four_commands():
+    text = call("--help").stdout
+    assert all(word in text for word in ("run", "preflight", "report", "publish"))
+
+
+@pytest.mark.parametrize(
+    "words", [("publish", "demo"), ("report", "demo"), ("preflight", "study=demo")]
+)
+def test_away_from_the_repository_it_says_so_in_one_line(words, tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    done = call(*words, folder=tmp_path)
+    assert done.returncode == 1 and done.stderr.count("\n") == 1
+    assert "expected the repository as the working directory" in done.stderr
+
+
+def test_a_notebook_that_is_not_there_is_named_without_a_traceback(tmp_path):
+    done = call("run", "notebooks/nowhere.ipynb", str(tmp_path / "done.ipynb"), "{}")
+    assert done.returncode == 1 and "nowhere.ipynb" in done.stderr
+    assert "Traceback" not in done.stderr
