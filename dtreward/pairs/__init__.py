@@ -1,6 +1,7 @@
 """From tables, hub data sets and public formats to one validated frame of pairs.
 
-The room reads a source, drops and counts what cannot be used, and splits the rest by prompt.
+The room reads a source, drops and counts what cannot be used, and splits the rest by prompt. It
+also describes and draws the ratings and preferences of pairs.
 
 - `columns`: the names of columns, and the check that they are there
 - `readers`: one table from one file
@@ -9,6 +10,8 @@ The room reads a source, drops and counts what cannot be used, and splits the re
 - `clean`: drop pairs that cannot be used, and count them by reason
 - `split`: cut validation and test from the training prompts
 - `frame`: `load_pairs`, and what every notebook takes from its frame
+- `summary`: tables that describe ratings and preferences
+- `figure`: their figures, one panel an attribute
 """
 
 from dtreward.pairs.frame import (

@@ -1,0 +1,90 @@
+"""Tables that describe the ratings and preferences of pairs."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float, Shaped
+
+from dtreward.stats import Prompts, share_interval
+
+MOST_RATINGS = 12  # an attribute with more different ratings has a fine scale, which is pooled
+MOST_DIFFERENCES = 9  # the same for differences
+LEAST_PAIRS = 10  # a share of fewer pairs is not shown
+
+
+def rating_shares(ratings: pd.DataFrame) -> dict[str, pd.Series]:
+    """Give the share of each rating by attribute, by ascending rating.
+
+    An attribute with more than 12 different ratings is pooled into ten bins of equal width, named
+    by their middles.
+
+    Args:
+        ratings: one response a row, one attribute a column.
+
+    Example:
+        >>> rating_shares(pd.DataFrame({"coherence": [4.0, 3.0, 4.0, 4.0]}))["coherence"].to_dict()
+        {3.0: 0.25, 4.0: 0.75}
+    """
+    shares = {}
+    for attribute, values in ratings.items():
+        if values.nunique() > MOST_RATINGS:
+            values = pd.cut(values, 10).map(lambda interval: interval.mid)
+        rounded = values.astype(float).round(2)
+        shares[attribute] = rounded.value_counts(normalize=True).sort_index()
+    return shares
+
+
+def closest_attributes(correlation: pd.DataFrame) -> tuple[str, str] | None:
+    """Name the two attributes with the largest absolute correlation; None if there are no two.
+
+    A constant attribute correlates with nothing (nan) and is left out.
+
+    Example:
+        >>> table = pd.DataFrame({"length": [1, 0.2], "depth": [0.2, 1]}, ["length", "depth"])
+        >>> closest_attributes(table)
+        ('length', 'depth')
+    """
+    above_diagonal = np.triu(np.ones(correlation.shape, bool), 1)
+    values = correlation.where(above_diagonal).stack().dropna()
+    return values.abs().idxmax() if len(values) else None
+
+
+def preference_by_difference(
+    difference: Float[np.ndarray, " pairs"],
+    preference: Shaped[np.ndarray, " pairs"],
+    prompts: Prompts,
+) -> pd.DataFrame:
+    """Give the share of pairs that prefer response 2, by the difference of one attribute.
+
+    More than 9 different differences are pooled into eighths. Groups of fewer than 10 pairs are
+    left out.
+
+    Args:
+        difference: rating of response 2 minus rating of response 1.
+        preference: 0 (response 1) or 1 (response 2).
+
+    Returns:
+        One group a row: `difference` (its mean), `share`, `low` and `high` (95 % Wilson interval,
+        each prompt counted as one trial), and `pairs`.
+
+    Example:
+        >>> preference = np.repeat([0, 1], 10)
+        >>> preference_by_difference(preference * 2.0 - 1, preference, range(20)).round(2)
+           difference  share   low  high  pairs
+        0        -1.0    0.0  0.00  0.28     10
+        1         1.0    1.0  0.72  1.00     10
+    """
+    values = difference.round(2)
+    group = values
+    if len(np.unique(values)) > MOST_DIFFERENCES:
+        group = pd.qcut(values, 8, duplicates="drop").codes
+    prompt_of_pair = pd.Series(prompts).to_numpy()
+    rows = []
+    for code in np.unique(group):
+        inside = np.flatnonzero(group == code)
+        if len(inside) < LEAST_PAIRS:
+            continue
+        share = share_interval(preference[inside], prompt_of_pair[inside])
+        rows.append((values[inside].mean(), share.estimate, share.low, share.high, len(inside)))
+    return pd.DataFrame(rows, columns=["difference", "share", "low", "high", "pairs"])
