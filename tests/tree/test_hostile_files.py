@@ -20,7 +20,7 @@ from safetensors.numpy import save
 from sklearn.tree import DecisionTreeClassifier
 
 from dtreward.engine.features import _digest, read_features
-from dtreward.judges.ask import _answer
+from dtreward.judges.reply import read_answer
 from dtreward.judges.verdict import verdict
 from dtreward.models.checkpoint import read_config, read_head, read_tree, weight_files
 from dtreward.models.heads import make_head
@@ -468,7 +468,7 @@ def test_any_reply_of_an_endpoint_is_an_answer_or_an_error_that_is_caught(reply)
         },
     ):
         try:
-            state, text, _, _, tokens = _answer(body, "question")
+            state, text, _, _, tokens = read_answer(body, "question")
         except Exception:  # noqa: BLE001, S112
             continue
         assert state in ("answer", "refused") and isinstance(text, str) and tokens >= 0
