@@ -1,16 +1,18 @@
-"""Reward models, whatever they are made of, as objects that compare two responses.
+"""Every reward model, read from its files, as one `RewardModel` that compares two responses.
 
-`load` reads a model by name, hub id or folder; no code of it runs and nothing is unpickled.
+`load` finds a checkpoint by name, hub id or folder; what it returns says which response is better,
+and why. Nothing is imported here, because the files below need torch.
 
-- `load`: from a name, hub id or folder to a model
-- `catalogue`: the models known by name, and what their files do not say
-- `checkpoint`: configuration, weights, head and tree of a model's folder
-- `export`: a decision-tree reward model as a folder that plain transformers loads
-- `heads`: what turns hidden states into rewards and a score
-- `head_model`: a backbone with a head, and a tree where it has one
+- `load`: the public `load`: which checkpoint, which head, which tree
+- `load_backbone`: a checkpoint's transformer and tokenizer, checked before weights are read
+- `catalogue`: the reward models known by name, and what their files do not say
+- `checkpoint`: reads a model's folder: configuration, weight files, head, tree
+- `comparison`: `Comparison`, the result of `compare`, and the base class `RewardModel`
+- `heads`: the layers that turn hidden states into rewards and a score
+- `head_model`: a backbone with a head, and perhaps a tree
 - `critic`: a language model that writes which response is better
-- `endpoint`: a judge behind an endpoint as a reward model
 - `ensemble`: a weighted sum of other models' scores
-- `comparison`: the result of comparing two responses, and the interface of all models
-- `precision`: what float8 changes in a model's rewards and preferences
+- `endpoint`: a model behind a web address as a reward model
+- `precision`: what float8 changes in rewards and preferences
+- `export`: writes a decision-tree checkpoint that plain transformers loads
 """

@@ -25,7 +25,7 @@ from safetensors import safe_open
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from dtreward.demo.train import write_backbone
-from dtreward.models import checkpoint
+from dtreward.models import export as export_module
 from dtreward.models.export import export_checkpoint
 from dtreward.models.load import load
 from dtreward.tree.tree import PreferenceTree
@@ -128,7 +128,7 @@ def no_pictures(monkeypatch) -> None:
         Path(f"{stem}.pdf").touch()
         return [Path(f"{stem}.pdf")]
 
-    monkeypatch.setattr(checkpoint.draw, "save_figure", save)
+    monkeypatch.setattr(export_module, "save_figure", save)
 
 
 @pytest.fixture(scope="session")
@@ -459,7 +459,7 @@ def test_an_export_that_fails_leaves_the_old_checkpoint_and_nothing_else(
 ):
     folder = export(tmp_path / "out", backbones["llama"])
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
-    monkeypatch.setattr(checkpoint.os, "rename", lambda *_: 1 / 0)
+    monkeypatch.setattr(export_module.os, "rename", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         export(folder, backbones["llama"], bias=np.ones(5, np.float32))
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before

@@ -41,7 +41,7 @@ from transformers import (
 
 from dtreward.engine.forward import hidden_states
 from dtreward.models import checkpoint
-from dtreward.models import load as models
+from dtreward.models import load_backbone as loading
 from dtreward.models.catalogue import KNOWN, known
 from dtreward.models.critic import Critic
 from dtreward.models.ensemble import WEIGHTS, Ensemble
@@ -443,9 +443,9 @@ def test_a_gate_that_lost_a_whole_layer_or_its_norms_is_an_error(folders, tmp_pa
 def test_a_model_larger_than_memory_is_refused_before_it_is_read(folders, monkeypatch, name):
     size = sum(path.stat().st_size for path in folders[name].glob("*.safetensors"))
     available = SimpleNamespace(available=size + 1000)
-    monkeypatch.setattr(models.psutil, "virtual_memory", lambda: available)
+    monkeypatch.setattr(loading.psutil, "virtual_memory", lambda: available)
     assert load(folders[name], dtype="bfloat16")
-    monkeypatch.setattr(models, "_transformer", lambda *_: pytest.fail("read"))
+    monkeypatch.setattr(loading, "_read_transformer", lambda *_: pytest.fail("read"))
     with pytest.raises(MemoryError, match=r'larger device, device="auto".*smaller dtype='):
         load(folders[name], dtype="float32")
 
