@@ -25,12 +25,19 @@ COLUMNS = ("response 1", "response 2", "difference")
 
 @dataclass(frozen=True, eq=False)
 class Comparison(Mapping[str, Any]):
-    """What a reward model says of two responses, and why; a field is also readable by its key.
+    """What a reward model says of two responses, and why.
 
-    Values are plain Python. `preference` is 0 for response 1, 1 for response 2; `probability` is
-    response 2's; `differences` are response 2 minus response 1. `path` and `effective_rule` are
-    the tree's, in words. `swap_flips`: swapping the responses flips the preference, as it should.
-    `scores`: one number a response, or None where the model gives none.
+    Every field is also readable by its key: `comparison["rewards"]`. Values are plain Python.
+
+    Attributes:
+        preference: 0 if response 1 is preferred, 1 if response 2 is.
+        probability: the probability of response 2, that is, that response 2 is the better one.
+            The printed text gives the probability of the preferred response instead.
+        differences: response 2 minus response 1, one value an attribute.
+        path: the steps through the tree; empty without a tree.
+        effective_rule: the rule that decides, in sentences.
+        swap_flips: whether swapping the responses flips the preference, as it should.
+        scores: one number a response, or None where the model gives none.
     """
 
     attributes: list[str]
@@ -62,30 +69,61 @@ class Comparison(Mapping[str, Any]):
         """
         rewards = rewards.astype(float)
         difference = rewards[1] - rewards[0]
-        orders = np.stack([difference, -difference])
-        if tree is None:  # Bradley-Terry: the sigmoid of the difference, without overflow
+        if tree is None:
             gap = float(scores[1]) - float(scores[0])
-            probability = np.exp(-np.logaddexp(0.0, [-gap, gap]))
-            decisions, path = [gap > 0, gap < 0], ()
+            # Bradley-Terry: the sigmoid of the difference, without overflow.
+            probability = np.exp(-np.logaddexp(0.0, -gap))
+            preference = int(gap > 0)
+            swapped = int(gap < 0)
+            path = ()
             rule = ("response 2 iff score difference > 0",)
         else:
-            probability, decisions = tree.probability(orders), tree.predict(orders)
-            path, rule = tree.path(difference), tree.effective_rule().rule_sentences()
-        decision, swapped = (int(each) for each in decisions)
-        told = rewards.tolist(), difference.tolist(), decision, float(probability[0])
-        scores = None if scores is None else scores.tolist()
-        return cls(list(attributes), *told, path, rule, decision != swapped, scores, tree)
+            orders = np.stack([difference, -difference])
+            probability = tree.probability(orders)[0]
+            preference, swapped = (int(decision) for decision in tree.predict(orders))
+            path = tree.path(difference)
+            rule = tree.effective_rule().rule_sentences()
+        return cls(
+            attributes=list(attributes),
+            rewards=rewards.tolist(),
+            differences=difference.tolist(),
+            preference=preference,
+            probability=float(probability),
+            path=path,
+            effective_rule=rule,
+            swap_flips=preference != swapped,
+            scores=None if scores is None else scores.tolist(),
+            tree=tree,
+        )
 
     @classmethod
-    def of_verdicts(cls, given: float, swapped: float, told: Sequence[str] = ()) -> Comparison:
-        """Compare by the verdicts in both orders: 0.0 for the response shown first, 0.5 for none.
+    def of_verdicts(cls, given: float, swapped: float, notes: Sequence[str] = ()) -> Comparison:
+        """Compare by the verdicts in both orders.
 
-        >>> Comparison.of_verdicts(1.0, 0.0).preference, Comparison.of_verdicts(0.0, 0.0).probability
-        (1, 0.5)
+        Args:
+            given: the verdict in the order given: 0.0 for the response shown first, 1.0 for the
+                other, 0.5 for none.
+            swapped: the verdict with response 2 shown first, in the same way.
+            notes: sentences added to the effective rule.
+
+        Example:
+            >>> Comparison.of_verdicts(1.0, 0.0).preference
+            1
+            >>> Comparison.of_verdicts(0.0, 0.0).probability
+            0.5
         """
-        probability, flips = (given + 1 - swapped) / 2, abs(given - swapped) == 1
-        rule = ("response 2 iff the verdicts of both orders, averaged, name it", *told)
-        return cls([], [[], []], [], int(probability > 0.5), probability, (), rule, flips)
+        probability = (given + 1 - swapped) / 2
+        rule = "response 2 iff the verdicts of both orders, averaged, name it"
+        return cls(
+            attributes=[],
+            rewards=[[], []],
+            differences=[],
+            preference=int(probability > 0.5),
+            probability=probability,
+            path=(),
+            effective_rule=(rule, *notes),
+            swap_flips=abs(given - swapped) == 1,
+        )
 
     def __getitem__(self, key: str) -> Any:
         if key not in list(self):
@@ -100,26 +138,43 @@ class Comparison(Mapping[str, Any]):
 
     def __str__(self) -> str:
         verdict, table, reasons = self.words()
-        shown = [table.to_string(float_format="{:.2f}".format), ""] * (not table.empty)
-        return "\n".join([verdict, "", *shown, *reasons])
+        lines = [verdict, ""]
+        if not table.empty:
+            lines += [table.to_string(float_format="{:.2f}".format), ""]
+        return "\n".join(lines + reasons)
 
     def _repr_html_(self) -> str:
         verdict, table, reasons = self.words()
-        picture = tree_html(self.tree, path=self.path) if self.tree else ""
+        page = f"<p><b>{verdict}</b></p>"
+        if not table.empty:
+            page += table.to_html(float_format="{:.2f}".format)
+        if self.tree:
+            page += tree_html(self.tree, path=self.path)
         points = "".join(f"<li>{escape(reason)}</li>" for reason in reasons)
-        table = "" if table.empty else table.to_html(float_format="{:.2f}".format)
-        return f"<p><b>{verdict}</b></p>{table}{picture}<ul>{points}</ul>"
+        return f"{page}<ul>{points}</ul>"
+
+    @property
+    def verdict(self) -> str:
+        """Say which response is preferred, and how probable it is that this one is better.
+
+        Example:
+            >>> Comparison.of_verdicts(0.0, 1.0).verdict
+            'Response 1 is preferred (100.0 % probable that response 1 is better).'
+        """
+        preferred = f"response {self.preference + 1}"
+        share = self.probability if self.preference == 1 else 1 - self.probability
+        probable = f"{100 * share:.1f} % probable that {preferred} is better"
+        return f"{preferred.capitalize()} is preferred ({probable})."
 
     def words(self) -> tuple[str, pd.DataFrame, list[str]]:
         """Give the verdict, a table of rewards and differences by attribute, and the reasons."""
-        share = self.probability if self.preference else 1 - self.probability
-        verdict = f"Response {self.preference + 1} is preferred (probability {share:.1%})."
         columns = [*self.rewards, self.differences]
         table = pd.DataFrame(dict(zip(COLUMNS, columns, strict=True)), index=self.attributes)
-        rule = f"In effect: {'; '.join(self.effective_rule)}."
-        swap = "flips" if self.swap_flips else "does not flip"
-        swap = f"Swapping the responses {swap} the preference."
-        return verdict, table, [*(step.sentence for step in self.path), rule, swap]
+        reasons = [step.sentence for step in self.path]
+        reasons.append(f"In effect: {'; '.join(self.effective_rule)}.")
+        flips = "flips" if self.swap_flips else "does not flip"
+        reasons.append(f"Swapping the responses {flips} the preference.")
+        return self.verdict, table, reasons
 
 
 Comparisons = list[Comparison]
@@ -132,9 +187,11 @@ class RewardModel(ABC):
 
     @property
     def identity(self) -> dict[str, Any]:
-        """All that changes what it says, as JSON and without secrets: kept results are keyed by it."""
-        came = f"{type(self).__name__} does not say what makes its answers"
-        raise NotImplementedError(f"{came}; give it a property `identity`, a dict")
+        """All that changes its answers, as JSON without secrets; kept results are keyed by it."""
+        raise NotImplementedError(
+            f"{type(self).__name__} does not say what makes its answers; "
+            "give it a property `identity` that returns a dict"
+        )
 
     @abstractmethod
     def compare_many(self, prompts: Texts, responses1: Texts, responses2: Texts) -> Comparisons:
@@ -143,18 +200,30 @@ class RewardModel(ABC):
     def compare(
         self, prompt: str, response1: str, response2: str, tokenizer: Any = None, device: Any = None
     ) -> Comparison:
-        """Say which of two responses is preferred, and why; a probability of 0.5 gives preference 0.
+        """Say which of two responses is preferred, and why.
 
-        The original's callers pass `tokenizer` and `device`: a ValueError if they are not the
-        model's. So is a model of several attributes without a tree to decide by.
+        `probability` of the result is that of response 2; exactly 0.5 gives preference 0.
+
+        Args:
+            tokenizer, device: accepted because the original's callers pass them; they must be
+                the model's own.
+
+        Raises:
+            ValueError: if `tokenizer` or `device` is not the model's, or if a model of several
+                attributes has no tree to decide by.
         """
         backbone: Backbone | None = getattr(self, "backbone", None)  # an ensemble has several
-        own = backbone and backbone.chat.tokenizer
-        if own and tokenizer is not None and tokenizer.get_vocab() != own.get_vocab():
+        own_tokenizer = backbone.chat.tokenizer if backbone and backbone.chat else None
+        if (
+            own_tokenizer is not None
+            and tokenizer is not None
+            and tokenizer.get_vocab() != own_tokenizer.get_vocab()
+        ):
             raise ValueError("tokenizer is not this model's; leave it out: compare has its own")
-        here = backbone.device if backbone else torch.device(device or "cpu")
-        if device is not None and torch.device(device).type != here.type:
-            raise ValueError(f"model is on {here}, compare was given {device}; give it to load()")
+        own_device = backbone.device if backbone else torch.device(device or "cpu")
+        if device is not None and torch.device(device).type != own_device.type:
+            message = f"model is on {own_device}, compare was given {device}; give it to load()"
+            raise ValueError(message)
         return self.compare_many([prompt], [response1], [response2])[0]
 
     def scores(self, conversations: Conversations) -> Float[np.ndarray, " responses"]:
@@ -163,8 +232,17 @@ class RewardModel(ABC):
 
 
 def conversations_of(prompts: Texts, responses1: Texts, responses2: Texts) -> list[tuple[str, str]]:
-    """List the conversations of pairs: response 1, then response 2 of each."""
-    if isinstance(prompts, str) or len({*map(len, (prompts, responses1, responses2))}) != 1:
+    """List the conversations of pairs: response 1, then response 2 of each.
+
+    Example:
+        >>> conversations_of(["2 + 2?"], ["4"], ["5"])
+        [('2 + 2?', '4'), ('2 + 2?', '5')]
+    """
+    lengths = {len(prompts), len(responses1), len(responses2)}
+    if isinstance(prompts, str) or len(lengths) != 1:
         raise ValueError("expected three lists of texts, of one length; for one pair: compare()")
-    triples = zip(prompts, responses1, responses2, strict=True)
-    return [(prompt, each) for prompt, *both in triples for each in both]
+    conversations = []
+    for prompt, response1, response2 in zip(prompts, responses1, responses2, strict=True):
+        conversations.append((prompt, response1))
+        conversations.append((prompt, response2))
+    return conversations

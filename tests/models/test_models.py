@@ -26,7 +26,7 @@ from replicas import (
 from transformers import Gemma2ForSequenceClassification, LlamaForSequenceClassification
 
 from dtreward.models import checkpoint
-from dtreward.models import load as models
+from dtreward.models import load_backbone as loading
 from dtreward.models.catalogue import known
 from dtreward.models.comparison import Comparison
 from dtreward.models.load import load
@@ -301,7 +301,9 @@ def test_a_kernel_without_its_package_or_device_is_refused_before_weights_are_re
 def test_an_option_that_cannot_be_is_refused_before_hours_of_loading(
     replicas, monkeypatch, option, value, words
 ):
-    monkeypatch.setattr(models, "_transformer", lambda *given: pytest.fail("weights were read"))
+    monkeypatch.setattr(
+        loading, "_read_transformer", lambda *given: pytest.fail("weights were read")
+    )
     with pytest.raises(ValueError, match=words):
         load(replicas / "llama-tree", **{option: value})
 
@@ -522,3 +524,17 @@ def test_a_folder_that_is_not_there_is_named_before_the_hub_is_blamed(monkeypatc
         load("data/demoo")
     with pytest.raises(FileNotFoundError, match="no folder"):
         load("")
+
+
+def test_the_printed_probability_is_the_preferred_responses_and_the_field_is_response_2s(replicas):
+    model = load(replicas / "llama-tree")
+    seen = set()
+    for responses in ((FIRST, SECOND), (SECOND, FIRST)):
+        output = model.compare(PROMPT, *responses)
+        preferred = output.preference + 1
+        share = output.probability if preferred == 2 else 1 - output.probability
+        words = f"({100 * share:.1f} % probable that response {preferred} is better)"
+        assert words in str(output) and words in output._repr_html_()
+        assert (output.probability > 0.5) == (preferred == 2)
+        seen.add(preferred)
+    assert seen == {1, 2}
