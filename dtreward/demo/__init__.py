@@ -6,7 +6,8 @@ tests import it.
 - `draws`: random choices, and choices made by hand
 - `families`: kinds of prompts, read from `words.yaml`; problems posed by them
 - `text`: responses written to their ratings
-- `world`: pairs with ratings and people's preferences; simulated judges
+- `votes`: simulated judges, and what they think of each pair
+- `world`: pairs with ratings and people's preferences
 - `judges`: the simulated judges behind an HTTP endpoint
 - `bench`: pairs in RewardBench's form
 - `batches`: what the backbone is trained on
