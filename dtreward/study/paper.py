@@ -174,7 +174,8 @@ def draw_ladder(ladders):
 
 def read_measured(folder, kind):
     """Read what the benchmark wrote as KIND_*.json: the files, and {shape: result}."""
-    files, found = sorted(Path(folder).glob(f"{kind}_*.json")), {}
+    files = sorted(Path(folder).glob(f"{kind}_*.json"))
+    found = {}
     for path in files:
         try:
             result = json.loads(path.read_text(encoding="utf-8"))

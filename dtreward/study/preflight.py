@@ -66,7 +66,8 @@ def check(study, given, folder):
         given: parameters of the command line, which win over it.
         folder: where the study's results go.
     """
-    needs, parameters = study["needs"], study["parameters"] | given
+    needs = study["needs"]
+    parameters = study["parameters"] | given
     kept = folder / REVISIONS
     before = json.loads(kept.read_text()) if kept.exists() else {}
     named = _named(study, given)
@@ -169,7 +170,8 @@ def _left(name, download):
 
 def _commits(downloads):
     """Commits by repository, and what keeps others away; nothing more is asked where no hub answers."""
-    commits, unreachable = {}, []
+    commits = {}
+    unreachable = []
     for name, each in downloads.items():
         try:
             commits[name] = _commit(name, each["kind"], each["revision"])
