@@ -154,9 +154,9 @@ def test_bad_input_loses_no_finished_work(undisturbed, workshop, tmp_path):
     bad.write_bytes(b"prompt,response_1,response_2\nq,caf\xe9,b\n")
     failed = snakemake(workshop, "study=calms", f"source={bad}")
     said = failed.stdout + failed.stderr
-    assert failed.returncode != 0 and "expected a whole .csv table in UTF-8" in said
+    assert failed.returncode != 0 and "is not a whole .csv table in UTF-8" in said
     partial = (folder / "01_load_pairs.partial.ipynb").read_text()
-    assert "mend it, or save it once more" in partial
+    assert "save it again" in partial
     assert kept and {path: path.stat().st_mtime_ns for path in kept} == written
     assert snakemake(workshop, "study=calms").returncode == 0
     assert contents(folder) == before
