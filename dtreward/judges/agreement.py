@@ -23,16 +23,20 @@ def consistency(judges: pd.DataFrame) -> pd.DataFrame:
     >>> consistency(pd.DataFrame(rows, columns=names))["consistency"].to_dict()
     {'J': 0.5}
     """
-    if unknown := set(judges["outcome"]) - set(OUTCOMES):
+    unknown = set(judges["outcome"]) - set(OUTCOMES)
+    if unknown:
         raise ValueError(f"outcome must be one of {', '.join(OUTCOMES)}; found {unknown}")
     rows = {}
-    for judge, own in judges.groupby("judge"):
-        answered = own[own["outcome"].isin(OUTCOMES[:2])]
-        torn = answered[(answered["outcome"] == "inconsistent") & answered["given"].notna()]
-        row = {"family": own["family"].iloc[0], "pairs": len(own)}
-        row |= {outcome: int((own["outcome"] == outcome).sum()) for outcome in OUTCOMES}
-        row |= _share("consistency", answered["outcome"] == "decided", answered["prompt_id"])
-        rows[judge] = row | _share("first", torn["given"] == "A", torn["prompt_id"])
+    for judge, answers in judges.groupby("judge"):
+        row = {"family": answers["family"].iloc[0], "pairs": len(answers)}
+        for outcome in OUTCOMES:
+            row[outcome] = int((answers["outcome"] == outcome).sum())
+        both = answers[answers["outcome"].isin(["decided", "inconsistent"])]
+        is_torn = (both["outcome"] == "inconsistent") & both["given"].notna()
+        torn = both[is_torn]
+        row |= _share_columns("consistency", both["outcome"] == "decided", both["prompt_id"])
+        row |= _share_columns("first", torn["given"] == "A", torn["prompt_id"])
+        rows[judge] = row
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("judge")
 
 
@@ -55,25 +59,44 @@ def agreement(
       judge other  pairs  agreement  kappa
     0     x     y      3       0.67    0.4
     """
-    values, two = votes.to_numpy(float), list(combinations(range(votes.shape[1]), 2))
+    values = votes.to_numpy(float)
     if not (np.isin(values, [0, 1]) | np.isnan(values)).all():
         raise ValueError("votes must be 0 (response 1), 1 (response 2) or nan; map them first")
-    one, other = (values[:, [pair[side] for pair in two]] for side in (0, 1))
-    both = ~np.isnan(one + other)
-    counted = [both, both & (one == other), both & (one == 1), both & (other == 1)]
-    counted = np.hstack(counted).astype(float)
+    couples = list(combinations(range(votes.shape[1]), 2))
+    one = values[:, [first for first, _ in couples]]
+    other = values[:, [second for _, second in couples]]
+    both_decided = ~np.isnan(one + other)
+    counted = np.hstack(
+        [
+            both_decided,
+            both_decided & (one == other),
+            both_decided & (one == 1),
+            both_decided & (other == 1),
+        ]
+    ).astype(float)
     draws = resampled_sums(counted, prompts, **{"resamples": 2000} | options)
-    pairs, *sums = np.split(np.vstack([counted.sum(axis=0), draws]), 4, axis=1)
-    with np.errstate(invalid="ignore"):  # 0 / 0 is nan: nobody can tell
-        same, p, q = (total / pairs for total in sums)
-        chance = p * q + (1 - p) * (1 - q)
-        kappa = (same - chance) / (1 - chance)
+    observed_first = np.vstack([counted.sum(axis=0), draws])
+    pairs, same, one_takes_2, other_takes_2 = np.split(observed_first, 4, axis=1)
+    share, kappa = _share_and_kappa(pairs, same, one_takes_2, other_takes_2)
     table = pd.DataFrame(combinations(votes, 2), columns=["judge", "other"])
-    table["pairs"] = both.sum(axis=0)
-    for name, draws in {"agreement": same, "kappa": kappa}.items():
-        bounds = pd.DataFrame(draws[1:]).quantile([(1 - level) / 2, (1 + level) / 2])  # skips nan
-        table[[name, f"{name}_low", f"{name}_high"]] = np.vstack([draws[0], bounds]).T
+    table["pairs"] = both_decided.sum(axis=0)
+    for name, values in (("agreement", share), ("kappa", kappa)):
+        quantiles = [(1 - level) / 2, (1 + level) / 2]
+        bounds = pd.DataFrame(values[1:]).quantile(quantiles)  # leaves nan out
+        columns = [name, f"{name}_low", f"{name}_high"]
+        table[columns] = np.vstack([values[0], bounds]).T
     return table
+
+
+def _share_and_kappa(
+    pairs: np.ndarray, same: np.ndarray, one_takes_2: np.ndarray, other_takes_2: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    with np.errstate(invalid="ignore"):  # 0 / 0 is nan: there is nothing to tell
+        share = same / pairs
+        p = one_takes_2 / pairs
+        q = other_takes_2 / pairs
+        by_chance = p * q + (1 - p) * (1 - q)
+        return share, (share - by_chance) / (1 - by_chance)
 
 
 def bootstrap_trees(
@@ -95,15 +118,21 @@ def bootstrap_trees(
     >>> tree.importances.tolist()
     [1.0, 0.0]
     """
-    preference, generator, trees = np.asarray(preference, int), np.random.default_rng(seed), []
+    preference = np.asarray(preference, int)
+    generator = np.random.default_rng(seed)
+    trees = []
     for rows in resampled_rows(prompts, resamples, seed=seed):
-        swap = generator.permutation(len(rows)) % 2
-        drawn = differences[rows] * (1 - 2 * swap)[:, None]
-        trees.append(PreferenceTree.fit(drawn, preference[rows] ^ swap, **options))
+        is_swapped = generator.permutation(len(rows)) % 2
+        sign = 1 - 2 * is_swapped
+        drawn = differences[rows] * sign[:, None]
+        trees.append(PreferenceTree.fit(drawn, preference[rows] ^ is_swapped, **options))
     return trees
 
 
-def _share(name, values, prompts):
-    keys = name, f"{name}_low", f"{name}_high"
-    known = share_interval(values.to_numpy(float), prompts) if prompts.nunique() > 1 else None
-    return dict(zip(keys, vars(known).values() if known else [np.nan] * 3, strict=True))
+def _share_columns(name: str, values: pd.Series, prompts: pd.Series) -> dict[str, float]:
+    """Give a share and its interval as columns; nan where fewer than two prompts tell."""
+    columns = [name, f"{name}_low", f"{name}_high"]
+    if prompts.nunique() < 2:
+        return dict.fromkeys(columns, np.nan)
+    interval = share_interval(values.to_numpy(float), prompts)
+    return dict(zip(columns, [interval.estimate, interval.low, interval.high], strict=True))

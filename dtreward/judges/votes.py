@@ -12,92 +12,148 @@ from dtreward.judges.verdict import ORDERS, OUTCOMES, judged_frame
 from dtreward.pairs.columns import TEXTS, expect_columns
 from dtreward.pairs.readers import read_table
 
-PREFERENCES, PINNED = "RLHFlow/LLM-Preferences-HelpSteer2", "a65aa58"  # its long form is not known
+PREFERENCES = "RLHFlow/LLM-Preferences-HelpSteer2"
+PINNED = "a65aa58"  # the first digits of its commit; the others are not known
+FILES = ["train.jsonl.gz", "validation.jsonl.gz"]
+BESIDE_JUDGES = ["dataset", "split", "id", "prompt", "response_A", "response_B"]
+INCONSISTENT = OUTCOMES[1]
+COLLECTOR_ORDERS = {"preference_orig_order": "given", "preference_swapped_order": "swapped"}
+COLLECTOR_STATES = {"A": "A", "B": "B", "FORMAT-ERROR": "unparsed", "API-ERROR": "error"}
 
 
 def read_preferences(
     source: str | Path, pairs: pd.DataFrame, *, table: str | Path = "", revision: str = ""
 ) -> pd.DataFrame:
-    """Read published preferences as `verdicts` gives them, joined by texts, in either order.
+    """Read published preferences as `verdicts` gives them, joined to pairs by their texts.
+
+    The two responses may stand in either order.
 
     Args:
-        source: "RLHFlow/LLM-Preferences-HelpSteer2" or a folder of its layout (which has no
-            positions: given and swapped are None, and what is not decided counts as inconsistent);
-            or a CSV file of the authors' collector, or a folder of such.
-        pairs: the study's; each gets a row a judge, "missing" where none was read.
-        table: file with the pairs whose rows (of the CSV's split, if it has that column) the
-            CSV's `index` counts, such as HelpSteer2's preference.jsonl.gz.
+        source: "RLHFlow/LLM-Preferences-HelpSteer2" or a folder with its files; they hold no
+            positions, so `given` and `swapped` are None, and what is not decided counts as
+            inconsistent. Or a CSV file of the authors' collector, or a folder of such files.
+        pairs: the study's; each gets a row for each judge, "missing" where none was read.
+        table: for CSV files: the file with the pairs whose rows their `index` counts (of the
+            CSV's split, if it has that column), such as HelpSteer2's preference.jsonl.gz.
         revision: commit of the hub's preferences; "" means the pinned one.
 
     Raises:
-        ValueError: for other files, columns or values, or if none is of a pair of the study.
+        ValueError: for other files, columns or values, or if none is about a pair of the study.
     """
-    hub = str(source) == PREFERENCES or (Path(source) / "train.jsonl.gz").is_file()
-    rows = _published(source, revision) if hub else _authors_csv(Path(source), table)
-    rows = rows[[*TEXTS, "judge", "given", "swapped"]].copy()
-    turned = ["prompt", "response_2", "response_1", "judge", "swapped", "given"]
-    known = pairs[TEXTS].copy()
-    for frame in (rows, known):
+    is_published = str(source) == PREFERENCES or (Path(source) / FILES[0]).is_file()
+    if is_published:
+        rows = _read_published(source, revision)
+    else:
+        rows = _read_collector(Path(source), table)
+    answers = _join(rows[[*TEXTS, "judge", *ORDERS]], pairs, source)
+    every = pd.MultiIndex.from_product(
+        [answers.index.levels[0], pairs.index], names=answers.index.names
+    )
+    states = answers.reindex(every).reset_index().assign(family="")
+    frame = judged_frame(states, pairs)
+    if is_published:
+        return frame.assign(**dict.fromkeys(ORDERS))
+    return frame
+
+
+def _join(rows: pd.DataFrame, pairs: pd.DataFrame, source: str | Path) -> pd.DataFrame:
+    """Find the pair of each answer; the result is indexed by judge and pair."""
+    rows = rows.copy()
+    wanted = pairs[TEXTS].copy()
+    for frame in (rows, wanted):
         frame[TEXTS] = frame[TEXTS].apply(lambda texts: texts.str.strip())
-    both = pd.concat([rows, rows.query("response_1 != response_2").set_axis(turned, axis=1)])
-    joined = known.rename_axis("pair").reset_index().merge(both, on=TEXTS)
+    swapped_columns = ["prompt", "response_2", "response_1", "judge", "swapped", "given"]
+    swapped = rows.query("response_1 != response_2").set_axis(swapped_columns, axis=1)
+    in_both_orders = pd.concat([rows, swapped])
+    joined = wanted.rename_axis("pair").reset_index().merge(in_both_orders, on=TEXTS)
     if joined.empty:
-        came = f"none of {len(rows)} rows of {source} has the texts of one of {len(pairs)} pairs"
-        raise ValueError(f"{came}: expected preferences on the study's own source")
+        raise ValueError(
+            f"none of {len(rows)} rows of {source} has the texts of one of {len(pairs)} pairs; "
+            "expected preferences on the study's own source"
+        )
     joined = joined.drop_duplicates(["judge", "pair", *ORDERS])
-    if (twice := joined.duplicated(["judge", "pair"])).any():
-        came = f"{joined.loc[twice, 'judge'].iloc[0]} answers {twice.sum()} pairs twice, otherwise"
-        raise ValueError(f"{source}: expected one answer a judge and pair, but {came}")
-    joined = joined.set_index(["judge", "pair"])
-    rows = [joined.index.levels[0], pairs.index]
-    every = pd.MultiIndex.from_product(rows, names=joined.index.names)
-    found = judged_frame(joined.reindex(every).reset_index().assign(family=""), pairs)
-    return found.assign(**dict.fromkeys(ORDERS)) if hub else found
+    is_second = joined.duplicated(["judge", "pair"])
+    if is_second.any():
+        judge = joined.loc[is_second, "judge"].iloc[0]
+        raise ValueError(
+            f"{source}: {judge} answers {is_second.sum()} pairs twice, and not alike; expected "
+            "one answer for each judge and pair"
+        )
+    return joined.set_index(["judge", "pair"])
 
 
-def _published(source, revision):
-    folder, files = Path(source), ["train.jsonl.gz", "validation.jsonl.gz"]
-    own = ["dataset", "split", "id", "prompt", "response_A", "response_B"]
+def _read_published(source: str | Path, revision: str) -> pd.DataFrame:
+    folder = Path(source)
     if str(source) == PREFERENCES:
-        options = {"revision": revision or "main", "allow_patterns": files}
-        folder = Path(snapshot_download(PREFERENCES, repo_type="dataset", **options))
-        if not (revision or folder.name.startswith(PINNED)):
-            raise ValueError(f"expected {PREFERENCES} at {PINNED}, found {folder.name}: say which")
-    parts = [read_table(folder / name) for name in files]
+        folder = _download(revision)
+    parts = [read_table(folder / name) for name in FILES]
     for part in parts:
-        expect_columns(part, own)
+        expect_columns(part, BESIDE_JUDGES)
     table = pd.concat(parts, ignore_index=True)
-    rows = table.melt(own, var_name="judge").query("judge.str.lower() != 'human'").dropna()
+    rows = table.melt(BESIDE_JUDGES, var_name="judge")
+    rows = rows.query("judge.str.lower() != 'human'").dropna()
     odd = rows[~rows["value"].isin([-1, 0, 1])]
     if len(odd) or rows.empty:
-        came = f"{odd['judge'].iloc[0]} with {odd['value'].iloc[0]!s:.60}" if len(odd) else "none"
-        wanted = "a column a judge of -1 (response_A in both orders), 1 (response_B), 0 (neither)"
-        raise ValueError(f"{folder}: expected beside {own} {wanted}; found {came}")
-    given, swapped = (rows["value"].map({-1: a, 1: b, 0: OUTCOMES[1]}) for a, b in ("AB", "BA"))
-    rows = rows.rename(columns={"response_A": "response_1", "response_B": "response_2"})
-    return rows.assign(given=given, swapped=swapped)
+        problem = "none"
+        if len(odd):
+            problem = f"{odd['judge'].iloc[0]} with {odd['value'].iloc[0]!s:.60}"
+        raise ValueError(
+            f"{folder}: expected beside {BESIDE_JUDGES} a column for each judge, with -1 "
+            f"(response_A in both orders), 1 (response_B) or 0 (neither); found {problem}"
+        )
+    return rows.rename(columns={"response_A": "response_1", "response_B": "response_2"}).assign(
+        given=rows["value"].map({-1: "A", 1: "B", 0: INCONSISTENT}),
+        swapped=rows["value"].map({-1: "B", 1: "A", 0: INCONSISTENT}),
+    )
 
 
-def _authors_csv(source, table):
+def _download(revision: str) -> Path:
+    folder = Path(
+        snapshot_download(
+            PREFERENCES, repo_type="dataset", revision=revision or "main", allow_patterns=FILES
+        )
+    )
+    if not revision and not folder.name.startswith(PINNED):
+        raise ValueError(
+            f"{PREFERENCES} is at {folder.name}, expected {PINNED}; name the commit you want"
+        )
+    return folder
+
+
+def _read_collector(source: Path, table: str | Path) -> pd.DataFrame:
     files = sorted(source.glob("*.csv")) if source.is_dir() else [source]
-    if not (files and table):
+    if not files or not table:
         raise ValueError(f"expected CSV files in {source}, and the table whose rows they count")
-    rows, counted = pd.concat(map(read_table, files), ignore_index=True), read_table(Path(table))
-    columns = dict(zip(["preference_orig_order", "preference_swapped_order"], ORDERS, strict=True))
-    expect_columns(rows, ["split", "index", "model", "preference", *columns])
+    rows = pd.concat(map(read_table, files), ignore_index=True)
+    expect_columns(rows, ["split", "index", "model", "preference", *COLLECTOR_ORDERS])
+    _check_collector(rows, source)
+    counted = read_table(Path(table))
     expect_columns(counted, TEXTS)
-    states = {"A": "A", "B": "B", "FORMAT-ERROR": "unparsed", "API-ERROR": "error"}
-    if odd := set(rows[[*columns]].stack()) - set(states):
-        raise ValueError(f"expected {', '.join(states)} as preferences, came {sorted(odd)[:3]}")
-    wanted = rows["preference"].map({-1: "AB", 1: "BA"})
-    if (wrong := wanted.notna() & (rows[[*columns]].fillna("").sum(axis=1) != wanted)).any():
-        raise ValueError(f"{wrong.sum()} rows of {source} prefer otherwise than their two orders")
-    by = ["split", "index"] if "split" in counted else ["index"]
-    if "split" not in counted and rows["split"].nunique() > 1:
+    has_split = "split" in counted
+    if not has_split and rows["split"].nunique() > 1:
         raise ValueError(f"{source} counts rows in splits, {table} has no column split; add it")
-    counted["index"] = counted.groupby(by[:-1] or np.zeros(len(counted))).cumcount()
-    rows = rows.merge(counted[[*by, *TEXTS]], on=by, how="left")
-    if lost := int(rows["prompt"].isna().sum()):
+    groups = counted["split"] if has_split else np.zeros(len(counted))
+    counted["index"] = counted.groupby(groups).cumcount()
+    keys = ["split", "index"] if has_split else ["index"]
+    rows = rows.merge(counted[[*keys, *TEXTS]], on=keys, how="left")
+    lost = int(rows["prompt"].isna().sum())
+    if lost:
         raise ValueError(f"{lost} rows count beyond {table}: is it the table that was judged?")
-    rows = rows.replace(dict.fromkeys(columns, states))
-    return rows.rename(columns=columns | {"model": "judge"})
+    rows = rows.replace(dict.fromkeys(COLLECTOR_ORDERS, COLLECTOR_STATES))
+    return rows.rename(columns=COLLECTOR_ORDERS | {"model": "judge"})
+
+
+def _check_collector(rows: pd.DataFrame, source: Path) -> None:
+    """Refuse unknown answers, and preferences that the two orders do not bear out."""
+    answers = rows[[*COLLECTOR_ORDERS]]
+    odd = sorted(set(answers.stack()) - set(COLLECTOR_STATES))
+    if odd:
+        raise ValueError(
+            f"{source}: {odd[:3]} are no preferences; expected {', '.join(COLLECTOR_STATES)}"
+        )
+    wanted = rows["preference"].map({-1: "AB", 1: "BA"})
+    is_wrong = wanted.notna() & (answers.fillna("").sum(axis=1) != wanted)
+    if is_wrong.any():
+        raise ValueError(
+            f"{is_wrong.sum()} rows of {source} prefer otherwise than their two orders"
+        )

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pandas as pd
 
 from dtreward.conversation import messages
 from dtreward.files import digest
-from dtreward.judges.ask import collect
+from dtreward.judges.ask import Collected, collect
 from dtreward.judges.judge import TEMPLATE, Judge
-from dtreward.judges.store import stored_answers, verdicts
+from dtreward.judges.store import both_orders, stored_answers, verdicts
 from dtreward.judges.verdict import ORDERS
 from dtreward.models.comparison import Comparison, Comparisons, RewardModel, Texts, conversations_of
 from dtreward.pairs.columns import TEXTS
 
-SAID = {"A": 0.0, "B": 1.0}  # the response shown first, the other one
+VALUES = {"A": 0.0, "B": 1.0}  # the response shown first, the other one
 LASTING = ("HTTP 400", "HTTP 413", "HTTP 422")  # what the same question would get again
 
 
@@ -48,22 +48,28 @@ class JudgeModel(RewardModel):
             RuntimeError: if questions have no answer now; those that have one are kept.
         """
         for prompt, response in conversations_of(prompts, responses1, responses2):
-            messages(prompt, response or "")
+            messages(prompt, response or "")  # raises for a blank text
         pairs = pd.DataFrame(zip(prompts, responses1, responses2, strict=True), columns=TEXTS)
-        pairs, asked = pairs.assign(prompt_id=pairs.index), {"template": self.template}
+        pairs["prompt_id"] = pairs.index
         try:
-            done = collect(self.store, pairs, [self.judge], **asked)
+            done = collect(self.store, pairs, [self.judge], template=self.template)
         except ValueError as error:  # no key, or a store in use: not the fault of a pair
             raise RuntimeError(f"{error}") from error
-        if missing := done.missing[self.judge.name]:
-            orders = [pairs[TEXTS], pairs[[TEXTS[0], *TEXTS[:0:-1]]]]
-            shown = {digest(*row) for order in orders for row in order.to_numpy()}
-            found = stored_answers(self.store, [self.judge], **asked)
-            told = found[found["shown"].isin(shown) & (found["state"] == "error")]["text"].tolist()
-            lasting = len(told) == missing and all(each.startswith(LASTING) for each in told)
-            came = done.stopped or " ".join(f"{told[:1]}".split())
-            kind = ValueError if lasting and not done.stopped else RuntimeError
-            raise kind(f"{missing} questions have no answer: {came}; run again to ask them")
-        found = verdicts(self.store, pairs, [self.judge], **asked).sort_values("pair")
-        said = found[ORDERS].replace(SAID).astype(float).fillna(0.5)
-        return [Comparison.of_verdicts(*row) for row in said.to_numpy().tolist()]
+        if done.missing[self.judge.name]:
+            self._raise_missing(pairs, done)
+        answers = verdicts(self.store, pairs, [self.judge], template=self.template)
+        positions = answers.sort_values("pair")[ORDERS]
+        values = positions.replace(VALUES).astype(float).fillna(0.5)
+        return [Comparison.of_verdicts(*row) for row in values.to_numpy().tolist()]
+
+    def _raise_missing(self, pairs: pd.DataFrame, done: Collected) -> NoReturn:
+        """Say why questions have no answer: a fault of the pairs, or of the endpoint now."""
+        missing = done.missing[self.judge.name]
+        shown = {digest(*texts) for orders in both_orders(pairs) for texts in orders}
+        stored = stored_answers(self.store, [self.judge], template=self.template)
+        is_error = stored["shown"].isin(shown) & (stored["state"] == "error")
+        errors = stored[is_error]["text"].tolist()
+        is_lasting = len(errors) == missing and all(text.startswith(LASTING) for text in errors)
+        reason = done.stopped or " ".join(f"{errors[:1]}".split())
+        error = ValueError if is_lasting and not done.stopped else RuntimeError
+        raise error(f"{missing} questions have no answer: {reason}; run again to ask them")
