@@ -147,7 +147,8 @@ class ChatTokenizer:
     def prompt_end(self, ids: Sequence[int]) -> int:
         """Find where the last prompt ends: the first token of the marker before the response.
 
-        The marker is what the template writes between a prompt and a response, end of turn included.
+        The marker is what the template writes between a prompt and a response, with the end of
+        the turn.
 
         Raises:
             ValueError: if the conversation does not hold the marker's tokens.
@@ -230,7 +231,7 @@ class ChatTokenizer:
         return Tokenized((*opening, *ids[:cut_from], *ids[cut_from + excess :]), excess)
 
     def _prompt_span(self, request: _Request, text: str, problem: str) -> tuple[int, int]:
-        """Find the first character of the prompt in the rendered text, and the one after its last."""
+        """Find where the prompt starts in the rendered text, and where it ends (exclusive)."""
         blank = self._render(request.blank, request.add_generation_prompt)
         prompt_turns = max(1, len(request.turns) - 1)
         pieces = blank.split(STAND_IN, prompt_turns)

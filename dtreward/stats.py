@@ -226,14 +226,23 @@ def pearson_interval(x: Rows, y: Rows, prompts: Prompts, **options) -> Interval:
 
 
 def spearman_interval(x: Rows, y: Rows, prompts: Prompts, **options) -> Interval:
-    """Give Pearson's correlation of ranks, taken once over all rows (not in each resample)."""
+    """Give Pearson's correlation of ranks, taken once over all rows (not in each resample).
+
+    >>> x = np.array([1.0, 2.0, 3.0])
+    >>> print(spearman_interval(x, x**3, range(3)))
+    1.000 [1.000, 1.000]
+    """
     rank_x = rankdata(_checked(x, "x"))
     rank_y = rankdata(_checked(y, "y"))
     return pearson_interval(rank_x, rank_y, prompts, **options)
 
 
 def r2_interval(truth: Rows, predicted: Rows, prompts: Prompts, **options) -> Interval:
-    """Give the coefficient of determination; negative where the mean of truth predicts better."""
+    """Give the coefficient of determination; negative if the mean of truth predicts better.
+
+    >>> r2_interval(np.array([0.0, 2.0]), np.array([1.0, 1.0]), ["a", "b"]).estimate
+    0.0
+    """
     standardised = _standardised(truth, "truth")
     values = np.asarray(truth, float)
     error = (values - _checked(predicted, "predicted")) / values.std()
@@ -246,11 +255,12 @@ def r2_interval(truth: Rows, predicted: Rows, prompts: Prompts, **options) -> In
 
 
 def floor(train_preference: Rows, test_preference: Shaped[np.ndarray, "test"] | pd.Series) -> float:
-    """Give the accuracy on test of the constant answer that is best on train, or 0.5 if that is more.
+    """Give the accuracy on test of the constant answer that is best on train, at least 0.5.
 
     A tie on train is answered with 0 (response 1).
 
-    >>> floor(np.array([0, 0, 1]), np.array([0, 1, 1])), floor(np.array([0, 0, 1]), np.array([0, 0]))
+    >>> train = np.array([0, 0, 1])
+    >>> floor(train, np.array([0, 1, 1])), floor(train, np.array([0, 0]))
     (0.5, 1.0)
     """
     constant = 1 if _checked(train_preference, "preference").mean() > 0.5 else 0
@@ -259,13 +269,21 @@ def floor(train_preference: Rows, test_preference: Shaped[np.ndarray, "test"] | 
 
 
 def log_loss_terms(probability: Rows, preference: Rows) -> Float[np.ndarray, "rows"]:
-    """Give each pair's log loss in nats; probability (of response 2) is clipped at 1e-12."""
+    """Give each pair's log loss in nats; the probability of response 2 is clipped at 1e-12.
+
+    >>> log_loss_terms(np.array([0.5, 0.9]), np.array([0, 1])).round(3).tolist()
+    [0.693, 0.105]
+    """
     p = np.clip(_checked(probability, "probability"), 1e-12, 1 - 1e-12)
     return -np.log(np.where(_checked(preference, "preference") == 1, p, 1 - p))
 
 
 def brier_terms(probability: Rows, preference: Rows) -> Float[np.ndarray, "rows"]:
-    """Give each pair's squared error of the probability of response 2, from 0 to 1."""
+    """Give each pair's squared error of the probability of response 2, from 0 to 1.
+
+    >>> brier_terms(np.array([0.5, 1.0]), np.array([0, 1])).tolist()
+    [0.25, 0.0]
+    """
     return (_checked(probability, "probability") - _checked(preference, "preference")) ** 2
 
 
@@ -315,7 +333,13 @@ def calibration_table(
 
 
 def expected_calibration_error(probability: Rows, preference: Rows, bins: int = 10) -> float:
-    """Average |probability - share| over `calibration_table`, by n (Guo et al. 2017, eq. 3)."""
+    """Average |probability - share| over the bins of `calibration_table`, weighted by n.
+
+    Source: Guo et al. (2017), On Calibration of Modern Neural Networks, equation 3.
+
+    >>> expected_calibration_error(np.array([0.75, 0.75]), np.array([1, 0]))
+    0.25
+    """
     table = calibration_table(probability, preference, np.arange(len(probability)), bins)
     return float(np.average((table["probability"] - table["share"]).abs(), weights=table["n"]))
 
@@ -361,8 +385,8 @@ def _prompt_codes(prompts: Prompts, rows: int) -> tuple[Int[np.ndarray, " rows"]
     missing = int((codes < 0).sum())
     if len(codes) != rows or missing or len(names) < 2:
         raise ValueError(
-            f"an interval needs a prompt for each of {rows} rows, and 2 or more different ones; got "
-            f"{len(codes)} prompts ({missing} missing), {len(names)} different; give more prompts"
+            f"an interval needs a prompt for each of {rows} rows, and 2 or more different ones; "
+            f"got {len(codes)} prompts ({missing} missing), {len(names)} different; give more prompts"
         )
     return codes, len(names)
 
