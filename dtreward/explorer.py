@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any, NamedTuple
 
-import ipywidgets as widgets
 import numpy as np
 import pandas as pd
 from jaxtyping import Real
@@ -19,6 +18,11 @@ from dtreward.published import PUBLISHED
 from dtreward.tree.nodes import ATTRIBUTES
 from dtreward.tree.page import tree_html
 from dtreward.tree.tree import PreferenceTree
+
+try:
+    import ipywidgets as widgets
+except ImportError as error:
+    raise ImportError('explore needs ipywidgets: pip install "dtreward[app]"') from error
 
 OLD = "<div style='opacity:0.3' title='The texts have changed: press Compare'>"
 LEGS = "How many legs do 3 cats have?", "3 × 4 = 11. So 11 legs.", "3 × 4 = 12. So 12 legs."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -39,15 +40,15 @@ def shap_values(
                [-0.5,  0. ],
                [ 0. ,  0. ]])
     """
-    from shap import TreeExplainer
-    from shap.maskers import Independent
-
+    shap = _shap()
     model, code = _coded(tree)
     closed = code(np.concatenate([background, -background]))
     if not len(closed):
         raise ValueError("expected a background of at least one pair, found none; give it pairs")
-    masker = Independent(closed, max_samples=len(closed))  # else shap keeps 100 of them, silently
-    explainer = TreeExplainer(model, masker, model_output="probability")
+    masker = shap.maskers.Independent(
+        closed, max_samples=len(closed)
+    )  # else shap keeps 100 of them, silently
+    explainer = shap.TreeExplainer(model, masker, model_output="probability")
     return _averaged(explainer.shap_values, code, differences)
 
 
@@ -66,11 +67,20 @@ def interaction_values(
         array([[[0.5, 0. ],
                 [0. , 0. ]]])
     """
-    from shap import TreeExplainer
-
+    shap = _shap()
     model, code = _coded(tree)
-    explainer = TreeExplainer(model, feature_perturbation="tree_path_dependent")
+    explainer = shap.TreeExplainer(model, feature_perturbation="tree_path_dependent")
     return _averaged(explainer.shap_interaction_values, code, differences)
+
+
+def _shap() -> ModuleType:
+    """Import shap, which takes seconds and comes with an extra."""
+    try:
+        import shap
+        import shap.maskers
+    except ImportError as error:
+        raise ImportError('SHAP values need shap: pip install "dtreward[study]"') from error
+    return shap
 
 
 def _coded(tree: PreferenceTree) -> tuple[dict[str, Any], Callable[[np.ndarray], np.ndarray]]:
