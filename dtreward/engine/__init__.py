@@ -10,3 +10,8 @@ The room packs conversations without padding; a state does not depend on what el
 - `float8`: linear layers with eight-bit products
 - `ray`: shards computed by the nodes of a Ray cluster
 """
+
+from dtreward.engine.features import extract_features, read_features
+from dtreward.engine.forward import hidden_states, last_hidden_states
+
+__all__ = ["extract_features", "hidden_states", "last_hidden_states", "read_features"]

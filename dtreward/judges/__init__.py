@@ -11,3 +11,33 @@ Every answer is stored as it arrives, so that a stopped run loses none.
 - `agreement`: consistency, agreement and trees of judges
 - `attribution`: SHAP values of their trees
 """
+
+from dtreward.judges.agreement import agreement, bootstrap_trees, consistency
+from dtreward.judges.judge import TEMPLATE, Judge, render
+from dtreward.judges.store import stored_answers, verdicts
+from dtreward.judges.verdict import OUTCOMES, verdict
+from dtreward.judges.votes import read_preferences
+
+__all__ = [
+    "OUTCOMES",
+    "TEMPLATE",
+    "Judge",
+    "agreement",
+    "bootstrap_trees",
+    "collect",
+    "consistency",
+    "read_preferences",
+    "render",
+    "stored_answers",
+    "verdict",
+    "verdicts",
+]
+
+
+def __getattr__(name: str) -> object:
+    """Import `collect` when it is first used: it needs httpx, which comes with an extra."""
+    if name == "collect":
+        from dtreward.judges.ask import collect
+
+        return collect
+    raise AttributeError(f"dtreward.judges has no {name!r}; it has {', '.join(__all__)}")
