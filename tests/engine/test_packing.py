@@ -102,6 +102,17 @@ def test_a_pair_lies_as_prompt_then_both_responses():
     assert pack.rows[:2].tolist() == [12, 14] and pack.reads == 2
 
 
+def test_many_short_answers_to_a_long_prompt_are_divided_where_their_keys_have_no_room():
+    """Each answer's keys hold the prompt again: 40 of 500 tokens do not fit beside 1,024."""
+    prompt = np.arange(500)
+    ids = [np.concatenate([prompt, [1000 + number] * 3]) for number in range(40)]
+    plans = plan_packs(ids, 1024, [0] * 40)
+    assert sum(len(plan.conversations) for plan in plans) == 40
+    for plan in plans:
+        assert sum(unit.keys - unit.tokens for unit in plan.units) <= plan.size
+        lay_out(plan, ids, [(len(tokens) - 1,) for tokens in ids])
+
+
 def test_a_common_prefix_leaves_each_conversation_its_last_token():
     assert common_prefix([1, 2, 3], [1, 2, 3, 4]) == 2
     assert common_prefix([5], [5]) == 0 and common_prefix([1, 2], [3, 2]) == 0
