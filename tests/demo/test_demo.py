@@ -23,6 +23,7 @@ from dtreward.demo.world import (
     latent_verdicts,
     make_pairs,
 )
+from dtreward.published import PUBLISHED
 from dtreward.tree.nodes import ATTRIBUTES
 from dtreward.tree.tree import PreferenceTree
 
