@@ -108,5 +108,5 @@ def test_its_card_says_what_it_is(root):
 def test_the_modelling_file_that_it_carries_is_the_package_s(root):
     name = "modeling_decision_tree_reward_model.py"
     assert (root / FOLDER / name).read_bytes() == (
-        root / "dtreward" / "checkpoint_files" / name
+        root / "dtreward" / "models" / "checkpoint_files" / name
     ).read_bytes()
