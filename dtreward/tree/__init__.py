@@ -8,6 +8,7 @@ The room fits, explains, stores and draws them; it reads scikit-learn's pickles 
 - `pickle`: the node arrays of a pickled scikit-learn tree, read without executing anything
 - `document`: a table of nodes as plain JSON values, and back
 - `tree`: `PreferenceTree`
+- `ablation`: trees of many sizes and settings, and how stable they are on resamples
 - `layout`: where the boxes of a drawn tree stand
 - `figure`: a tree drawn for paper
 - `page`: a tree drawn for the screen

@@ -1,0 +1,440 @@
+"""Trees of many sizes and settings: grown, measured, chosen among, and grown again on resamples.
+
+What a study asks with it: how deep a tree should be, whether its other settings matter, and
+whether the splits that people read off it come back when it is grown on other pairs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool, Float, Int, Shaped
+
+from dtreward.stats import accuracy_interval, log_loss_terms, mean_intervals
+from dtreward.tree.tree import Differences, PreferenceTree
+
+PLACES = 4  # thresholds count as one split in the same of so many parts of a standard deviation
+NORMAL = 3.92  # standard errors in a 95 % interval, from end to end
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """Pairs that trees are grown or measured on.
+
+    Attributes:
+        attributes: names of the columns of differences.
+        differences: response 2 minus response 1, shape (pairs, attributes).
+        preference: 0 (response 1) or 1 (response 2) of each pair.
+        prompts: the prompt of each pair; intervals resample prompts.
+    """
+
+    attributes: tuple[str, ...]
+    differences: Differences
+    preference: Shaped[np.ndarray, " pairs"]
+    prompts: Shaped[np.ndarray, " pairs"]
+
+    def __len__(self) -> int:
+        return len(self.preference)
+
+    def take(self, rows: Int[np.ndarray, " rows"]) -> Sample:
+        """Give the pairs of some rows; a row may be taken more than once."""
+        return replace(
+            self,
+            differences=self.differences[rows],
+            preference=self.preference[rows],
+            prompts=self.prompts[rows],
+        )
+
+
+@dataclass(frozen=True)
+class Size:
+    """How large a tree may grow, by one of three dials.
+
+    Attributes:
+        dial: "depth", "leaves" or "pruning".
+        size: where the dial stands: a depth, a number of leaves or a penalty a leaf.
+        max_depth: most splits from the root to a leaf; None means any number.
+        max_leaves: most leaves, grown best-first; None means any number.
+        pruning: cost-complexity penalty a leaf.
+    """
+
+    dial: str
+    size: int | float
+    max_depth: int | None = None
+    max_leaves: int | None = None
+    pruning: float = 0.0
+
+    @classmethod
+    def depth(cls, depth: int) -> Size:
+        """Give the size of trees of at most this depth."""
+        return cls("depth", depth, max_depth=depth)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What else may be chosen otherwise when a tree is grown.
+
+    Attributes:
+        criterion: what a split lowers, "log_loss" or "gini".
+        orders: "as_given", or "both": each pair is learned from in both orders.
+        min_leaf: fewest rows in a leaf.
+    """
+
+    criterion: str = "log_loss"
+    orders: str = "as_given"
+    min_leaf: int = 1
+
+
+def list_sizes(
+    depths: Sequence[int], leaves: Sequence[int] = (), prunings: Sequence[float] = ()
+) -> list[Size]:
+    """List the sizes on three dials; the deepest tree of `depths` is the one that is pruned.
+
+    Example:
+        >>> [(size.dial, size.size) for size in list_sizes([1, 2], [4], [0.01])]
+        [('depth', 1), ('depth', 2), ('leaves', 4), ('pruning', 0.01)]
+    """
+    deepest = max(depths)
+    sizes = [Size.depth(depth) for depth in depths]
+    sizes += [Size("leaves", most, max_leaves=most) for most in leaves]
+    sizes += [Size("pruning", each, max_depth=deepest, pruning=each) for each in prunings]
+    return sizes
+
+
+def list_settings(
+    criteria: Sequence[str], orders: Sequence[str], leaf_sizes: Sequence[int]
+) -> list[Settings]:
+    """List every combination of settings.
+
+    Example:
+        >>> len(list_settings(["log_loss", "gini"], ["as_given", "both"], [1, 10, 100]))
+        12
+    """
+    return [Settings(*choice) for choice in product(criteria, orders, leaf_sizes)]
+
+
+def grow_trees(
+    sample: Sample, sizes: Sequence[Size], settings: Settings, *, seed: int = 0
+) -> list[PreferenceTree]:
+    """Grow a tree of each size on the same pairs.
+
+    Args:
+        seed: decides between splits that are equally good.
+
+    Example:
+        >>> differences = np.array([[-2.0], [-1.0], [1.0], [2.0]])
+        >>> sample = Sample(("h",), differences, np.array([0, 1, 0, 1]), np.arange(4))
+        >>> trees = grow_trees(sample, list_sizes([1, 2, 3]), Settings())
+        >>> [tree.n_leaves for tree in trees]
+        [2, 3, 4]
+    """
+    return [
+        PreferenceTree.fit(
+            sample.differences,
+            sample.preference,
+            attributes=sample.attributes,
+            max_depth=size.max_depth,
+            max_leaves=size.max_leaves,
+            pruning=size.pruning,
+            seed=seed,
+            **asdict(settings),
+        )
+        for size in sizes
+    ]
+
+
+def soften(
+    tree: PreferenceTree, pairs: int, *, added: float, orders: str = "as_given"
+) -> PreferenceTree:
+    """Give the same tree with some pairs added to each side of every leaf, so that none is certain.
+
+    A leaf in which all pairs agree costs an infinite log loss as soon as one pair contradicts it.
+    One pair added to each side is Laplace's rule of succession. Decisions stay as they are.
+
+    Args:
+        pairs: how many pairs the tree was grown on.
+        added: pairs added to each side; 0 changes nothing.
+        orders: "both" if each pair was learned from in both orders; each added pair is then too.
+
+    Example:
+        >>> tree = PreferenceTree.single_split("h", 0.0)  # a half of the pairs in each leaf
+        >>> soften(tree, 4, added=1.0).value[1:].tolist()
+        [[0.75, 0.25], [0.25, 0.75]]
+    """
+    copies = 2 if orders == "both" else 1
+    rows = tree.share[:, None] * (copies * pairs)
+    more = added * copies
+    return replace(tree, value=(rows * tree.value + more) / (rows + 2 * more))
+
+
+def describe_trees(trees: Sequence[PreferenceTree], differences: Differences) -> pd.DataFrame:
+    """Describe the structure of trees, a row a tree.
+
+    The columns are: n_leaves; splits; splits_needed, of the effective rule, which decides the same
+    everywhere; deepest, the splits above the deepest leaf; path_length, the splits that a training
+    pair passes on average; root, the first attribute asked for ("" for a lone leaf);
+    swap_consistency on `differences`.
+
+    Example:
+        >>> tree = PreferenceTree.single_split("h", 0.0)
+        >>> table = describe_trees([tree], np.array([[1.0], [-1.0]]))
+        >>> table[["n_leaves", "splits_needed", "root"]].to_dict("records")
+        [{'n_leaves': 2, 'splits_needed': 1, 'root': 'h'}]
+    """
+    return pd.DataFrame([_describe(tree, differences) for tree in trees])
+
+
+def _describe(tree: PreferenceTree, differences: Differences) -> dict[str, Any]:
+    return {
+        "n_leaves": tree.n_leaves,
+        "splits": tree.n_leaves - 1,
+        "splits_needed": tree.effective_rule().n_leaves - 1,
+        "deepest": tree.depth,
+        "path_length": tree.expected_path_length,
+        "root": tree.attributes[tree.feature[0]] if tree.depth else "",
+        "swap_consistency": tree.swap_consistency(differences),
+    }
+
+
+def measure_trees(
+    trees: Sequence[PreferenceTree], sample: Sample, *, resamples: int = 2000, seed: int = 0
+) -> pd.DataFrame:
+    """Measure accuracy and log loss (nats) of trees on some pairs, a row a tree.
+
+    The ends of a 95 % interval over prompts are in the columns ending in `_low` and `_high`.
+
+    Example:
+        >>> differences = np.array([[-1.0], [1.0], [1.0], [-1.0]])
+        >>> sample = Sample(("h",), differences, np.array([0, 1, 1, 1]), np.arange(4))
+        >>> tree = soften(PreferenceTree.single_split("h", 0.0), 4, added=1.0)
+        >>> table = measure_trees([tree], sample)
+        >>> table[["accuracy", "log_loss"]].round(3).iloc[0].tolist()
+        [0.75, 0.562]
+    """
+    probabilities = [tree.probability(sample.differences) for tree in trees]
+    right = [(p > 0.5) == sample.preference for p in probabilities]
+    loss = [log_loss_terms(p, sample.preference) for p in probabilities]
+    columns = np.stack(right + loss, axis=1).astype(float)
+    intervals = mean_intervals(columns, sample.prompts, resamples=resamples, seed=seed)
+    for number, hits in enumerate(right):
+        if len(set(hits.tolist())) == 1:  # resampling rows that are all alike gives no width
+            intervals[number] = accuracy_interval(hits, sample.prompts)
+    table = {}
+    measured = {"accuracy": intervals[: len(trees)], "log_loss": intervals[len(trees) :]}
+    for name, found in measured.items():
+        table[name] = [interval.estimate for interval in found]
+        table[f"{name}_low"] = [interval.low for interval in found]
+        table[f"{name}_high"] = [interval.high for interval in found]
+    return pd.DataFrame(table)
+
+
+def measure_sizes(
+    train: Sample,
+    validation: Sample,
+    sizes: Sequence[Size],
+    settings: Settings,
+    *,
+    added: float = 1.0,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> tuple[list[PreferenceTree], pd.DataFrame]:
+    """Grow trees of all sizes at one choice of settings, and describe and measure each.
+
+    Measures are of the softened trees (`soften`). The trees that are returned are not softened.
+
+    Args:
+        added: pairs added to each side of a leaf before its log loss is taken.
+
+    Returns:
+        The trees in the order of sizes, and a row a tree: dial, size, `describe_trees`, and
+        `measure_trees` with the prefixes "train_" and "validation_".
+    """
+    trees = grow_trees(train, sizes, settings, seed=seed)
+    softer = [soften(tree, len(train), added=added, orders=settings.orders) for tree in trees]
+    on_train = measure_trees(softer, train, resamples=resamples, seed=seed)
+    on_validation = measure_trees(softer, validation, resamples=resamples, seed=seed)
+    labels = pd.DataFrame([(size.dial, size.size) for size in sizes], columns=["dial", "size"])
+    tables = [
+        labels,
+        describe_trees(trees, validation.differences),
+        on_train.add_prefix("train_"),
+        on_validation.add_prefix("validation_"),
+    ]
+    return trees, pd.concat(tables, axis=1)
+
+
+def standard_error(table: pd.DataFrame) -> pd.Series:
+    """Give the standard error of the validation log loss, from the width of its 95 % interval.
+
+    Example:
+        >>> row = {"validation_log_loss_low": [0.402], "validation_log_loss_high": [0.598]}
+        >>> standard_error(pd.DataFrame(row)).round(3).tolist()
+        [0.05]
+    """
+    return (table["validation_log_loss_high"] - table["validation_log_loss_low"]) / NORMAL
+
+
+def choose_size(table: pd.DataFrame) -> pd.Series:
+    """Choose a row by the one-standard-error rule.
+
+    Of the trees whose validation log loss is within one standard error of the lowest, it takes
+    the one with the fewest leaves; of equally many leaves, the one of the lowest loss.
+
+    Args:
+        table: a row a tree, with n_leaves, validation_log_loss and its standard_error.
+
+    Source: Breiman et al. (1984), Classification and Regression Trees, section 3.4.3.
+
+    Example:
+        >>> table = pd.DataFrame(
+        ...     {
+        ...         "n_leaves": [2, 4, 8],
+        ...         "validation_log_loss": [0.60, 0.52, 0.50],
+        ...         "standard_error": [0.03, 0.03, 0.03],
+        ...     }
+        ... )
+        >>> int(choose_size(table)["n_leaves"])
+        4
+    """
+    rows = table.sort_values(["n_leaves", "validation_log_loss"])
+    lowest = rows.loc[rows["validation_log_loss"].idxmin()]
+    most = lowest["validation_log_loss"] + lowest["standard_error"]
+    return rows[rows["validation_log_loss"] <= most].iloc[0]
+
+
+def choose_depth(
+    train: Sample,
+    validation: Sample,
+    depths: Sequence[int],
+    settings: Settings,
+    *,
+    added: float = 1.0,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> int:
+    """Give the depth that the one-standard-error rule chooses; see `choose_size`."""
+    trees = grow_trees(train, list_sizes(depths), settings, seed=seed)
+    softer = [soften(tree, len(train), added=added, orders=settings.orders) for tree in trees]
+    table = measure_trees(softer, validation, resamples=resamples, seed=seed)
+    table = table.add_prefix("validation_")
+    table["size"] = list(depths)
+    table["n_leaves"] = [tree.n_leaves for tree in trees]
+    table["standard_error"] = standard_error(table)
+    return int(choose_size(table)["size"])
+
+
+def compare_neighbours(trees: Sequence[PreferenceTree], differences: Differences) -> pd.DataFrame:
+    """Compare each tree with the one before it (the first with the last), on the same pairs.
+
+    Returns:
+        A row a tree: gap, the mean distance of the probabilities of response 2, and
+        decided_otherwise, the share of pairs with another preference.
+
+    Example:
+        >>> trees = [PreferenceTree.single_split("h", limit) for limit in (0.5, -0.5)]
+        >>> pairs = np.array([[-1.0], [0.0], [1.0], [2.0]])
+        >>> compare_neighbours(trees, pairs).iloc[1].to_dict()
+        {'gap': 0.25, 'decided_otherwise': 0.25}
+    """
+    probability = np.array([tree.probability(differences) for tree in trees])
+    before = np.roll(probability, 1, axis=0)
+    return pd.DataFrame(
+        {
+            "gap": np.abs(probability - before).mean(axis=1),
+            "decided_otherwise": ((probability > 0.5) != (before > 0.5)).mean(axis=1),
+        }
+    )
+
+
+def list_splits(tree: PreferenceTree, spread: Float[np.ndarray, " attributes"]) -> pd.DataFrame:
+    """List the splits of a tree: attribute, threshold, and the place that near thresholds share.
+
+    Args:
+        spread: standard deviation of each attribute's differences. Two thresholds have the same
+            place if they round to the same quarter of it.
+
+    Example:
+        >>> trees = [PreferenceTree.single_split("h", limit) for limit in (0.5, 0.6, 0.7)]
+        >>> [int(list_splits(tree, np.array([1.0]))["place"].item()) for tree in trees]
+        [2, 2, 3]
+    """
+    nodes = tree.splits
+    feature = tree.feature[nodes]
+    threshold = tree.threshold[nodes]
+    step = spread[feature] / PLACES
+    names = np.array(tree.attributes, dtype=object)
+    columns = {"attribute": names[feature], "threshold": threshold}
+    return pd.DataFrame(columns).assign(place=np.rint(threshold / step))
+
+
+def recurring_splits(
+    trees: Sequence[PreferenceTree],
+    reference: PreferenceTree,
+    spread: Float[np.ndarray, " attributes"],
+) -> pd.DataFrame:
+    """Count in what share of trees, grown on resamples, each split comes back.
+
+    Args:
+        reference: the tree of all pairs; `studied` says which of the splits it has.
+        spread: as in `list_splits`.
+
+    Returns:
+        A row a split: attribute, place, share, threshold (the median), studied.
+
+    Example:
+        >>> trees = [PreferenceTree.single_split("h", limit) for limit in (0.5, 0.5, 1.5, 0.5)]
+        >>> recurring_splits(trees, trees[0], np.array([1.0])).drop(columns="place")
+          attribute  share  threshold  studied
+        0         h   0.75        0.5     True
+        1         h   0.25        1.5    False
+    """
+    tables = [list_splits(tree, spread).assign(tree=n) for n, tree in enumerate(trees)]
+    groups = pd.concat(tables).groupby(["attribute", "place"])
+    table = groups.agg(share=("tree", "nunique"), threshold=("threshold", "median"))
+    table["share"] /= len(trees)
+    known = pd.MultiIndex.from_frame(list_splits(reference, spread)[["attribute", "place"]])
+    table["studied"] = table.index.isin(known)
+    return table.reset_index()
+
+
+def asked_by_level(trees: Sequence[PreferenceTree], levels: int) -> pd.DataFrame:
+    """Give the share of training pairs that are asked about an attribute at each level.
+
+    It is the mean over the trees. A row is an attribute; level 1 is the root.
+
+    Example:
+        >>> tree = PreferenceTree.single_split("h", 0.0, attributes=["h", "c"])
+        >>> asked_by_level([tree], 2).to_numpy().tolist()
+        [[1.0, 0.0], [0.0, 0.0]]
+    """
+    names = trees[0].attributes
+    share = np.zeros((len(names), levels))
+    for tree in trees:
+        nodes = tree.splits
+        np.add.at(share, (tree.feature[nodes], tree.level[nodes]), tree.share[nodes])
+    return pd.DataFrame(share / len(trees), list(names), range(1, levels + 1))
+
+
+def splits_together(
+    trees: Sequence[PreferenceTree], attribute: str, thresholds: Sequence[float]
+) -> Bool[np.ndarray, " trees"]:
+    """Say of each tree whether it splits an attribute at all of some thresholds.
+
+    Thresholds are compared after rounding to six decimals.
+
+    Example:
+        >>> trees = [PreferenceTree.single_split("h", limit) for limit in (0.5, -0.5)]
+        >>> splits_together(trees, "h", [0.5])
+        array([ True, False])
+    """
+    wanted = set(thresholds)
+    found = []
+    for tree in trees:
+        own = tree.threshold[tree.feature == tree.attributes.index(attribute)]
+        found.append(wanted <= set(own.round(6).tolist()))
+    return np.array(found)

@@ -1,0 +1,217 @@
+"""The ablation of a tree: its grid, the one-standard-error rule, and structure on resamples."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from dtreward.stats import accuracy_interval, log_loss_terms, mean_interval, resampled_rows
+from dtreward.tree.ablation import (
+    Sample,
+    Settings,
+    asked_by_level,
+    choose_depth,
+    choose_size,
+    compare_neighbours,
+    describe_trees,
+    grow_trees,
+    list_settings,
+    list_sizes,
+    list_splits,
+    measure_sizes,
+    measure_trees,
+    recurring_splits,
+    soften,
+    splits_together,
+)
+from dtreward.tree.tree import PreferenceTree
+
+NAMES = ("a", "b")
+
+
+def planted(pairs, *, seed, noise=0.1):
+    """Pairs whose preference is whether the difference of `a` is above 0, but for some noise."""
+    generator = np.random.default_rng(seed)
+    differences = generator.normal(size=(pairs, len(NAMES)))
+    votes = (differences[:, 0] > 0) ^ (generator.random(pairs) < noise)
+    prompts = np.arange(pairs) // 2
+    return Sample(NAMES, differences, votes.astype(int), prompts)
+
+
+def table(leaves, losses, error=0.02):
+    return pd.DataFrame(
+        {"n_leaves": leaves, "validation_log_loss": losses, "standard_error": error}
+    )
+
+
+def test_the_rule_takes_the_smallest_tree_within_one_standard_error_of_the_lowest():
+    assert choose_size(table([2, 4, 8], [0.60, 0.52, 0.51]))["n_leaves"] == 4
+    assert choose_size(table([2, 4, 8], [0.60, 0.54, 0.51]))["n_leaves"] == 8
+    assert choose_size(table([8, 4, 2], [0.51, 0.52, 0.52]))["n_leaves"] == 2
+
+
+def test_the_rule_uses_the_standard_error_of_the_lowest_row_and_no_other():
+    rows = table([2, 4], [0.60, 0.50], error=[1.0, 0.01])
+    assert choose_size(rows)["n_leaves"] == 4
+    rows = table([2, 4], [0.60, 0.50], error=[0.01, 1.0])
+    assert choose_size(rows)["n_leaves"] == 2
+
+
+def test_of_equally_many_leaves_the_rule_takes_the_lower_loss():
+    assert choose_size(table([4, 4], [0.52, 0.51]))["validation_log_loss"] == 0.51
+
+
+def test_the_rule_finds_one_planted_split_and_more_depth_where_it_takes_two():
+    train = planted(2000, seed=0)
+    validation = planted(1000, seed=1)
+    options = {"resamples": 200, "seed": 0}
+    assert choose_depth(train, validation, [1, 2, 3, 4], Settings(min_leaf=10), **options) == 1
+
+    def corner(sample):
+        votes = (sample.differences > 0).all(axis=1).astype(int)
+        return Sample(NAMES, sample.differences, votes, sample.prompts)
+
+    deeper = choose_depth(
+        corner(train), corner(validation), [1, 2, 3], Settings(min_leaf=10), **options
+    )
+    assert deeper == 2
+
+
+def test_a_softened_tree_decides_as_before_and_is_never_certain():
+    sample = planted(200, seed=2, noise=0.0)
+    (tree,) = grow_trees(sample, list_sizes([3]), Settings())
+    softer = soften(tree, len(sample), added=1.0)
+    assert tree.value.min() == 0 and softer.value.min() > 0
+    np.testing.assert_array_equal(
+        softer.predict(sample.differences), tree.predict(sample.differences)
+    )
+    np.testing.assert_allclose(soften(tree, len(sample), added=0.0).value, tree.value)
+
+
+def test_softening_adds_pairs_by_laplaces_rule():
+    sample = planted(300, seed=3)
+    (tree,) = grow_trees(sample, list_sizes([2]), Settings())
+    leaf_of = tree.apply(sample.differences)
+    softer = soften(tree, len(sample), added=1.0)
+    for leaf in np.unique(leaf_of):
+        votes = sample.preference[leaf_of == leaf]
+        expected = (votes.sum() + 1) / (len(votes) + 2)
+        assert softer.value[leaf, 1] == pytest.approx(expected, abs=1e-12)
+
+
+def test_both_orders_add_each_pair_in_both_too():
+    sample = planted(300, seed=4)
+    (tree,) = grow_trees(sample, list_sizes([2]), Settings(orders="both"))
+    both = soften(tree, len(sample), added=1.0, orders="both")
+    twice = soften(tree, 2 * len(sample), added=2.0)
+    np.testing.assert_allclose(both.value, twice.value, rtol=0, atol=1e-15)
+
+
+def test_measures_are_those_of_each_tree_alone():
+    sample = planted(120, seed=5)
+    trees = grow_trees(sample, list_sizes([1, 3]), Settings(min_leaf=5))
+    trees = [soften(tree, len(sample), added=1.0) for tree in trees]
+    found = measure_trees(trees, sample, resamples=300, seed=1)
+    for row, tree in zip(found.to_dict("records"), trees, strict=True):
+        probability = tree.probability(sample.differences)
+        right = ((probability > 0.5) == sample.preference).astype(float)
+        loss = log_loss_terms(probability, sample.preference)
+        for name, terms in {"accuracy": right, "log_loss": loss}.items():
+            alone = mean_interval(terms, sample.prompts, resamples=300, seed=1)
+            measured = [row[name], row[f"{name}_low"], row[f"{name}_high"]]
+            assert measured == pytest.approx([alone.estimate, alone.low, alone.high], abs=1e-12)
+
+
+def test_a_tree_that_is_always_right_still_has_an_interval_with_a_width():
+    sample = planted(40, seed=6, noise=0.0)
+    trees = grow_trees(sample, list_sizes([1]), Settings())
+    row = measure_trees(trees, sample).iloc[0]
+    expected = accuracy_interval(np.ones(40), sample.prompts)
+    assert row["accuracy"] == 1.0
+    assert row["accuracy_low"] == expected.low < 1.0
+
+
+def test_a_block_has_a_row_a_size_and_returns_trees_that_are_not_softened():
+    train = planted(200, seed=7, noise=0.0)
+    sizes = list_sizes([1, 2], leaves=[2, 4], prunings=[0.5])
+    trees, found = measure_sizes(train, planted(60, seed=8), sizes, Settings(), resamples=100)
+    assert found["dial"].tolist() == ["depth", "depth", "leaves", "leaves", "pruning"]
+    assert found["size"].tolist() == [1, 2, 2, 4, 0.5]
+    assert found["n_leaves"].tolist() == [tree.n_leaves for tree in trees]
+    assert trees[0].value.min() == 0
+    assert {"train_accuracy", "validation_log_loss_high"} <= set(found)
+
+
+def test_a_grid_has_every_combination_once():
+    grid = list_settings(["log_loss", "gini"], ["as_given", "both"], [1, 10])
+    assert len(grid) == len(set(grid)) == 8
+
+
+def test_structure_says_what_decides_and_what_is_asked_first():
+    tree = PreferenceTree.published("Human")
+    row = describe_trees([tree], np.zeros((1, 5))).iloc[0]
+    assert row["splits"] == row["n_leaves"] - 1
+    assert row["splits_needed"] == tree.effective_rule().n_leaves - 1
+    assert row["root"] == "helpfulness"
+
+
+def test_neighbours_are_compared_by_the_distance_of_trees():
+    sample = planted(150, seed=9)
+    trees = []
+    for rows in resampled_rows(sample.prompts, 4, seed=0):
+        trees += grow_trees(sample.take(rows), list_sizes([2]), Settings())
+    found = compare_neighbours(trees, sample.differences)
+    for number, tree in enumerate(trees):
+        before = trees[number - 1]
+        assert found["gap"][number] == pytest.approx(tree.distance(before, sample.differences))
+        other = tree.predict(sample.differences) != before.predict(sample.differences)
+        assert found["decided_otherwise"][number] == other.mean()
+
+
+def test_a_planted_split_recurs_and_chance_does_not():
+    sample = planted(600, seed=10)
+    (reference,) = grow_trees(sample, list_sizes([1]), Settings(min_leaf=10))
+    trees = []
+    for rows in resampled_rows(sample.prompts, 20, seed=0):
+        trees += grow_trees(sample.take(rows), list_sizes([1]), Settings(min_leaf=10))
+    spread = sample.differences.std(axis=0)
+    found = recurring_splits(trees, reference, spread)
+    studied = found[found["studied"]]
+    assert studied["attribute"].tolist() == ["a"] and studied["share"].item() >= 0.8
+    assert found["share"].sum() == pytest.approx(1.0)  # each tree has one split
+
+    generator = np.random.default_rng(0)
+    trees = []
+    for _ in range(20):
+        votes = generator.permutation(sample.preference)
+        shuffled = Sample(NAMES, sample.differences, votes, sample.prompts)
+        trees += grow_trees(shuffled, list_sizes([1]), Settings(min_leaf=10))
+    assert recurring_splits(trees, trees[0], spread)["share"].max() < 0.5
+
+
+def test_a_split_that_a_tree_has_twice_counts_once():
+    corner = Sample(
+        NAMES,
+        np.array([[-1.0, -1], [-1, 1], [1, -1], [1, 1]]).repeat(5, axis=0),
+        np.array([0, 1, 1, 0]).repeat(5),
+        np.arange(20),
+    )
+    (tree,) = grow_trees(corner, list_sizes([2]), Settings())
+    spread = corner.differences.std(axis=0)
+    assert len(list_splits(tree, spread)) == 3  # one attribute at the root, the other twice
+    assert recurring_splits([tree], tree, spread)["share"].tolist() == [1.0, 1.0]
+
+
+def test_shares_by_level_add_up_to_the_length_of_paths():
+    sample = planted(300, seed=11)
+    trees = grow_trees(sample, list_sizes([2, 4]), Settings())
+    asked = asked_by_level(trees, 4)
+    assert asked[1].sum() == pytest.approx(1.0)
+    mean_path = np.mean([tree.expected_path_length for tree in trees])
+    assert asked.to_numpy().sum() == pytest.approx(mean_path)
+
+
+def test_thresholds_must_all_be_there():
+    tree = PreferenceTree.single_split("a", 0.5, attributes=NAMES)
+    assert splits_together([tree], "a", [0.5]).all()
+    assert not splits_together([tree], "a", [0.5, -0.5]).any()
+    assert not splits_together([tree], "b", [0.5]).any()
