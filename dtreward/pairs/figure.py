@@ -112,4 +112,4 @@ def _panels(attributes: Sequence[str], height: float) -> tuple[Figure, Sequence[
     for axis, title in zip(axes[0], titles, strict=True):
         axis.set_title(title)
         axis.locator_params(axis="x", integer=True)
-    return figure, axes[0]
+    return figure, list(axes[0])

@@ -502,7 +502,7 @@ def clean_text(text):
 
 
 def _without_places(text):
-    for place, short in ((HERE.parent, "."), (sys.prefix, ".venv"), (Path.home(), "~")):
+    for place, short in ((HERE.resolve().parent, "."), (sys.prefix, ".venv"), (Path.home(), "~")):
         if len(str(place)) > 1:
             text = re.sub(rf"{re.escape(str(place))}(?![\w-])", short, text)
     for pattern in PRIVATE:
