@@ -333,24 +333,3 @@ def draw_mean_shap(means, attributes, *, world):
     figure.supxlabel("mean |SHAP|, in probability of response 2", fontsize=8)
     figure.suptitle(f"What moves each judge? · {world}")
     return figure
-
-
-def draw_calibration(tables, errors, *, world):
-    """Draw the share that prefers response 2 against the predicted probability, a panel a tree.
-
-    Args:
-        tables: `stats.calibration_table` by what the tree was fitted on.
-        errors: the expected calibration error by the same names.
-    """
-    size = {"figsize": (WIDE / 2 * len(tables), 2.6), "sharex": True, "sharey": True}
-    figure, axes = plt.subplots(1, len(tables), squeeze=False, **size)
-    for axis, (name, bins) in zip(axes[0], tables.items(), strict=True):
-        spread = np.abs(bins[["share_low", "share_high"]].T - bins["share"])
-        axis.plot([0, 1], [0, 1], color="grey", lw=0.6)
-        axis.errorbar(bins["probability"], bins["share"], spread, fmt="o", ms=3, lw=0.8)
-        axis.set_title(f"on {name}, error {errors[name]:.3f}")
-        axis.set_xlabel("predicted probability of response 2")
-    axes[0, 0].set(ylabel="share preferring response 2", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
-    plural = "s" if len(tables) > 1 else ""
-    figure.suptitle(f"Calibration of the tree{plural} · {world}")
-    return figure

@@ -9,6 +9,9 @@ The room fits, explains, stores and draws them; it reads scikit-learn's pickles 
 - `document`: a table of nodes as plain JSON values, and back
 - `tree`: `PreferenceTree`
 - `ablation`: trees of many sizes and settings, and how stable they are on resamples
+- `rivals`: simpler answers and other models to set beside a tree
+- `quality`: how good predictions of preferences are
+- `quality_figure`: accuracies and calibration, drawn
 - `layout`: where the boxes of a drawn tree stand
 - `figure`: a tree drawn for paper
 - `page`: a tree drawn for the screen

@@ -1,0 +1,73 @@
+"""Compare a fitted tree with the published tree that made a demo world's preferences."""
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float, Int, Shaped
+from statsmodels.stats.proportion import proportion_confint
+
+from dtreward.tree.tree import PreferenceTree
+
+Question = tuple[str, float]  # attribute and threshold of a split
+
+
+def top_questions(tree: PreferenceTree) -> list[Question]:
+    """Give attribute and threshold of the root and of the splits right below it.
+
+    Example:
+        >>> top_questions(PreferenceTree.single_split("helpfulness", 0.5))
+        [('helpfulness', 0.5)]
+    """
+    if tree.feature[0] < 0:
+        return []
+    questions = []
+    for node in (0, tree.left[0], tree.right[0]):
+        if tree.feature[node] >= 0:
+            attribute = tree.attributes[tree.feature[node]]
+            questions.append((attribute, round(float(tree.threshold[node]), 6)))
+    return questions
+
+
+def planted_questions(planted: PreferenceTree) -> list[Question]:
+    """Give the questions that the root and the level below ask about the root's attribute.
+
+    A fitted tree should ask them all; which one stands at its root is chance.
+
+    Example:
+        >>> planted_questions(PreferenceTree.published("Human"))
+        [('helpfulness', -0.5), ('helpfulness', 0.5)]
+    """
+    questions = top_questions(planted)
+    attribute = questions[0][0]
+    return sorted(question for question in questions if question[0] == attribute)
+
+
+def compare_leaves(
+    leaf: Int[np.ndarray, " pairs"],
+    planted: Float[np.ndarray, " pairs"],
+    preference: Shaped[np.ndarray, " pairs"],
+    *,
+    smallest: float = 0.05,
+    error: float = 0.01,
+) -> pd.DataFrame:
+    """Set what was planted in each large leaf beside the share that was found there.
+
+    Args:
+        leaf: number of the leaf that each pair reaches.
+        planted: probability of response 2 from which its preference was drawn.
+        preference: 0 or 1.
+        smallest: share of the pairs that a leaf must hold to be compared.
+        error: how often one or more of the intervals may miss the truth, all taken together.
+
+    Returns:
+        A row a leaf: pairs, planted, found, and the Wilson interval low and high of found.
+    """
+    rows = pd.DataFrame({"leaf": leaf, "pairs": 1, "planted": planted, "found": preference})
+    table = rows.groupby("leaf").agg({"pairs": "sum", "planted": "mean", "found": "mean"})
+    table = table[table["pairs"] >= smallest * len(rows)].copy()
+    table["low"], table["high"] = proportion_confint(
+        table["found"] * table["pairs"],
+        table["pairs"],
+        alpha=error / len(table),
+        method="wilson",
+    )
+    return table

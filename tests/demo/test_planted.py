@@ -1,0 +1,37 @@
+"""A fitted tree beside the one that made the preferences."""
+
+import numpy as np
+
+from dtreward.demo.planted import compare_leaves, planted_questions, top_questions
+from dtreward.tree.tree import PreferenceTree
+
+HUMAN = PreferenceTree.published("Human")
+
+
+def test_the_questions_of_the_published_human_tree_are_its_two_helpfulness_splits():
+    assert planted_questions(HUMAN) == [("helpfulness", -0.5), ("helpfulness", 0.5)]
+    assert top_questions(HUMAN)[0] == ("helpfulness", 0.5)
+
+
+def test_a_lone_leaf_asks_nothing():
+    alike = np.zeros((20, 1))
+    tree = PreferenceTree.fit(alike, np.arange(20) % 2, attributes=["a"])
+    assert tree.n_leaves == 1 and top_questions(tree) == []
+
+
+def test_leaves_hold_what_was_planted_and_not_what_was_not():
+    random = np.random.default_rng(0)
+    leaf = random.integers(0, 3, size=3000)
+    planted = np.array([0.1, 0.5, 0.9])[leaf]
+    drawn = (random.random(3000) < planted).astype(int)
+    table = compare_leaves(leaf, planted, drawn)
+    assert table["planted"].between(table["low"], table["high"]).all()
+    other = compare_leaves(leaf, 1 - planted, drawn)
+    inside = other["planted"].between(other["low"], other["high"])
+    assert inside.tolist() == [False, True, False]
+
+
+def test_small_leaves_are_not_compared():
+    leaf = np.array([1] * 97 + [2] * 3)
+    table = compare_leaves(leaf, np.full(100, 0.5), np.arange(100) % 2)
+    assert table.index.tolist() == [1]
