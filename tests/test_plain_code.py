@@ -17,7 +17,6 @@ PACKED_LINES = (
     "engine/features.py",
     "engine/float8.py",
     "engine/forward.py",
-    "engine/packing.py",
     "explorer.py",
     "models/catalogue.py",
     "models/checkpoint.py",
