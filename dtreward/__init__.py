@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from dtreward.explorer import explore
-    from dtreward.models.load import load
+    from dtreward.models.loader import load
     from dtreward.pairs.frame import load_pairs
     from dtreward.tree.tree import PreferenceTree
 
@@ -13,7 +13,7 @@ __all__ = ["PreferenceTree", "explore", "load", "load_pairs"]
 HOMES = {
     "PreferenceTree": "dtreward.tree.tree",
     "explore": "dtreward.explorer",
-    "load": "dtreward.models.load",
+    "load": "dtreward.models.loader",
     "load_pairs": "dtreward.pairs.frame",
 }
 

@@ -13,7 +13,7 @@ from dtreward.models.catalogue import KNOWN, known
 from dtreward.models.comparison import RewardModel
 from dtreward.models.endpoint import JudgeModel
 from dtreward.models.head_model import HeadModel
-from dtreward.models.load import load
+from dtreward.models.loader import load
 
 Entry = str | Mapping[str, Any]  # a folder, hub id or name; or {name, model, endpoint} of a judge
 

@@ -1,9 +1,9 @@
 """Every reward model, read from its files, as one `RewardModel` that compares two responses.
 
 `load` finds a checkpoint by name, hub id or folder; what it returns says which response is better,
-and why. Nothing is imported here, because the files below need torch.
+and why. The files below need torch, so each is imported only when one of its names is first used.
 
-- `load`: the public `load`: which checkpoint, which head, which tree
+- `loader`: the public `load`: which checkpoint, which head, which tree
 - `load_backbone`: a checkpoint's transformer and tokenizer, checked before weights are read
 - `catalogue`: the reward models known by name, and what their files do not say
 - `checkpoint`: reads a model's folder: configuration, weight files, head, tree
@@ -16,3 +16,29 @@ and why. Nothing is imported here, because the files below need torch.
 - `precision`: what float8 changes in rewards and preferences
 - `export`: writes a decision-tree checkpoint that plain transformers loads
 """
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dtreward.models.comparison import Comparison, RewardModel
+    from dtreward.models.loader import load
+
+__all__ = ["Comparison", "RewardModel", "load"]
+HOMES = {
+    "Comparison": "dtreward.models.comparison",
+    "RewardModel": "dtreward.models.comparison",
+    "load": "dtreward.models.loader",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name when it is first used, because its module needs torch."""
+    if name in HOMES:
+        return getattr(import_module(HOMES[name]), name)
+    message = f"dtreward.models has no {name!r}; it has {', '.join(__all__)} and its modules"
+    raise AttributeError(message)
+
+
+def __dir__() -> list[str]:
+    return __all__

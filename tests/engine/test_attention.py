@@ -18,7 +18,7 @@ from transformers import AutoModel, LlamaConfig
 from dtreward.engine import attention
 from dtreward.engine.attention import KERNELS, choose, self_test, why_not
 from dtreward.engine.forward import hidden_states, last_hidden_states
-from dtreward.models.load import load
+from dtreward.models.loader import load
 
 CPU = torch.device("cpu")
 

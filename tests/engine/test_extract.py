@@ -28,7 +28,7 @@ from dtreward.engine.backbone import Backbone
 from dtreward.engine.features import _digest, extract_features, read_features
 from dtreward.engine.forward import last_hidden_states
 from dtreward.files import Store
-from dtreward.models.load import load
+from dtreward.models.loader import load
 
 ARCHITECTURES = ("llama", "gemma2")
 CONVERSATIONS = [(f"What is {n} + {n}?", f"It is {2 * n}." * (1 + n % 7)) for n in range(22)]

@@ -27,7 +27,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from dtreward.demo.train import write_backbone
 from dtreward.models import export as export_module
 from dtreward.models.export import export_checkpoint
-from dtreward.models.load import load
+from dtreward.models.loader import load
 from dtreward.tree.tree import PreferenceTree
 
 ARCHITECTURES = ("llama", "gemma2")

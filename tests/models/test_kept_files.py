@@ -16,7 +16,7 @@ from dtreward.engine.features import extract_features, read_features
 from dtreward.judges.ask import collect
 from dtreward.judges.judge import Judge
 from dtreward.judges.store import stored_answers
-from dtreward.models.load import load
+from dtreward.models.loader import load
 from dtreward.tree.tree import PreferenceTree
 
 KEPT = ROOT / "tests" / "fixtures" / "before_rooms"

@@ -7,6 +7,8 @@ import logging
 import math
 import pickle
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -25,11 +27,12 @@ from replicas import (
 )
 from transformers import Gemma2ForSequenceClassification, LlamaForSequenceClassification
 
+from dtreward import models
 from dtreward.models import checkpoint
 from dtreward.models import load_backbone as loading
 from dtreward.models.catalogue import known
 from dtreward.models.comparison import Comparison
-from dtreward.models.load import load
+from dtreward.models.loader import load
 from dtreward.tree.tree import PreferenceTree
 
 PROMPT = "Jane has 12 apples and gives 4 away. How many are left?"
@@ -59,6 +62,25 @@ def edit_config(folder: Path, **changes) -> None:
 
 
 # What is loaded, and how
+
+
+def test_the_room_exports_load_and_imports_torch_only_when_it_is_used():
+    program = """
+import sys
+import dtreward
+import dtreward.models
+assert "torch" not in sys.modules
+from dtreward.models import Comparison, RewardModel, load
+from dtreward.models.loader import load as defined
+assert load is defined and load is dtreward.load
+assert "torch" in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_the_room_names_what_it_exports_when_asked_for_another_name():
+    with pytest.raises(AttributeError, match="it has Comparison, RewardModel, load"):
+        models.loads  # noqa: B018
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)

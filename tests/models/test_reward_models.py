@@ -45,7 +45,7 @@ from dtreward.models import load_backbone as loading
 from dtreward.models.catalogue import KNOWN, known
 from dtreward.models.critic import Critic
 from dtreward.models.ensemble import WEIGHTS, Ensemble
-from dtreward.models.load import load
+from dtreward.models.loader import load
 from dtreward.tree.tree import PreferenceTree
 
 UNAVAILABLE = {"TextEval-Llama3.1-70B"}
