@@ -22,8 +22,6 @@ PACKED_LINES = (
     "models/checkpoint.py",
     "models/critic.py",
     "models/export.py",
-    "models/head_model.py",
-    "models/heads.py",
     "models/precision.py",
     "study/report.py",
     "tree/pickle.py",

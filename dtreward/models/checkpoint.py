@@ -12,7 +12,7 @@ from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError
 from safetensors import SafetensorError, safe_open
 
-from dtreward.models.heads import PREFIXES
+from dtreward.models.heads import HEAD_PREFIXES
 from dtreward.tree.tree import PreferenceTree
 
 FAMILIES = {"llama": "Llama", "gemma": "Gemma", "gemma2": "Gemma2"}
@@ -107,7 +107,7 @@ def read_head(
             for name in file.keys():  # noqa: SIM118 (no mapping)
                 if name == "lm_head.weight":
                     head |= {name: file.get_slice(name)[:1]} if next_token else {}
-                elif name.startswith(PREFIXES):
+                elif name.startswith(HEAD_PREFIXES):
                     head[name] = file.get_tensor(name)
     return {name: tensor.to(dtype) for name, tensor in head.items()}
 

@@ -34,7 +34,7 @@ from dtreward.models.checkpoint import (
     read_config,
     weight_files,
 )
-from dtreward.models.heads import PREFIXES
+from dtreward.models.heads import HEAD_PREFIXES
 from dtreward.published import PUBLISHED
 from dtreward.tree.figure import draw_tree
 from dtreward.tree.tree import PreferenceTree
@@ -119,7 +119,7 @@ def _write_weights(partial: Path, backbone: Path, head: dict[str, torch.Tensor])
         target = partial / (path.name if len(files) > 1 else WEIGHTS)
         with safe_open(path, "pt") as file:
             stored = list(file.keys())
-            kept = [name for name in stored if not name.startswith(PREFIXES)]
+            kept = [name for name in stored if not name.startswith(HEAD_PREFIXES)]
             # A backbone saved without its task has no "model." before its tensors' names.
             names = {f"model.{name.removeprefix('model.')}": name for name in kept}
             tensors = head if path == files[-1] else {}

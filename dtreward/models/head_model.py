@@ -1,4 +1,4 @@
-"""A backbone with a head, and a tree where it has one, as a reward model."""
+"""A backbone with a head, and perhaps a tree, as a reward model."""
 
 from __future__ import annotations
 
@@ -33,55 +33,91 @@ class HeadModel(RewardModel):
 
     @property
     def kind(self) -> Literal["decision-tree", "multi-attribute", "score"]:
-        """What decides: the tree, nothing so far, or the larger score (Bradley-Terry)."""
+        """What decides: a tree, the larger score (Bradley-Terry), or nothing ("multi-attribute")."""
         if self.tree is not None:
             return "decision-tree"
         return "score" if self.head.scored else "multi-attribute"
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What makes its answers: backbone, tokenizer, head and tree."""
+        """All that changes its answers: backbone, tokenizer, head and tree."""
         tensors = [*self.head.parameters(), *self.head.buffers()]
-        head = digest(str(self.head), *(each.detach().numpy().tobytes() for each in tensors))
-        own = {"kind": self.kind, "attributes": self.attributes, "head": head}
-        own |= {"tree": self.tree and self.tree.to_dict()}
-        return own | {"backbone": self.backbone.identity | self.backbone.chat.identity}
+        contents = [tensor.detach().numpy().tobytes() for tensor in tensors]
+        return {
+            "kind": self.kind,
+            "attributes": self.attributes,
+            "head": digest(self.head.identity_text(), *contents),
+            "tree": None if self.tree is None else self.tree.to_dict(),
+            "backbone": self.backbone.identity | self.backbone.chat.identity,
+        }
 
     def features(self, conversations: Conversations) -> Float[np.ndarray, "responses hidden"]:
-        """Return the last token's final hidden state of each (prompt, response)."""
+        """Compute the last token's final hidden state of each (prompt, response)."""
         prompts = [prompt for prompt, _ in conversations]
         return last_hidden_states(self.backbone, self._token_ids(conversations), prompts)
 
     def rewards(self, conversations: Conversations) -> Float[np.ndarray, "responses attributes"]:
         """Predict the attributes of each (prompt, response)."""
-        return self._read(conversations)[0]
+        rewards, _ = self._rewards_and_scores(conversations)
+        return rewards
 
     def scores(self, conversations: Conversations) -> Float[np.ndarray, " responses"]:
-        """Score each (prompt, response), more is better; a ValueError of models that do not."""
-        return self._read(conversations)[1] if self.head.scored else super().scores(conversations)
+        """Score each (prompt, response); more is better.
+
+        Raises:
+            ValueError: if the head predicts several rewards and no score.
+        """
+        if not self.head.scored:
+            return super().scores(conversations)
+        _, scores = self._rewards_and_scores(conversations)
+        return scores
 
     def compare_many(self, prompts: Texts, responses1: Texts, responses2: Texts) -> Comparisons:
-        """Compare many pairs, with the same result for each as `compare`."""
+        """Compare many pairs, with the same result for each as `compare`.
+
+        Raises:
+            ValueError: if the model has several attributes and no tree to decide by.
+        """
         if self.kind == "multi-attribute":
-            trees = 'PreferenceTree.load(path) or PreferenceTree.published("Human")'
-            came = f"model has {len(self.attributes)} attributes and no tree to decide by"
-            raise ValueError(f"{came}; pass tree= to load(), such as {trees}")
-        rewards, scores = self._read(conversations_of(prompts, responses1, responses2))
-        pairs, told = rewards.reshape(-1, 2, len(self.attributes)), scores.reshape(-1, 2)
-        told = told if self.head.scored else [None] * len(pairs)
-        shared = {"attributes": self.attributes, "tree": self.tree}
-        both = zip(pairs, told, strict=True)
-        return [Comparison.of(pair, scores=scores, **shared) for pair, scores in both]
+            raise ValueError(
+                f"model has {len(self.attributes)} attributes and no tree to decide by; pass tree= "
+                'to load(), such as PreferenceTree.load(path) or PreferenceTree.published("Human")'
+            )
+        conversations = conversations_of(prompts, responses1, responses2)
+        rewards, scores = self._rewards_and_scores(conversations)
+        comparisons = []
+        for first in range(0, len(rewards), 2):
+            pair = slice(first, first + 2)
+            comparison = Comparison.of(
+                rewards[pair],
+                attributes=self.attributes,
+                scores=scores[pair] if self.head.scored else None,
+                tree=self.tree,
+            )
+            comparisons.append(comparison)
+        return comparisons
 
     def _token_ids(self, conversations: Conversations) -> list[tuple[int, ...]]:
-        return [self.backbone.chat.token_ids(*each).ids for each in conversations]
+        chat = self.backbone.chat
+        return [chat.token_ids(prompt, response).ids for prompt, response in conversations]
 
-    def _read(self, conversations: Conversations) -> tuple[np.ndarray, np.ndarray]:
-        ids, chat = self._token_ids(conversations), self.backbone.chat
-        ends = [(chat.prompt_end(each),) if self.head.gated else () for each in ids]
-        places = [(len(each) - 1, *end) for each, end in zip(ids, ends, strict=True)]
-        # One by one: a product of whole matrices rounds a row by how many stand beside it.
-        states = hidden_states(self.backbone, ids, places, [prompt for prompt, _ in conversations])
-        read = [self.head(torch.from_numpy(each)) for each in states]
-        rewards = np.array([each.numpy() for each, _ in read]).reshape(-1, len(self.attributes))
-        return rewards, np.array([score for _, score in read], rewards.dtype)
+    def _rewards_and_scores(self, conversations: Conversations) -> tuple[np.ndarray, np.ndarray]:
+        """Run backbone and head: rewards (responses, attributes) and scores (responses,)."""
+        token_ids = self._token_ids(conversations)
+        positions = [self._positions(ids) for ids in token_ids]
+        prompts = [prompt for prompt, _ in conversations]
+        states = hidden_states(self.backbone, token_ids, positions, prompts)
+        # One response at a time: in a product of whole matrices, the rounding of a row depends on
+        # the number of rows.
+        outputs = [self.head(torch.from_numpy(each)) for each in states]
+        rewards = np.array([rewards.numpy() for rewards, _ in outputs])
+        rewards = rewards.reshape(-1, len(self.attributes))
+        scores = np.array([score for _, score in outputs], rewards.dtype)
+        return rewards, scores
+
+    def _positions(self, ids: tuple[int, ...]) -> tuple[int, ...]:
+        """Find the tokens whose states the head reads: the last, and for a gate the prompt's end."""
+        last = len(ids) - 1
+        if self.head.gated:
+            return last, self.backbone.chat.prompt_end(ids)
+        return (last,)

@@ -1,93 +1,147 @@
-"""What stands on a backbone: heads that turn hidden states into rewards and a score."""
+"""The layers on a backbone that turn its hidden states into rewards and a score."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-# Tensors whose names begin so are a head's; all others are the backbone's.
-PREFIXES = ("score.", "regression_layer.", "gating.", "reward_transform_matrix", "lm_head.")
-GATE = re.compile(r"gating\.layers\.\d+\.weight$")
-States = Float[Tensor, "positions hidden"]  # of one response: its last token, then its prompt's end
-Read = tuple[Float[Tensor, " attributes"], Float[Tensor, ""]]  # rewards and score
+# A tensor whose name begins like this belongs to a head; all others belong to the backbone.
+HEAD_PREFIXES = ("score.", "regression_layer.", "gating.", "reward_transform_matrix", "lm_head.")
+GATE_WEIGHT = re.compile(r"gating\.layers\.\d+\.weight$")
+TRANSFORM = "reward_transform_matrix"
+# Hidden states of one conversation: at its last token, and for a gate also where its prompt ends.
+States = Float[Tensor, "positions hidden"]
+RewardsAndScore = tuple[Float[Tensor, " attributes"], Float[Tensor, ""]]
 
 
 class LinearHead(nn.Module):
-    """Rewards are linear in the last token's state; a single one is the score."""
+    """Predict rewards that are linear in the last token's state; a single reward is the score."""
 
     gated = False
 
     def __init__(self, attributes: Sequence[str], hidden: int, *, bias: bool) -> None:
-        """Make room for the tensors of the sequence classifiers of transformers."""
+        """Make the layer named `score`, as the sequence classifiers of transformers name it."""
         super().__init__()
         self.attributes = tuple(attributes)
         self.scored = len(self.attributes) == 1
         self.score = nn.Linear(hidden, len(self.attributes), bias=bias)
 
-    def forward(self, states: States) -> Read:
-        """Read one response; the score is nan where there are several rewards."""
+    def identity_text(self) -> str:
+        """Describe the layers in the text that `HeadModel.identity` hashes.
+
+        Results of earlier runs are kept under this text, so it must stay the same.
+
+        Example:
+            >>> print(LinearHead(["score"], 4, bias=False).identity_text())
+            LinearHead(
+              (score): Linear(in_features=4, out_features=1, bias=False)
+            )
+        """
+        return _block("LinearHead", [("score", _layer_text(self.score))])
+
+    def forward(self, states: States) -> RewardsAndScore:
+        """Compute one response's rewards and score; with several rewards the score is nan."""
         rewards = self.score(states[0])
-        return rewards, rewards[0] if self.scored else rewards[0] * torch.nan
+        score = rewards[0]
+        if not self.scored:
+            score = torch.full_like(score, torch.nan)
+        return rewards, score
 
 
 class TwoLayerHead(LinearHead):
-    """INF-ORM's: the score is behind one hidden layer."""
+    """Predict a score from the last token's state through one hidden layer, as INF-ORM does."""
 
     def __init__(self, hidden: int) -> None:
-        """Make room for `score.0` and `score.2`; the ReLU between them has no tensors."""
+        """Make the layers `score.0` and `score.2`; the ReLU between them has no tensors."""
         super().__init__(["score"], hidden, bias=True)
         self.score = nn.Sequential(nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, 1))
 
+    def identity_text(self) -> str:
+        """Describe the layers in the text that `HeadModel.identity` hashes."""
+        layers = [
+            ("0", _layer_text(self.score[0])),
+            ("1", "ReLU()"),
+            ("2", _layer_text(self.score[2])),
+        ]
+        return _block("TwoLayerHead", [("score", _block("Sequential", layers))])
+
 
 class GatedHead(nn.Module):
-    """QRM's and ArmoRM's: the score weighs the rewards by a gate that reads the prompt's end.
+    """Weight the rewards by a gate that reads the prompt's end, as QRM and ArmoRM do.
 
-    Rewards are means over quantiles (ArmoRM has one each), as they are before the transform, which
-    in ArmoRM takes the verbosity out. Source: QRM, allenai/reward-bench rewardbench/models/qrm.py;
-    ArmoRM, RLHFlow/RLHF-Reward-Modeling armo-rm.
+    A reward is the mean of its quantiles; ArmoRM predicts one quantile of each. The rewards that
+    are returned are those before the transform. The score is made of the transformed rewards;
+    ArmoRM's transform removes the influence of verbosity.
+
+    Source: QRM, allenai/reward-bench rewardbench/models/qrm.py; ArmoRM,
+    RLHFlow/RLHF-Reward-Modeling armo-rm.
     """
 
-    gated = scored = True
+    gated = True
+    scored = True
 
-    def __init__(self, attributes: Sequence[str], tensors: Mapping[str, Tensor], config: Mapping):
-        """Make room for the tensors; QRM's gate has batch norms, and ArmoRM a transform for sure."""
+    def __init__(
+        self, attributes: Sequence[str], tensors: Mapping[str, Tensor], config: Mapping[str, Any]
+    ) -> None:
+        """Make the layers that the checkpoint's tensors need.
+
+        Args:
+            attributes: names of the rewards.
+            tensors: of the checkpoint's head, by name; only their names and shapes are used.
+            config: the checkpoint's config.json.
+
+        Raises:
+            ValueError: if the configuration lacks the gate's temperature, or if the gate has
+                other layers than the configuration says.
+        """
         super().__init__()
-        self.attributes, hidden, count = tuple(attributes), config["hidden_size"], len(attributes)
-        if "gating_temperature" not in config:  # 10, 5 and 1 are all in use
-            raise ValueError("config.json has no gating_temperature; add its authors' own")
-        self.temperature, depth = config["gating_temperature"], config.get("gating_n_hidden", 3)
-        rows, wide = count * config.get("num_quantiles", 1), config.get("gating_hidden_dim", 1024)
-        self.regression_layer = nn.Linear(hidden, rows, bias=False)
-        # Their places differ (QRM has dropout between some): matrices are linear, vectors norms.
-        weights = {int(name.split(".")[2]): tensors[name] for name in tensors if GATE.match(name)}
-        sizes = [weights[place].ndim for place in sorted(weights)]
-        normed, last = 1 in sizes, max(weights, default=0)
-        if sizes != [2, *[1] * normed] * depth + [2]:
-            came = f"came layers {sorted(weights)} of {sizes} dimensions; fetch it again"
-            raise ValueError(f"expected a head with a gate of {depth} hidden layers; {came}")
-        kept = (transform := "reward_transform_matrix") in tensors or not normed
-        self.register_buffer(transform, torch.eye(count), persistent=kept)
-        layers = nn.ModuleList(nn.Identity() for _ in range(last + 1))
-        for place, weight in weights.items():
-            shape = (wide if place else hidden), (count if place == last else wide)
-            linear = nn.Linear(*shape, bias=place == last or not normed)
-            layers[place] = linear if weight.ndim == 2 else nn.BatchNorm1d(wide)
+        self.attributes = tuple(attributes)
+        # There is no default: published checkpoints use 10, 5 and 1.
+        if "gating_temperature" not in config:
+            raise ValueError(
+                "config.json has no gating_temperature; add the one that the model's authors use"
+            )
+        self.temperature = config["gating_temperature"]
+        count = len(self.attributes)
+        outputs = count * config.get("num_quantiles", 1)
+        self.regression_layer = nn.Linear(config["hidden_size"], outputs, bias=False)
+        weights = _gate_weights(tensors)
+        has_norms = _has_norms(weights, config)
+        # Only ArmoRM's checkpoints must have the transform; its gate has no batch norms.
+        is_stored = TRANSFORM in tensors or not has_norms
+        self.register_buffer(TRANSFORM, torch.eye(count), persistent=is_stored)
         self.gating = nn.Module()
-        self.gating.layers, self.gating.logit_scale = layers, nn.Parameter(torch.ones(1))
+        self.gating.layers = _gate_layers(weights, count, config, has_norms=has_norms)
+        self.gating.logit_scale = nn.Parameter(torch.ones(1))
 
-    def forward(self, states: States) -> Read:
-        """Read one response."""
+    def identity_text(self) -> str:
+        """Describe the layers in the text that `HeadModel.identity` hashes.
+
+        Neighbouring layers that are described alike share one line, such as "(1-2): 2 x Identity()".
+        """
+        gate = _block("ModuleList", _merge_repeats([*map(_layer_text, self.gating.layers)]))
+        parts = [
+            ("regression_layer", _layer_text(self.regression_layer)),
+            ("gating", _block("Module", [("layers", gate)])),
+        ]
+        return _block("GatedHead", parts)
+
+    def forward(self, states: States) -> RewardsAndScore:
+        """Compute one response's rewards and score."""
         quantiles = self.regression_layer(states[0]).reshape(len(self.attributes), -1)
         rewards = quantiles.mean(dim=1)
-        return rewards, self.gate(states[1]) @ (rewards @ self.reward_transform_matrix)
+        score = self.gate(states[1]) @ (rewards @ self.reward_transform_matrix)
+        return rewards, score
 
     def gate(self, state: Float[Tensor, " hidden"]) -> Float[Tensor, " attributes"]:
-        """Weigh the attributes for the prompt that ends in this state."""
-        values, layers = state[None], list(self.gating.layers)
+        """Compute the weight of each attribute from the state at the prompt's end."""
+        layers = list(self.gating.layers)
+        values = state[None]
         for layer in layers:
             values = layer(values)
             if isinstance(layer, nn.Linear) and layer is not layers[-1]:
@@ -99,52 +153,195 @@ Head = LinearHead | GatedHead
 
 
 def make_head(
-    tensors: Mapping[str, Tensor], config: Mapping, attributes: Sequence[str] = ()
+    tensors: Mapping[str, Tensor], config: Mapping[str, Any], attributes: Sequence[str] = ()
 ) -> Head:
-    """Make the head that a checkpoint's tensors are, in their dtype; never a random one.
+    """Make the head that a checkpoint's tensors belong to, in their dtype; nothing is random.
 
-    `lm_head.weight` alone, whole or its first row, is Nemotron's: the next token's logit of id 0.
+    `lm_head.weight` alone is Nemotron's head: the score is the logit of token 0, so of the matrix
+    only the first row is used.
+
+    Args:
+        tensors: of the checkpoint's head, by name.
+        config: the checkpoint's config.json.
+        attributes: names of the head's rows, if the configuration does not name them.
 
     Raises:
-        ValueError: for tensors that are missing, unexpected or wrongly shaped, or rows without names.
+        ValueError: if tensors are missing, unexpected or wrongly shaped, or if rows have no names.
+
+    Example:
+        >>> head = make_head({"score.weight": torch.ones(1, 2)}, {"hidden_size": 2})
+        >>> rewards, score = head(torch.tensor([[1.0, 2.0]]))
+        >>> score.item()
+        3.0
     """
-    hidden, shapes = config["hidden_size"], {name: (*each.shape,) for name, each in tensors.items()}
+    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    if set(tensors) == {"lm_head.weight"}:
+        tensors = {"score.weight": tensors["lm_head.weight"][:1]}
     if "regression_layer.weight" in tensors:
-        rows = len(tensors["regression_layer.weight"])
-        count = config.get("num_objectives", rows // config.get("num_quantiles", 1))
-        head = GatedHead(read_attributes(config, count, attributes), tensors, config)
+        head = _make_gated_head(tensors, config, attributes)
     elif "score.0.weight" in tensors:
-        head = TwoLayerHead(hidden)
-    else:
-        if set(tensors) == {"lm_head.weight"}:
-            tensors = {"score.weight": tensors["lm_head.weight"][:1]}
-        if "score.weight" not in tensors:
-            wanted = f"expected a head ({', '.join(PREFIXES[:3])}); found {shapes or 'none'}"
-            raise ValueError(f"{wanted}; fetch it again, or pass reads= for a language model")
+        head = TwoLayerHead(config["hidden_size"])
+    elif "score.weight" in tensors:
         names = read_attributes(config, len(tensors["score.weight"]), attributes)
-        head = LinearHead(names, hidden, bias="score.bias" in tensors)
+        head = LinearHead(names, config["hidden_size"], bias="score.bias" in tensors)
+    else:
+        raise ValueError(
+            f"expected the tensors of a head ({', '.join(HEAD_PREFIXES[:3])}); "
+            f"found {shapes or 'none'}; fetch the checkpoint again, or pass reads= for a language "
+            "model"
+        )
     head = head.to(next(iter(tensors.values())).dtype)
     try:
         head.load_state_dict(tensors)
     except RuntimeError as error:
-        advice = f"fetch it again, or mend its config.json; found {shapes}"
-        raise ValueError(f"head is not as its kind has it; {advice}: {error}") from error
+        raise ValueError(
+            f"the head's tensors are not those of a {type(head).__name__}; fetch it again, "
+            f"or correct its config.json; found {shapes}: {error}"
+        ) from error
     return head.eval().requires_grad_(False)
 
 
-def read_attributes(config: Mapping, rows: int, given: Sequence[str] = ()) -> tuple[str, ...]:
-    """Name the head's rows: as the configuration does, else as given; a single row is "score"."""
+def read_attributes(
+    config: Mapping[str, Any], rows: int, attributes: Sequence[str] = ()
+) -> tuple[str, ...]:
+    """Name the head's rows: as the configuration does, else by `attributes`.
+
+    A single row without a name is called "score".
+
+    Args:
+        config: the checkpoint's config.json.
+        rows: of the head, one a reward.
+        attributes: names that the caller gives; empty for none.
+
+    Raises:
+        ValueError: if the configuration and the caller give different names, or if there are not
+            as many distinct names as rows.
+
+    Example:
+        >>> read_attributes({"id2label": {"0": "clarity", "1": "depth"}}, 2)
+        ('clarity', 'depth')
+        >>> read_attributes({}, 1)
+        ('score',)
+    """
     names = named_rows(config)
-    if names and given and names != tuple(given):
-        raise ValueError(f"checkpoint names its attributes {names}; leave out {tuple(given)}")
-    names = names or tuple(given) or ("score",) * (rows == 1)
+    wanted = tuple(attributes)
+    if names and wanted and names != wanted:
+        raise ValueError(f"checkpoint names its attributes {names}; leave out {wanted}")
+    if not names:
+        names = wanted
+    if not names and rows == 1:
+        names = ("score",)
     if len(names) != rows or len(set(names)) != rows:
-        came = f"head has {rows} rows, their names are {names or 'not in the checkpoint'}"
-        raise ValueError(f"{came}; pass {rows} distinct attributes= to load()")
+        raise ValueError(
+            f"head has {rows} rows, their names are {names or 'not in the checkpoint'}; "
+            f"pass {rows} distinct attributes= to load()"
+        )
     return names
 
 
-def named_rows(config: Mapping) -> tuple[str, ...]:
-    """Give the names of the head's rows in the configuration, without those that say nothing."""
+def named_rows(config: Mapping[str, Any]) -> tuple[str, ...]:
+    """Read the names of the head's rows, without transformers' default names such as LABEL_0.
+
+    Example:
+        >>> named_rows({"id2label": {"1": "depth", "0": "clarity"}})
+        ('clarity', 'depth')
+        >>> named_rows({"id2label": {"0": "LABEL_0"}})
+        ()
+    """
     labels = sorted(config.get("id2label", {}).items(), key=lambda label: int(label[0]))
     return tuple(name for _, name in labels if not name.startswith("LABEL_"))
+
+
+def _make_gated_head(
+    tensors: Mapping[str, Tensor], config: Mapping[str, Any], attributes: Sequence[str]
+) -> GatedHead:
+    """Make a gated head with as many rewards as the configuration or the tensors say."""
+    rows = len(tensors["regression_layer.weight"])
+    count = config.get("num_objectives", rows // config.get("num_quantiles", 1))
+    return GatedHead(read_attributes(config, count, attributes), tensors, config)
+
+
+def _gate_weights(tensors: Mapping[str, Tensor]) -> dict[int, Tensor]:
+    """Find the weights of the gate's layers, by the layer's place in the list of layers."""
+    weights = {}
+    for name, tensor in tensors.items():
+        if GATE_WEIGHT.match(name):
+            place = int(name.split(".")[2])
+            weights[place] = tensor
+    return weights
+
+
+def _has_norms(weights: Mapping[int, Tensor], config: Mapping[str, Any]) -> bool:
+    """Say whether the gate has batch norms; a ValueError if its layers are not as configured.
+
+    A weight with two dimensions belongs to a linear layer, one with one dimension to a batch norm.
+    The places alone do not tell, because some checkpoints have dropout layers between them.
+    """
+    depth = config.get("gating_n_hidden", 3)
+    dimensions = [weights[place].ndim for place in sorted(weights)]
+    has_norms = 1 in dimensions
+    hidden_layer = [2, 1] if has_norms else [2]
+    if dimensions != [*hidden_layer * depth, 2]:
+        raise ValueError(
+            f"expected a head with a gate of {depth} hidden layers; came layers {sorted(weights)} "
+            f"of {dimensions} dimensions; fetch the checkpoint again"
+        )
+    return has_norms
+
+
+def _gate_layers(
+    weights: Mapping[int, Tensor], attributes: int, config: Mapping[str, Any], *, has_norms: bool
+) -> nn.ModuleList:
+    """Make the gate's layers, each at its place; places without a tensor do nothing."""
+    hidden = config["hidden_size"]
+    width = config.get("gating_hidden_dim", 1024)
+    last = max(weights)
+    layers = nn.ModuleList(nn.Identity() for _ in range(last + 1))
+    for place, weight in weights.items():
+        if weight.ndim == 1:
+            layers[place] = nn.BatchNorm1d(width)
+            continue
+        inputs = width if place > 0 else hidden
+        outputs = attributes if place == last else width
+        # A bias before a batch norm would have no effect, and QRM has none there.
+        has_bias = place == last or not has_norms
+        layers[place] = nn.Linear(inputs, outputs, bias=has_bias)
+    return layers
+
+
+def _layer_text(layer: nn.Module) -> str:
+    """Describe one layer, as torch 2.13 prints it."""
+    if isinstance(layer, nn.Linear):
+        sizes = f"in_features={layer.in_features}, out_features={layer.out_features}"
+        return f"Linear({sizes}, bias={layer.bias is not None})"
+    if isinstance(layer, nn.BatchNorm1d):
+        options = "affine=True, bias=True, track_running_stats=True"
+        return f"BatchNorm1d({layer.num_features}, eps=1e-05, momentum=0.1, {options})"
+    if isinstance(layer, nn.Identity):
+        return "Identity()"
+    raise TypeError(f"expected a layer of a head, came {type(layer).__name__}; describe it here")
+
+
+def _block(name: str, parts: Sequence[tuple[str, str]]) -> str:
+    """Describe a module of several parts, each indented on lines of its own."""
+    lines = [f"{name}("]
+    for label, text in parts:
+        lines += [f"  {line}" for line in f"({label}): {text}".split("\n")]
+    lines.append(")")
+    return "\n".join(lines)
+
+
+def _merge_repeats(texts: Sequence[str]) -> list[tuple[str, str]]:
+    """Label texts by their places; equal neighbours become one, with their number before it."""
+    parts = []
+    start = 0
+    for place, text in enumerate(texts):
+        is_last = place + 1 == len(texts)
+        if not is_last and texts[place + 1] == text:
+            continue
+        if start == place:
+            parts.append((f"{place}", text))
+        else:
+            parts.append((f"{start}-{place}", f"{place - start + 1} x {text}"))
+        start = place + 1
+    return parts

@@ -31,9 +31,9 @@ from dtreward.engine.backbone import Backbone
 from dtreward.engine.packing import check_size
 from dtreward.files import digest, file_digest
 from dtreward.models.checkpoint import find_folder, read_config, weight_files
-from dtreward.models.heads import PREFIXES
+from dtreward.models.heads import HEAD_PREFIXES
 
-HEAD_TENSORS = [f"^{re.escape(prefix)}" for prefix in PREFIXES]  # `load` reads heads itself
+HEAD_TENSORS = [f"^{re.escape(prefix)}" for prefix in HEAD_PREFIXES]  # `load` reads heads itself
 
 
 def _without_head(model_class: type[PreTrainedModel]) -> type[PreTrainedModel]:
