@@ -237,6 +237,33 @@ def spearman_interval(x: Rows, y: Rows, prompts: Prompts, **options) -> Interval
     return pearson_interval(rank_x, rank_y, prompts, **options)
 
 
+def correlation_gain_interval(
+    truth: Rows, predicted: Rows, other: Rows, prompts: Prompts, **options
+) -> Interval:
+    """Give how much better one prediction correlates with the truth than another.
+
+    It is Pearson's r of `predicted` minus that of `other`, both in the same resamples.
+
+    >>> truth = np.array([0.0, 1.0, 2.0, 3.0])
+    >>> print(correlation_gain_interval(truth, truth, -truth, range(4)))
+    2.000 [2.000, 2.000]
+    """
+    columns = []
+    for name, values in (("truth", truth), ("predicted", predicted), ("other", other)):
+        checked = _checked(values, name)
+        columns.append(checked - checked.mean())
+    y, a, b = columns
+    moments = np.stack([y * y, a * a, b * b, y * a, y * b], axis=1)
+
+    def gain(means):
+        squares = np.maximum(means[..., :3], SMALLEST_VARIANCE)
+        of_predicted = means[..., 3] / np.sqrt(squares[..., 0] * squares[..., 1])
+        of_other = means[..., 4] / np.sqrt(squares[..., 0] * squares[..., 2])
+        return of_predicted - of_other
+
+    return bootstrap(moments, prompts, gain, **options)
+
+
 def r2_interval(truth: Rows, predicted: Rows, prompts: Prompts, **options) -> Interval:
     """Give the coefficient of determination; negative if the mean of truth predicts better.
 

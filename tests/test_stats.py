@@ -357,3 +357,16 @@ def test_values_that_hardly_repeat_are_drawn_as_few_are(monkeypatch):
     direct = stats.resampled_sums(values, range(300), 20)
     monkeypatch.setattr("dtreward.stats.MANY", 0)
     assert np.array_equal(direct, stats.resampled_sums(values, range(300), 20))
+
+
+def test_a_gain_in_correlation_is_the_difference_of_both_and_pairs_them():
+    random = np.random.default_rng(0)
+    truth = random.normal(size=400)
+    close = truth + 0.1 * random.normal(size=400)
+    far = truth + 2 * random.normal(size=400)
+    gain = stats.correlation_gain_interval(truth, close, far, range(400), resamples=200)
+    expected = np.corrcoef(truth, close)[0, 1] - np.corrcoef(truth, far)[0, 1]
+    assert gain.estimate == pytest.approx(expected, abs=1e-12)
+    assert gain.low > 0
+    none = stats.correlation_gain_interval(truth, far, far, range(400), resamples=200)
+    assert max(abs(none.low), abs(none.high)) < 1e-12, "only rounding is left"

@@ -10,6 +10,8 @@ and why. The files below need torch, so each is imported only when one of its na
 - `comparison`: `Comparison`, the result of `compare`, and the base class `RewardModel`
 - `heads`: the layers that turn hidden states into rewards and a score
 - `head_model`: a backbone with a head, and perhaps a tree
+- `probe`: linear probes, fitted to ratings
+- `probe_figure`: how well probes read, drawn
 - `critic`: a language model that writes which response is better
 - `ensemble`: a weighted sum of other models' scores
 - `endpoint`: a model behind a web address as a reward model

@@ -1,0 +1,126 @@
+"""Linear probes: ridge regressions that read ratings from the features of a frozen backbone."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int, Real
+from sklearn.model_selection import GroupKFold
+
+Features = Real[np.ndarray, "responses features"]
+Ratings = Real[np.ndarray, "responses attributes"]
+HeldOut = Float[np.ndarray, "strengths responses attributes"]
+
+
+@dataclass(frozen=True)
+class LinearProbe:
+    """One straight line an attribute: reward = features @ weight + bias.
+
+    Attributes:
+        weight: shape (attributes, features), in rating points per unit of a feature.
+        bias: shape (attributes,), in rating points.
+
+    Example:
+        >>> probe = LinearProbe(weight=np.array([[2.0, 0.0]]), bias=np.array([1.0]))
+        >>> probe.predict(np.array([[1.0, 5.0]])).tolist()
+        [[3.0]]
+    """
+
+    weight: Float[np.ndarray, "attributes features"]
+    bias: Float[np.ndarray, " attributes"]
+
+    def predict(self, features: Features) -> Float[np.ndarray, "responses attributes"]:
+        """Predict the rewards of responses, in rating points."""
+        return features @ self.weight.T + self.bias
+
+
+def fit_probe(
+    features: Features, ratings: Ratings, strengths: Real[np.ndarray, " attributes"]
+) -> LinearProbe:
+    """Fit a ridge regression with an intercept to each attribute, each with its own strength.
+
+    Args:
+        features: of the training responses.
+        ratings: of the same responses.
+        strengths: weight of the penalty on squared weights, as a multiple of the mean variance of
+            the features; 0 is ordinary least squares.
+
+    Example:
+        >>> features = np.array([[0.0], [1.0], [2.0]])
+        >>> probe = fit_probe(features, 1 + 2 * features, np.zeros(1))
+        >>> probe.weight.round(6).tolist(), probe.bias.round(6).tolist()
+        ([[2.0]], [1.0])
+    """
+    weights, intercepts = _ridge(features, ratings, strengths)
+    each = np.arange(ratings.shape[1])
+    return LinearProbe(weight=weights[each, :, each], bias=intercepts[each, each])
+
+
+def held_out_rewards(
+    features: Features,
+    ratings: Ratings,
+    prompts: Sequence[Hashable] | np.ndarray,
+    strengths: Real[np.ndarray, " strengths"],
+    *,
+    folds: int = 5,
+    seed: int = 0,
+) -> HeldOut:
+    """Predict each training response by probes that did not see its prompt, for each strength.
+
+    Args:
+        features: of the training responses.
+        ratings: of the same responses.
+        prompts: of the same responses; responses to one prompt are held out together.
+        strengths: as in `fit_probe`.
+        folds: number of parts, each held out once; at least 2.
+        seed: decides which prompts are held out together.
+    """
+    held_out = np.empty((len(strengths), *ratings.shape))
+    splitter = GroupKFold(folds, shuffle=True, random_state=seed)
+    for learn, check in splitter.split(features, groups=prompts):
+        weights, intercepts = _ridge(features[learn], ratings[learn], strengths)
+        held_out[:, check] = features[check] @ weights + intercepts[:, None]
+    return held_out
+
+
+def relative_errors(
+    held_out: HeldOut, ratings: Ratings
+) -> Float[np.ndarray, "strengths attributes"]:
+    """Give the mean squared error of held-out rewards, divided by the variance of the ratings.
+
+    One minus it is R². The mean rating as a constant answer has 1.
+
+    Example:
+        >>> relative_errors(np.zeros((1, 2, 1)), np.array([[0.0], [2.0]])).tolist()
+        [[2.0]]
+    """
+    return ((held_out - ratings) ** 2).mean(axis=1) / ratings.var(axis=0)
+
+
+def best_strengths(held_out: HeldOut, ratings: Ratings) -> Int[np.ndarray, " attributes"]:
+    """Give for each attribute the number of the strength with the smallest held-out error."""
+    return relative_errors(held_out, ratings).argmin(axis=0)
+
+
+def _ridge(
+    features: Features, ratings: Ratings, strengths: Real[np.ndarray, " strengths"]
+) -> tuple[
+    Float[np.ndarray, "strengths features attributes"],
+    Float[np.ndarray, "strengths attributes"],
+]:
+    """Give weights and intercepts for each strength; one eigendecomposition serves all."""
+    centre = features.mean(axis=0)
+    level = ratings.mean(axis=0)
+    centred = features - centre
+    eigenvalues, vectors = np.linalg.eigh(centred.T @ centred)
+    projected = vectors.T @ centred.T @ (ratings - level)
+    weights = []
+    for strength in strengths:
+        penalised = np.maximum(eigenvalues + strength * eigenvalues.mean(), 0)[:, None]
+        zeros = 0 * projected
+        solution = np.divide(projected, penalised, out=zeros, where=penalised > 0)
+        weights.append(vectors @ solution)
+    stacked = np.stack(weights)
+    return stacked, level - centre @ stacked

@@ -1,0 +1,118 @@
+"""Figures of linear probes: how well they read, which strength serves, and where they err."""
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from jaxtyping import Int, Real
+from matplotlib.figure import Figure
+
+from dtreward.figures import colour
+from dtreward.stats import Interval
+
+WIDTH = 6.75  # inches, of a page
+POOLED = 7  # ratings with more values than this are pooled in fifths
+
+
+def draw_strengths(explained: pd.DataFrame, chosen: Sequence[int] | np.ndarray) -> Figure:
+    """Draw R² in cross-validation against the strength of the penalty, a line an attribute.
+
+    Args:
+        explained: R²; the index holds the strengths, the columns are attributes.
+        chosen: number of the chosen strength of each attribute, marked by a dot.
+    """
+    figure, axis = plt.subplots(figsize=(WIDTH, 2.3), layout="constrained")
+    for attribute, place in zip(explained.columns, chosen, strict=True):
+        curve = explained[attribute]
+        axis.plot(curve.index, curve, color=colour(attribute), label=attribute)
+        axis.plot(curve.index[place], curve.iloc[place], "o", color=colour(attribute))
+    axis.axhline(0, color="black", lw=0.8, ls=":")
+    axis.set(
+        xscale="log",
+        xlabel="strength of the penalty, in mean variances of the features",
+        ylabel="R² in cross-validation",
+        ylim=(max(-0.5, explained.to_numpy().min() - 0.05), 1),
+    )
+    axis.xaxis.set_major_formatter("{x:g}")
+    axis.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+    return figure
+
+
+def draw_correlations_of_readers(
+    correlations: Mapping[str, Sequence[Interval]], attributes: Sequence[str]
+) -> Figure:
+    """Draw the correlation with the rating as bars, one group an attribute and one bar a reader.
+
+    Args:
+        correlations: by reader, one interval an attribute.
+        attributes: names of the groups.
+    """
+    figure, axis = plt.subplots(figsize=(WIDTH, 2.4), layout="constrained")
+    places = np.arange(len(attributes))
+    width = 0.72 / len(correlations)
+    lowest = -0.2
+    for number, (reader, intervals) in enumerate(correlations.items()):
+        estimates = np.array([interval.estimate for interval in intervals])
+        ends = np.array([[interval.low, interval.high] for interval in intervals])
+        axis.bar(
+            places + width * (number - (len(correlations) - 1) / 2),
+            estimates,
+            0.94 * width,
+            yerr=np.abs(ends - estimates[:, None]).T,
+            color=f"C{number}",
+            label=reader,
+            error_kw={"lw": 0.8},
+        )
+        lowest = min(lowest, 1.1 * ends.min())
+    axis.axhline(0, color="black", lw=0.6)
+    axis.set(xticks=places, xticklabels=attributes, ylim=(lowest, 1))
+    axis.set_ylabel("Pearson correlation with the rating")
+    axis.legend(frameon=False, ncols=4, loc="upper center", bbox_to_anchor=(0.5, 1.16))
+    return figure
+
+
+def pool_ratings(ratings: Real[np.ndarray, " responses"]) -> np.ndarray:
+    """Give ratings with one decimal, or in fifths 0 to 4 if they take more than 7 values.
+
+    Example:
+        >>> pool_ratings(np.array([0.0, 4.0, 2.0])).tolist()
+        [0, 4, 2]
+        >>> pool_ratings(np.arange(10) / 2).tolist()
+        [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
+    """
+    rounded = ratings.round(1)
+    if len(np.unique(rounded)) > POOLED:
+        return fifths(rounded)
+    if (rounded % 1 == 0).all():
+        return rounded.astype(int)
+    return rounded
+
+
+def fifths(values: Real[np.ndarray, " responses"]) -> Int[np.ndarray, " responses"]:
+    """Number the fifths of the values from 0; fewer where many values are equal."""
+    return pd.qcut(values, 5, duplicates="drop").codes.astype(int)
+
+
+def draw_rewards_by_rating(
+    rewards: Real[np.ndarray, "responses attributes"],
+    ratings: Real[np.ndarray, "responses attributes"],
+    attributes: Sequence[str],
+) -> Figure:
+    """Draw the distribution of predicted rewards at each rating, a panel an attribute."""
+    figure, axes = plt.subplots(
+        1,
+        len(attributes),
+        figsize=(WIDTH, 2.1),
+        sharey=True,
+        squeeze=False,
+        layout="constrained",
+    )
+    for column, (axis, name) in enumerate(zip(axes[0], attributes, strict=True)):
+        bins = pool_ratings(ratings[:, column])
+        style = {"color": colour(name), "fliersize": 1, "linewidth": 0.7}
+        sns.boxplot(x=bins, y=rewards[:, column], ax=axis, **style)
+        axis.set(title=name, xlabel="rating")
+    axes[0, 0].set_ylabel("reward")
+    return figure

@@ -1,0 +1,89 @@
+"""Linear probes: fitted as the formula says, and never shown what they are asked for."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.linear_model import LinearRegression, Ridge
+
+from dtreward.models.probe import (
+    best_strengths,
+    fit_probe,
+    held_out_rewards,
+    relative_errors,
+)
+from dtreward.models.probe_figure import (
+    draw_correlations_of_readers,
+    draw_rewards_by_rating,
+    draw_strengths,
+    pool_ratings,
+)
+from dtreward.stats import Interval
+
+RANDOM = np.random.default_rng(0)
+FEATURES = RANDOM.normal(size=(60, 4))
+RATINGS = FEATURES @ RANDOM.normal(size=(4, 2)) + RANDOM.normal(size=(60, 2))
+PROMPTS = np.repeat(np.arange(30), 2)
+STRENGTHS = np.array([0.0, 0.1, 10.0])
+
+
+def test_each_attribute_is_scikit_learns_ridge_regression_with_its_own_strength():
+    probe = fit_probe(FEATURES, RATINGS, np.array([0.1, 10.0]))
+    centred = FEATURES - FEATURES.mean(axis=0)
+    mean_variance = np.linalg.eigvalsh(centred.T @ centred).mean()
+    for column, strength in enumerate((0.1, 10.0)):
+        ridge = Ridge(alpha=strength * mean_variance).fit(FEATURES, RATINGS[:, column])
+        np.testing.assert_allclose(probe.weight[column], ridge.coef_, atol=1e-10)
+        np.testing.assert_allclose(probe.bias[column], ridge.intercept_, atol=1e-10)
+
+
+def test_without_a_penalty_it_is_least_squares_even_with_a_feature_twice():
+    twice = np.hstack([FEATURES, FEATURES[:, :1]])
+    predicted = fit_probe(twice, RATINGS, np.zeros(2)).predict(twice)
+    expected = LinearRegression().fit(FEATURES, RATINGS).predict(FEATURES)
+    np.testing.assert_allclose(predicted, expected, atol=1e-6)
+
+
+def test_a_held_out_reward_does_not_depend_on_the_ratings_of_its_prompt():
+    before = held_out_rewards(FEATURES, RATINGS, PROMPTS, STRENGTHS)
+    changed = RATINGS.copy()
+    changed[:2] += 100  # both responses to the first prompt
+    after = held_out_rewards(FEATURES, changed, PROMPTS, STRENGTHS)
+    assert (after[:, :2] == before[:, :2]).all()
+    assert not np.isclose(after[:, 2:], before[:, 2:]).all()
+
+
+def test_the_best_strength_has_the_smallest_error_of_each_attribute():
+    held_out = held_out_rewards(FEATURES, RATINGS, PROMPTS, STRENGTHS)
+    errors = relative_errors(held_out, RATINGS)
+    chosen = best_strengths(held_out, RATINGS)
+    assert (errors[chosen, [0, 1]] == errors.min(axis=0)).all()
+    assert (chosen < 2).all(), "ratings that follow the features need no strong penalty"
+
+
+def test_a_constant_answer_has_the_relative_error_one():
+    constant = np.broadcast_to(RATINGS.mean(axis=0), (1, *RATINGS.shape))
+    np.testing.assert_allclose(relative_errors(constant, RATINGS), 1)
+
+
+@pytest.mark.parametrize(
+    ("ratings", "expected"),
+    [([0, 1, 2, 3, 4], {0, 1, 2, 3, 4}), ([0.5, 1.0], {0.5, 1.0}), (range(100), {0, 1, 2, 3, 4})],
+)
+def test_ratings_with_many_values_are_pooled_in_fifths(ratings, expected):
+    assert set(pool_ratings(np.array(ratings, float)).tolist()) == expected
+
+
+def test_figures_of_probes_have_a_mark_for_each_attribute_and_reader():
+    names = ["a", "b"]
+    explained = pd.DataFrame(np.zeros((3, 2)), index=[0.01, 0.1, 10.0], columns=names)
+    curves = draw_strengths(explained, [0, 2]).axes[0]
+    dots = [line for line in curves.lines if line.get_marker() == "o"]
+    assert [dot.get_xdata()[0] for dot in dots] == [0.01, 10.0]
+    low = Interval(0.1, -0.8, 0.2)
+    bars = draw_correlations_of_readers({"probe": [low, low], "words": [low, low]}, names).axes[0]
+    assert len(bars.patches) == 4
+    assert bars.get_ylim()[0] < -0.8, "no whisker is cut"
+    panels = draw_rewards_by_rating(RATINGS, RATINGS.round(), names).axes
+    assert [panel.get_title() for panel in panels] == names
+    plt.close("all")
