@@ -113,9 +113,9 @@ def _ridge(
     """Give weights and intercepts for each strength; one eigendecomposition serves all."""
     centre = features.mean(axis=0)
     level = ratings.mean(axis=0)
-    centred = features - centre
-    eigenvalues, vectors = np.linalg.eigh(centred.T @ centred)
-    projected = vectors.T @ centred.T @ (ratings - level)
+    scatter = (features - centre).T @ (features - centre)
+    eigenvalues, vectors = np.linalg.eigh(scatter)
+    projected = vectors.T @ (features - centre).T @ (ratings - level)
     weights = []
     for strength in strengths:
         penalised = np.maximum(eigenvalues + strength * eigenvalues.mean(), 0)[:, None]
