@@ -20,7 +20,6 @@ from dtreward.tree.figure import draw_tree
 WIDE = 6.75  # inches, two columns of a page
 MARKERS = "osD^vP"  # of the judges of one family
 MANY = 15  # judges from which a matrix has no numbers in its cells
-FIELDS = {"train": ("training", "0.55"), "validation": ("validation", "C0")}
 
 
 def short_titles(attributes):
@@ -254,58 +253,6 @@ def draw_leaderboard(board, *, bench, world):
     note = ", published on RewardBench: two benches, not to be compared" if elsewhere else ""
     figure.suptitle(f"Measured on {bench}{note} · {world}")
     return figure
-
-
-def constant_floors(train, validation):
-    """Give accuracy and log loss (nats) on validation pairs of the best constant answer.
-
-    Args:
-        train: share of the training pairs that prefer response 2.
-        validation: the same of the validation pairs.
-
-    Example:
-        >>> constant_floors(0.5, 0.5)["accuracy"]
-        0.5
-    """
-    right = validation if train > 0.5 else 1 - validation
-    loss = -validation * np.log(train) - (1 - validation) * np.log(1 - train)
-    return {"accuracy": max(0.5, right), "log_loss": loss}
-
-
-def draw_ablation(rows, chosen, floors, *, world):
-    """Draw accuracy and log loss against the tree's depth, on training and validation pairs.
-
-    Args:
-        rows: notebook 05's table, those grown by depth: input, size, and both measures of both parts.
-        chosen: the depth that was chosen, by input; a column of panels each.
-        floors: what a constant answer reaches, by measure (`constant_floors`).
-    """
-    size = {"figsize": (WIDE, 4.0), "sharex": True, "sharey": "row", "squeeze": False}
-    figure, axes = plt.subplots(2, len(chosen), **size)
-    for panels, (measure, floor) in zip(axes, floors.items(), strict=True):
-        for axis, (name, depth) in zip(panels, chosen.items(), strict=True):
-            _draw_curves(axis, rows[rows["input"] == name], measure)
-            axis.axhline(floor, color="black", lw=0.8, ls=":", label="floor: constant answer")
-            axis.axvline(depth, color="C1", ls="--", label="chosen depth")
-        panels[0].set_ylabel(measure.replace("log_loss", "log loss (nats)"))
-    for axis, name in zip(axes[0], chosen, strict=True):
-        axis.set_title(f"on {name}")
-    for axis in axes[1]:
-        axis.set_xlabel("depth")
-    handles = axes[1, -1].get_legend_handles_labels()
-    figure.legend(*handles, loc="outside lower center", ncols=4)
-    figure.suptitle(f"How deep should the tree be? · {world}")
-    return figure
-
-
-def _draw_curves(axis, rows, measure):
-    for part, (words, hue) in FIELDS.items():
-        name = f"{part}_{measure}"
-        low = rows[f"{name}_low"]
-        high = rows[f"{name}_high"]
-        axis.fill_between(rows["size"], low, high, color=hue, alpha=0.2, lw=0)
-        axis.plot(rows["size"], rows[name], "o-", color=hue, ms=3, label=f"{words} pairs")
-    axis.set_xticks(rows["size"].astype(int))
 
 
 def draw_mean_shap(means, attributes, *, world):

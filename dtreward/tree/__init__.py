@@ -8,7 +8,9 @@ The room fits, explains, stores and draws them; it reads scikit-learn's pickles 
 - `pickle`: the node arrays of a pickled scikit-learn tree, read without executing anything
 - `document`: a table of nodes as plain JSON values, and back
 - `tree`: `PreferenceTree`
-- `ablation`: trees of many sizes and settings, and how stable they are on resamples
+- `ablation`: trees of many sizes and settings, measured and chosen among
+- `stability`: what of a tree comes back when it is grown again on resamples
+- `ablation_figure`: the figures of both
 - `rivals`: simpler answers and other models to set beside a tree
 - `quality`: how good predictions of preferences are
 - `quality_figure`: accuracies and calibration, drawn

@@ -1,24 +1,19 @@
-"""Trees of many sizes and settings: grown, measured, chosen among, and grown again on resamples.
-
-What a study asks with it: how deep a tree should be, whether its other settings matter, and
-whether the splits that people read off it come back when it is grown on other pairs.
-"""
+"""Trees of many sizes and settings: how large should a tree be, and do its other settings matter?"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import product
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Float, Int, Shaped
+from jaxtyping import Float, Int, Shaped
 
 from dtreward.stats import accuracy_interval, log_loss_terms, mean_intervals
 from dtreward.tree.tree import Differences, PreferenceTree
 
-PLACES = 4  # thresholds count as one split in the same of so many parts of a standard deviation
 NORMAL = 3.92  # standard errors in a 95 % interval, from end to end
 
 
@@ -201,6 +196,54 @@ def _describe(tree: PreferenceTree, differences: Differences) -> dict[str, Any]:
     }
 
 
+def is_right(model: Any, sample: Sample) -> Float[np.ndarray, " pairs"]:
+    """Mark the pairs whose preference a model predicts: 1.0 where it is right, 0.0 where not.
+
+    Args:
+        model: a tree, or anything else whose `predict` gives the preference of differences.
+
+    Example:
+        >>> sample = Sample(("h",), np.array([[-1.0], [1.0]]), np.array([0, 0]), np.arange(2))
+        >>> is_right(PreferenceTree.single_split("h", 0.0), sample)
+        array([1., 0.])
+    """
+    predicted = np.ravel(model.predict(sample.differences))
+    return (predicted == sample.preference).astype(float)
+
+
+def pair_losses(
+    trees: Sequence[PreferenceTree], sample: Sample
+) -> Float[np.ndarray, "pairs trees"]:
+    """Give the log loss (nats) of each tree on each pair.
+
+    Example:
+        >>> sample = Sample(("h",), np.array([[-1.0], [1.0]]), np.array([0, 0]), np.arange(2))
+        >>> tree = soften(PreferenceTree.single_split("h", 0.0), 4, added=1.0)
+        >>> pair_losses([tree], sample).round(3).tolist()
+        [[0.288], [1.386]]
+    """
+    terms = [
+        log_loss_terms(tree.probability(sample.differences), sample.preference) for tree in trees
+    ]
+    return np.stack(terms, axis=1)
+
+
+def constant_floors(train: float, validation: float) -> dict[str, float]:
+    """Give accuracy and log loss (nats) on validation pairs of the best constant answer.
+
+    Args:
+        train: share of the training pairs that prefer response 2.
+        validation: the same of the validation pairs.
+
+    Example:
+        >>> constant_floors(0.5, 0.5)["accuracy"]
+        0.5
+    """
+    right = validation if train > 0.5 else 1 - validation
+    loss = -validation * np.log(train) - (1 - validation) * np.log(1 - train)
+    return {"accuracy": max(0.5, right), "log_loss": loss}
+
+
 def measure_trees(
     trees: Sequence[PreferenceTree], sample: Sample, *, resamples: int = 2000, seed: int = 0
 ) -> pd.DataFrame:
@@ -279,6 +322,40 @@ def standard_error(table: pd.DataFrame) -> pd.Series:
     return (table["validation_log_loss_high"] - table["validation_log_loss_low"]) / NORMAL
 
 
+def join_tables(
+    tables: Mapping[tuple[str, Settings], pd.DataFrame], studied: Settings
+) -> pd.DataFrame:
+    """Put the tables of all inputs and settings one below the other.
+
+    Args:
+        tables: a table of `measure_sizes` for each input and settings.
+        studied: the study's own settings.
+
+    Returns:
+        The columns input, criterion, orders and min_leaf; then those of the tables; then own,
+        whether the settings are the study's, and standard_error, of the validation log loss.
+
+    Example:
+        >>> row = {"validation_log_loss_low": [0.4], "validation_log_loss_high": [0.6]}
+        >>> gini = Settings("gini")
+        >>> tables = {("ratings", one): pd.DataFrame(row) for one in (Settings(), gini)}
+        >>> join_tables(tables, gini)[["input", "criterion", "own"]]
+             input criterion    own
+        0  ratings  log_loss  False
+        1  ratings      gini   True
+    """
+    parts = []
+    for (name, settings), table in tables.items():
+        part = table.assign(own=settings == studied)
+        labels = {"input": name, **asdict(settings)}
+        for place, (column, value) in enumerate(labels.items()):
+            part.insert(place, column, value)
+        parts.append(part)
+    grid = pd.concat(parts, ignore_index=True)
+    grid["standard_error"] = standard_error(grid)
+    return grid
+
+
 def choose_size(table: pd.DataFrame) -> pd.Series:
     """Choose a row by the one-standard-error rule.
 
@@ -326,115 +403,3 @@ def choose_depth(
     table["n_leaves"] = [tree.n_leaves for tree in trees]
     table["standard_error"] = standard_error(table)
     return int(choose_size(table)["size"])
-
-
-def compare_neighbours(trees: Sequence[PreferenceTree], differences: Differences) -> pd.DataFrame:
-    """Compare each tree with the one before it (the first with the last), on the same pairs.
-
-    Returns:
-        A row a tree: gap, the mean distance of the probabilities of response 2, and
-        decided_otherwise, the share of pairs with another preference.
-
-    Example:
-        >>> trees = [PreferenceTree.single_split("h", limit) for limit in (0.5, -0.5)]
-        >>> pairs = np.array([[-1.0], [0.0], [1.0], [2.0]])
-        >>> compare_neighbours(trees, pairs).iloc[1].to_dict()
-        {'gap': 0.25, 'decided_otherwise': 0.25}
-    """
-    probability = np.array([tree.probability(differences) for tree in trees])
-    before = np.roll(probability, 1, axis=0)
-    return pd.DataFrame(
-        {
-            "gap": np.abs(probability - before).mean(axis=1),
-            "decided_otherwise": ((probability > 0.5) != (before > 0.5)).mean(axis=1),
-        }
-    )
-
-
-def list_splits(tree: PreferenceTree, spread: Float[np.ndarray, " attributes"]) -> pd.DataFrame:
-    """List the splits of a tree: attribute, threshold, and the place that near thresholds share.
-
-    Args:
-        spread: standard deviation of each attribute's differences. Two thresholds have the same
-            place if they round to the same quarter of it.
-
-    Example:
-        >>> trees = [PreferenceTree.single_split("h", limit) for limit in (0.5, 0.6, 0.7)]
-        >>> [int(list_splits(tree, np.array([1.0]))["place"].item()) for tree in trees]
-        [2, 2, 3]
-    """
-    nodes = tree.splits
-    feature = tree.feature[nodes]
-    threshold = tree.threshold[nodes]
-    step = spread[feature] / PLACES
-    names = np.array(tree.attributes, dtype=object)
-    columns = {"attribute": names[feature], "threshold": threshold}
-    return pd.DataFrame(columns).assign(place=np.rint(threshold / step))
-
-
-def recurring_splits(
-    trees: Sequence[PreferenceTree],
-    reference: PreferenceTree,
-    spread: Float[np.ndarray, " attributes"],
-) -> pd.DataFrame:
-    """Count in what share of trees, grown on resamples, each split comes back.
-
-    Args:
-        reference: the tree of all pairs; `studied` says which of the splits it has.
-        spread: as in `list_splits`.
-
-    Returns:
-        A row a split: attribute, place, share, threshold (the median), studied.
-
-    Example:
-        >>> trees = [PreferenceTree.single_split("h", limit) for limit in (0.5, 0.5, 1.5, 0.5)]
-        >>> recurring_splits(trees, trees[0], np.array([1.0])).drop(columns="place")
-          attribute  share  threshold  studied
-        0         h   0.75        0.5     True
-        1         h   0.25        1.5    False
-    """
-    tables = [list_splits(tree, spread).assign(tree=n) for n, tree in enumerate(trees)]
-    groups = pd.concat(tables).groupby(["attribute", "place"])
-    table = groups.agg(share=("tree", "nunique"), threshold=("threshold", "median"))
-    table["share"] /= len(trees)
-    known = pd.MultiIndex.from_frame(list_splits(reference, spread)[["attribute", "place"]])
-    table["studied"] = table.index.isin(known)
-    return table.reset_index()
-
-
-def asked_by_level(trees: Sequence[PreferenceTree], levels: int) -> pd.DataFrame:
-    """Give the share of training pairs that are asked about an attribute at each level.
-
-    It is the mean over the trees. A row is an attribute; level 1 is the root.
-
-    Example:
-        >>> tree = PreferenceTree.single_split("h", 0.0, attributes=["h", "c"])
-        >>> asked_by_level([tree], 2).to_numpy().tolist()
-        [[1.0, 0.0], [0.0, 0.0]]
-    """
-    names = trees[0].attributes
-    share = np.zeros((len(names), levels))
-    for tree in trees:
-        nodes = tree.splits
-        np.add.at(share, (tree.feature[nodes], tree.level[nodes]), tree.share[nodes])
-    return pd.DataFrame(share / len(trees), list(names), range(1, levels + 1))
-
-
-def splits_together(
-    trees: Sequence[PreferenceTree], attribute: str, thresholds: Sequence[float]
-) -> Bool[np.ndarray, " trees"]:
-    """Say of each tree whether it splits an attribute at all of some thresholds.
-
-    Thresholds are compared after rounding to six decimals.
-
-    Example:
-        >>> trees = [PreferenceTree.single_split("h", limit) for limit in (0.5, -0.5)]
-        >>> splits_together(trees, "h", [0.5])
-        array([ True, False])
-    """
-    wanted = set(thresholds)
-    found = []
-    for tree in trees:
-        own = tree.threshold[tree.feature == tree.attributes.index(attribute)]
-        found.append(wanted <= set(own.round(6).tolist()))
-    return np.array(found)

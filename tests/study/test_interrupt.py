@@ -102,12 +102,12 @@ def test_an_interrupted_ablation_keeps_its_trees_and_grows_only_the_others(
     for source in code[:long]:
         assert kernel.run(source)[0] is None
     begun = tmp_path / "begun"  # a letter a block, so that the test knows when to interrupt
-    slower = f"""def measure_block(*block, _fast=measure_block):
+    slower = f"""def measure_sizes(*block, _fast=measure_sizes, **options):
     from time import sleep
     sleep(0.2)
     with open({str(begun)!r}, "a") as file:
         file.write("x")
-    return _fast(*block)"""
+    return _fast(*block, **options)"""
     assert kernel.run(slower)[0] is None
     error, _ = kernel.run(code[long], lambda: begun.exists() and begun.stat().st_size >= 4)
     assert error == "KeyboardInterrupt"

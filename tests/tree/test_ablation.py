@@ -1,27 +1,26 @@
-"""The ablation of a tree: its grid, the one-standard-error rule, and structure on resamples."""
+"""The ablation of a tree: its grid, its measures, and the one-standard-error rule."""
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from dtreward.stats import accuracy_interval, log_loss_terms, mean_interval, resampled_rows
+from dtreward.stats import accuracy_interval, log_loss_terms, mean_interval
 from dtreward.tree.ablation import (
     Sample,
     Settings,
-    asked_by_level,
     choose_depth,
     choose_size,
-    compare_neighbours,
+    constant_floors,
     describe_trees,
     grow_trees,
+    is_right,
+    join_tables,
     list_settings,
     list_sizes,
-    list_splits,
     measure_sizes,
     measure_trees,
-    recurring_splits,
+    pair_losses,
     soften,
-    splits_together,
 )
 from dtreward.tree.tree import PreferenceTree
 
@@ -154,64 +153,37 @@ def test_structure_says_what_decides_and_what_is_asked_first():
     assert row["root"] == "helpfulness"
 
 
-def test_neighbours_are_compared_by_the_distance_of_trees():
-    sample = planted(150, seed=9)
-    trees = []
-    for rows in resampled_rows(sample.prompts, 4, seed=0):
-        trees += grow_trees(sample.take(rows), list_sizes([2]), Settings())
-    found = compare_neighbours(trees, sample.differences)
-    for number, tree in enumerate(trees):
-        before = trees[number - 1]
-        assert found["gap"][number] == pytest.approx(tree.distance(before, sample.differences))
-        other = tree.predict(sample.differences) != before.predict(sample.differences)
-        assert found["decided_otherwise"][number] == other.mean()
+def test_losses_and_hits_of_pairs_average_to_the_measures_of_the_tree():
+    sample = planted(120, seed=5)
+    trees = grow_trees(sample, list_sizes([1, 3]), Settings(min_leaf=5))
+    found = measure_trees(trees, sample, resamples=50)
+    assert is_right(trees[1], sample).mean() == found["accuracy"][1]
+    np.testing.assert_array_equal(pair_losses(trees, sample).mean(axis=0), found["log_loss"])
 
 
-def test_a_planted_split_recurs_and_chance_does_not():
-    sample = planted(600, seed=10)
-    (reference,) = grow_trees(sample, list_sizes([1]), Settings(min_leaf=10))
-    trees = []
-    for rows in resampled_rows(sample.prompts, 20, seed=0):
-        trees += grow_trees(sample.take(rows), list_sizes([1]), Settings(min_leaf=10))
-    spread = sample.differences.std(axis=0)
-    found = recurring_splits(trees, reference, spread)
-    studied = found[found["studied"]]
-    assert studied["attribute"].tolist() == ["a"] and studied["share"].item() >= 0.8
-    assert found["share"].sum() == pytest.approx(1.0)  # each tree has one split
-
-    generator = np.random.default_rng(0)
-    trees = []
-    for _ in range(20):
-        votes = generator.permutation(sample.preference)
-        shuffled = Sample(NAMES, sample.differences, votes, sample.prompts)
-        trees += grow_trees(shuffled, list_sizes([1]), Settings(min_leaf=10))
-    assert recurring_splits(trees, trees[0], spread)["share"].max() < 0.5
+def test_joined_tables_name_their_settings_and_mark_the_studys_own():
+    train = planted(100, seed=7)
+    validation = planted(60, seed=8)
+    own = Settings(min_leaf=10)
+    tables = {}
+    for name in ("ratings", "rewards"):
+        for settings in (own, Settings("gini", min_leaf=10)):
+            _, table = measure_sizes(train, validation, list_sizes([1, 2]), settings, resamples=50)
+            tables[name, settings] = table
+    grid = join_tables(tables, own)
+    labels = ["input", "criterion", "orders", "min_leaf"]
+    assert list(grid) == [*labels, *table, "own", "standard_error"]
+    assert grid["own"].tolist() == (grid["criterion"] == "log_loss").tolist()
+    assert grid["input"].tolist() == ["ratings"] * 4 + ["rewards"] * 4
+    width = grid["validation_log_loss_high"] - grid["validation_log_loss_low"]
+    np.testing.assert_allclose(grid["standard_error"], width / 3.92)
 
 
-def test_a_split_that_a_tree_has_twice_counts_once():
-    corner = Sample(
-        NAMES,
-        np.array([[-1.0, -1], [-1, 1], [1, -1], [1, 1]]).repeat(5, axis=0),
-        np.array([0, 1, 1, 0]).repeat(5),
-        np.arange(20),
-    )
-    (tree,) = grow_trees(corner, list_sizes([2]), Settings())
-    spread = corner.differences.std(axis=0)
-    assert len(list_splits(tree, spread)) == 3  # one attribute at the root, the other twice
-    assert recurring_splits([tree], tree, spread)["share"].tolist() == [1.0, 1.0]
-
-
-def test_shares_by_level_add_up_to_the_length_of_paths():
-    sample = planted(300, seed=11)
-    trees = grow_trees(sample, list_sizes([2, 4]), Settings())
-    asked = asked_by_level(trees, 4)
-    assert asked[1].sum() == pytest.approx(1.0)
-    mean_path = np.mean([tree.expected_path_length for tree in trees])
-    assert asked.to_numpy().sum() == pytest.approx(mean_path)
-
-
-def test_thresholds_must_all_be_there():
-    tree = PreferenceTree.single_split("a", 0.5, attributes=NAMES)
-    assert splits_together([tree], "a", [0.5]).all()
-    assert not splits_together([tree], "a", [0.5, -0.5]).any()
-    assert not splits_together([tree], "b", [0.5]).any()
+@pytest.mark.parametrize(("train", "validation"), [(0.6, 0.55), (0.6, 0.4), (0.3, 0.2)])
+def test_the_floors_are_those_of_the_constant_answer_of_the_training_pairs(train, validation):
+    answers = np.repeat([1.0, 0.0], [round(100 * validation), round(100 - 100 * validation)])
+    losses = -np.log(np.where(answers == 1, train, 1 - train))
+    floors = constant_floors(train, validation)
+    assert floors["log_loss"] == pytest.approx(losses.mean(), abs=1e-12)
+    right = float(((train > 0.5) == answers).mean())
+    assert floors["accuracy"] == pytest.approx(max(0.5, right), abs=1e-12)

@@ -1,0 +1,178 @@
+"""What of a tree comes back when it is grown again on resamples of its pairs?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool, Float, Int
+
+from dtreward.tree.ablation import Sample, Settings, Size, describe_trees, grow_trees
+from dtreward.tree.tree import Differences, PreferenceTree
+
+PLACES = 4  # thresholds count as one split in the same of so many parts of a standard deviation
+
+
+def regrow_trees(
+    sample: Sample,
+    rows: Int[np.ndarray, " rows"],
+    sizes: Sequence[Size],
+    settings: Settings,
+    *,
+    seed: int = 0,
+) -> list[PreferenceTree]:
+    """Grow a tree of each size on a resample of some pairs.
+
+    Args:
+        rows: the numbers of the drawn pairs, as `dtreward.stats.resampled_rows` yields them.
+        seed: decides between splits that are equally good.
+
+    Example:
+        >>> differences = np.array([[-2.0], [-1.0], [1.0], [2.0]])
+        >>> sample = Sample(("h",), differences, np.array([0, 0, 0, 1]), np.arange(4))
+        >>> (tree,) = regrow_trees(sample, np.array([0, 0, 3]), [Size.depth(1)], Settings())
+        >>> tree.threshold[0].item()
+        0.0
+    """
+    return grow_trees(sample.take(rows), sizes, settings, seed=seed)
+
+
+def compare_neighbours(trees: Sequence[PreferenceTree], differences: Differences) -> pd.DataFrame:
+    """Compare each tree with the one before it (the first with the last), on the same pairs.
+
+    Returns:
+        A row a tree: gap, the mean distance of the probabilities of response 2, and
+        decided_otherwise, the share of pairs with another preference.
+
+    Example:
+        >>> trees = [PreferenceTree.single_split("h", limit) for limit in (0.5, -0.5)]
+        >>> pairs = np.array([[-1.0], [0.0], [1.0], [2.0]])
+        >>> compare_neighbours(trees, pairs).iloc[1].to_dict()
+        {'gap': 0.25, 'decided_otherwise': 0.25}
+    """
+    probability = np.array([tree.probability(differences) for tree in trees])
+    before = np.roll(probability, 1, axis=0)
+    return pd.DataFrame(
+        {
+            "gap": np.abs(probability - before).mean(axis=1),
+            "decided_otherwise": ((probability > 0.5) != (before > 0.5)).mean(axis=1),
+        }
+    )
+
+
+def describe_regrown(
+    trees: Mapping[int, Sequence[PreferenceTree]], differences: Differences
+) -> pd.DataFrame:
+    """Describe trees of several depths, each depth grown on the same resamples.
+
+    Args:
+        trees: for each depth its trees, one a resample.
+        differences: the pairs on which trees are compared.
+
+    Returns:
+        A row a tree: depth, `describe_trees`, and `compare_neighbours` within the depth.
+
+    Example:
+        >>> trees = [PreferenceTree.single_split("h", limit) for limit in (0.5, -0.5)]
+        >>> table = describe_regrown({1: trees}, np.array([[-1.0], [0.0], [1.0], [2.0]]))
+        >>> table[["depth", "splits", "gap"]].to_dict("records")
+        [{'depth': 1, 'splits': 1, 'gap': 0.25}, {'depth': 1, 'splits': 1, 'gap': 0.25}]
+    """
+    tables = []
+    for depth, grown in trees.items():
+        described = describe_trees(grown, differences)
+        compared = compare_neighbours(grown, differences)
+        table = pd.concat([described, compared], axis=1)
+        table.insert(0, "depth", depth)
+        tables.append(table)
+    return pd.concat(tables, ignore_index=True)
+
+
+def list_splits(tree: PreferenceTree, spread: Float[np.ndarray, " attributes"]) -> pd.DataFrame:
+    """List the splits of a tree: attribute, threshold, and the place that near thresholds share.
+
+    Args:
+        spread: standard deviation of each attribute's differences. Two thresholds have the same
+            place if they round to the same quarter of it.
+
+    Example:
+        >>> trees = [PreferenceTree.single_split("h", limit) for limit in (0.5, 0.6, 0.7)]
+        >>> [int(list_splits(tree, np.array([1.0]))["place"].item()) for tree in trees]
+        [2, 2, 3]
+    """
+    nodes = tree.splits
+    feature = tree.feature[nodes]
+    threshold = tree.threshold[nodes]
+    step = spread[feature] / PLACES
+    names = np.array(tree.attributes, dtype=object)
+    columns = {"attribute": names[feature], "threshold": threshold}
+    return pd.DataFrame(columns).assign(place=np.rint(threshold / step))
+
+
+def recurring_splits(
+    trees: Sequence[PreferenceTree],
+    reference: PreferenceTree,
+    spread: Float[np.ndarray, " attributes"],
+) -> pd.DataFrame:
+    """Count in what share of trees, grown on resamples, each split comes back.
+
+    Args:
+        reference: the tree of all pairs; `studied` says which of the splits it has.
+        spread: as in `list_splits`.
+
+    Returns:
+        A row a split: attribute, place, share, threshold (the median), studied.
+
+    Example:
+        >>> trees = [PreferenceTree.single_split("h", limit) for limit in (0.5, 0.5, 1.5, 0.5)]
+        >>> recurring_splits(trees, trees[0], np.array([1.0])).drop(columns="place")
+          attribute  share  threshold  studied
+        0         h   0.75        0.5     True
+        1         h   0.25        1.5    False
+    """
+    tables = [list_splits(tree, spread).assign(tree=n) for n, tree in enumerate(trees)]
+    groups = pd.concat(tables).groupby(["attribute", "place"])
+    table = groups.agg(share=("tree", "nunique"), threshold=("threshold", "median"))
+    table["share"] /= len(trees)
+    known = pd.MultiIndex.from_frame(list_splits(reference, spread)[["attribute", "place"]])
+    table["studied"] = table.index.isin(known)
+    return table.reset_index()
+
+
+def asked_by_level(trees: Sequence[PreferenceTree], levels: int) -> pd.DataFrame:
+    """Give the share of training pairs that are asked about an attribute at each level.
+
+    It is the mean over the trees. A row is an attribute; level 1 is the root.
+
+    Example:
+        >>> tree = PreferenceTree.single_split("h", 0.0, attributes=["h", "c"])
+        >>> asked_by_level([tree], 2).to_numpy().tolist()
+        [[1.0, 0.0], [0.0, 0.0]]
+    """
+    names = trees[0].attributes
+    share = np.zeros((len(names), levels))
+    for tree in trees:
+        nodes = tree.splits
+        np.add.at(share, (tree.feature[nodes], tree.level[nodes]), tree.share[nodes])
+    return pd.DataFrame(share / len(trees), list(names), range(1, levels + 1))
+
+
+def splits_together(
+    trees: Sequence[PreferenceTree], attribute: str, thresholds: Sequence[float]
+) -> Bool[np.ndarray, " trees"]:
+    """Say of each tree whether it splits an attribute at all of some thresholds.
+
+    Thresholds are compared after rounding to six decimals.
+
+    Example:
+        >>> trees = [PreferenceTree.single_split("h", limit) for limit in (0.5, -0.5)]
+        >>> splits_together(trees, "h", [0.5])
+        array([ True, False])
+    """
+    wanted = set(thresholds)
+    found = []
+    for tree in trees:
+        own = tree.threshold[tree.feature == tree.attributes.index(attribute)]
+        found.append(wanted <= set(own.round(6).tolist()))
+    return np.array(found)

@@ -1,0 +1,115 @@
+"""What of a tree comes back when it is grown again on resamples."""
+
+import numpy as np
+import pytest
+
+from dtreward.stats import resampled_rows
+from dtreward.tree.ablation import Sample, Settings, describe_trees, grow_trees, list_sizes
+from dtreward.tree.stability import (
+    asked_by_level,
+    compare_neighbours,
+    describe_regrown,
+    list_splits,
+    recurring_splits,
+    regrow_trees,
+    splits_together,
+)
+from dtreward.tree.tree import PreferenceTree
+
+NAMES = ("a", "b")
+
+
+def planted(pairs, *, seed, noise=0.1):
+    """Pairs whose preference is whether the difference of `a` is above 0, but for some noise."""
+    generator = np.random.default_rng(seed)
+    differences = generator.normal(size=(pairs, len(NAMES)))
+    votes = (differences[:, 0] > 0) ^ (generator.random(pairs) < noise)
+    prompts = np.arange(pairs) // 2
+    return Sample(NAMES, differences, votes.astype(int), prompts)
+
+
+def test_a_resample_of_all_pairs_in_order_grows_the_same_trees():
+    sample = planted(150, seed=9)
+    sizes = list_sizes([1, 3])
+    settings = Settings(min_leaf=5)
+    again = regrow_trees(sample, np.arange(len(sample)), sizes, settings)
+    for tree, other in zip(grow_trees(sample, sizes, settings), again, strict=True):
+        assert tree.to_dict() == other.to_dict()
+
+
+def test_regrown_trees_are_described_and_compared_within_their_depth():
+    sample = planted(150, seed=9)
+    trees = {}
+    for depth in (1, 2):
+        trees[depth] = []
+        for rows in resampled_rows(sample.prompts, 3, seed=0):
+            trees[depth] += regrow_trees(sample, rows, list_sizes([depth]), Settings(min_leaf=5))
+    found = describe_regrown(trees, sample.differences)
+    assert found["depth"].tolist() == [1, 1, 1, 2, 2, 2]
+    both = describe_trees([*trees[1], *trees[2]], sample.differences)
+    assert found["path_length"].tolist() == both["path_length"].tolist()
+    first = trees[2][0].distance(trees[2][-1], sample.differences)
+    assert found["gap"][3] == pytest.approx(first)
+
+
+def test_neighbours_are_compared_by_the_distance_of_trees():
+    sample = planted(150, seed=9)
+    trees = []
+    for rows in resampled_rows(sample.prompts, 4, seed=0):
+        trees += grow_trees(sample.take(rows), list_sizes([2]), Settings())
+    found = compare_neighbours(trees, sample.differences)
+    for number, tree in enumerate(trees):
+        before = trees[number - 1]
+        assert found["gap"][number] == pytest.approx(tree.distance(before, sample.differences))
+        other = tree.predict(sample.differences) != before.predict(sample.differences)
+        assert found["decided_otherwise"][number] == other.mean()
+
+
+def test_a_planted_split_recurs_and_chance_does_not():
+    sample = planted(600, seed=10)
+    (reference,) = grow_trees(sample, list_sizes([1]), Settings(min_leaf=10))
+    trees = []
+    for rows in resampled_rows(sample.prompts, 20, seed=0):
+        trees += grow_trees(sample.take(rows), list_sizes([1]), Settings(min_leaf=10))
+    spread = sample.differences.std(axis=0)
+    found = recurring_splits(trees, reference, spread)
+    studied = found[found["studied"]]
+    assert studied["attribute"].tolist() == ["a"] and studied["share"].item() >= 0.8
+    assert found["share"].sum() == pytest.approx(1.0)  # each tree has one split
+
+    generator = np.random.default_rng(0)
+    trees = []
+    for _ in range(20):
+        votes = generator.permutation(sample.preference)
+        shuffled = Sample(NAMES, sample.differences, votes, sample.prompts)
+        trees += grow_trees(shuffled, list_sizes([1]), Settings(min_leaf=10))
+    assert recurring_splits(trees, trees[0], spread)["share"].max() < 0.5
+
+
+def test_a_split_that_a_tree_has_twice_counts_once():
+    corner = Sample(
+        NAMES,
+        np.array([[-1.0, -1], [-1, 1], [1, -1], [1, 1]]).repeat(5, axis=0),
+        np.array([0, 1, 1, 0]).repeat(5),
+        np.arange(20),
+    )
+    (tree,) = grow_trees(corner, list_sizes([2]), Settings())
+    spread = corner.differences.std(axis=0)
+    assert len(list_splits(tree, spread)) == 3  # one attribute at the root, the other twice
+    assert recurring_splits([tree], tree, spread)["share"].tolist() == [1.0, 1.0]
+
+
+def test_shares_by_level_add_up_to_the_length_of_paths():
+    sample = planted(300, seed=11)
+    trees = grow_trees(sample, list_sizes([2, 4]), Settings())
+    asked = asked_by_level(trees, 4)
+    assert asked[1].sum() == pytest.approx(1.0)
+    mean_path = np.mean([tree.expected_path_length for tree in trees])
+    assert asked.to_numpy().sum() == pytest.approx(mean_path)
+
+
+def test_thresholds_must_all_be_there():
+    tree = PreferenceTree.single_split("a", 0.5, attributes=NAMES)
+    assert splits_together([tree], "a", [0.5]).all()
+    assert not splits_together([tree], "a", [0.5, -0.5]).any()
+    assert not splits_together([tree], "b", [0.5]).any()
