@@ -8,7 +8,7 @@ tests import it.
 - `text`: responses written to their ratings
 - `votes`: simulated judges, and what they think of each pair
 - `world`: pairs with ratings and people's preferences
-- `planted`: a fitted tree beside the one that made the preferences
+- `planted`: what a study found beside what was planted
 - `judges`: the simulated judges behind an HTTP endpoint
 - `bench`: pairs in RewardBench's form
 - `batches`: what the backbone is trained on

@@ -1,4 +1,6 @@
-"""Compare a fitted tree with the published tree that made a demo world's preferences."""
+"""Compare what a study of the demo world found with what was planted there."""
+
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
@@ -70,4 +72,34 @@ def compare_leaves(
         alpha=error / len(table),
         method="wilson",
     )
+    return table
+
+
+def compare_refusals(
+    counts: pd.DataFrame, planted: Mapping[str, tuple[str, float]], *, error: float = 0.01
+) -> pd.DataFrame:
+    """Set how often judges refuse or ramble beside how often they were made to.
+
+    Args:
+        counts: a row a judge: number of pairs by outcome.
+        planted: by judge, the outcome and its share; judges that are not named always answer.
+        error: how often one or more of the intervals may miss the truth, all taken together.
+
+    Returns:
+        A row a judge: kind, planted, pairs, found (share of the pairs that came to an answer),
+        agrees.
+    """
+    expected = {judge: planted.get(judge, ("refused", 0.0)) for judge in counts.index}
+    table = pd.DataFrame(expected, index=["kind", "planted"]).T
+    table["pairs"] = [counts.loc[judge, kind] for judge, (kind, _) in expected.items()]
+    answered = counts.sum(axis=1) - counts[["error", "missing"]].sum(axis=1)
+    table["found"] = table["pairs"] / answered
+    low, high = proportion_confint(
+        table["pairs"].astype(float),
+        answered,
+        alpha=error / max(1, (table["planted"] > 0).sum()),
+        method="wilson",
+    )
+    inside = (low <= table["planted"]) & (table["planted"] <= high)
+    table["agrees"] = inside | (table["found"] == table["planted"])
     return table

@@ -7,6 +7,7 @@ Every answer is stored as it arrives, so that a stopped run loses none.
 - `ask`: put questions to endpoints, many at once
 - `store`: answers in a SQLite file
 - `verdict`: what an answer says, and one verdict from both orders
+- `outcomes`: what came of the questions: outcomes, consistency, positions, certainty
 - `votes`: answers that others collected
 - `agreement`: consistency, agreement and trees of judges
 - `attribution`: SHAP values of their trees

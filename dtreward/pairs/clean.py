@@ -10,6 +10,7 @@ import pandas as pd
 
 from dtreward.conversation import messages
 from dtreward.pairs.columns import SPLITS, TEXTS
+from dtreward.pairs.split import draw_prompts
 
 LARGEST_RATING = 1e30  # trees are fitted in float32, which ends at 3e38
 
@@ -45,7 +46,7 @@ def drop_unusable(
     place = table["split"].map(SPLITS.index)
     last = place.groupby(table["prompt_id"]).transform("max")
     table = _drop(table, "prompt in a later split", place < last, counts)
-    table = _drop(table, "over limit", ~_drawn(table["prompt_id"], limit, rng), counts)
+    table = _drop(table, "over limit", ~draw_prompts(table["prompt_id"], limit, rng), counts)
     return table.assign(prompt_id=pd.factorize(table["prompt_id"])[0])
 
 
@@ -87,12 +88,3 @@ def _is_readable(prompt: object, *responses: object) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _drawn(prompt_id: pd.Series, limit: int, rng: np.random.Generator) -> np.ndarray:
-    """Draw the fewest prompts that have `limit` pairs; whether each pair's prompt is drawn."""
-    code, distinct = pd.factorize(prompt_id)
-    order = rng.permutation(len(distinct))
-    pairs_so_far = np.bincount(code)[order].cumsum()
-    count = np.searchsorted(pairs_so_far, limit or len(prompt_id)) + 1
-    return np.isin(code, order[:count])

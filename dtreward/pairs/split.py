@@ -1,9 +1,10 @@
-"""Cut validation and test from the training prompts."""
+"""Draw whole prompts: cut validation and test from the training prompts, or take a few."""
 
 from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Bool
 
 
 def cut_splits(
@@ -31,3 +32,25 @@ def cut_splits(
             cut, left = np.split(left, [round(share * len(train))])
             split[table["prompt_id"].isin(cut)] = name
     return split
+
+
+def draw_prompts(
+    prompt_id: pd.Series, pairs: int, rng: np.random.Generator
+) -> Bool[np.ndarray, " pairs"]:
+    """Draw the fewest prompts that have so many pairs; mark the pairs whose prompt is drawn.
+
+    Args:
+        prompt_id: of each pair.
+        pairs: number of pairs wanted; 0 means all.
+        rng: decides in which order prompts are drawn.
+
+    Example:
+        >>> prompt_id = pd.Series([0, 0, 1, 1, 2, 2])
+        >>> draw_prompts(prompt_id, 3, np.random.default_rng(0)).tolist()
+        [True, True, False, False, True, True]
+    """
+    code, distinct = pd.factorize(prompt_id)
+    order = rng.permutation(len(distinct))
+    pairs_so_far = np.bincount(code)[order].cumsum()
+    count = np.searchsorted(pairs_so_far, pairs or len(prompt_id)) + 1
+    return np.isin(code, order[:count])

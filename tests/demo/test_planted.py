@@ -1,8 +1,14 @@
 """A fitted tree beside the one that made the preferences."""
 
 import numpy as np
+import pandas as pd
 
-from dtreward.demo.planted import compare_leaves, planted_questions, top_questions
+from dtreward.demo.planted import (
+    compare_leaves,
+    compare_refusals,
+    planted_questions,
+    top_questions,
+)
 from dtreward.tree.tree import PreferenceTree
 
 HUMAN = PreferenceTree.published("Human")
@@ -35,3 +41,28 @@ def test_small_leaves_are_not_compared():
     leaf = np.array([1] * 97 + [2] * 3)
     table = compare_leaves(leaf, np.full(100, 0.5), np.arange(100) % 2)
     assert table.index.tolist() == [1]
+
+
+def test_refusals_agree_with_what_was_planted_and_not_with_other_shares():
+    counts = pd.DataFrame(
+        {
+            "decided": [960, 999, 900],
+            "refused": [40, 1, 0],
+            "unparsed": [0, 0, 100],
+            "error": 0,
+            "missing": 0,
+        },
+        index=["planted", "not planted", "too often"],
+    )
+    planted = {"planted": ("refused", 0.04), "too often": ("unparsed", 0.05)}
+    table = compare_refusals(counts, planted)
+    assert table["agrees"].to_dict() == {"planted": True, "not planted": False, "too often": False}
+    assert table["found"].tolist() == [0.04, 0.001, 0.1]
+
+
+def test_pairs_that_were_never_answered_do_not_count_as_no_refusal():
+    counts = pd.DataFrame(
+        {"decided": [48], "refused": [2], "unparsed": [0], "error": [40], "missing": [10]},
+        index=["J"],
+    )
+    assert compare_refusals(counts, {"J": ("refused", 0.04)})["found"].tolist() == [0.04]

@@ -16,6 +16,7 @@ from dtreward.demo.world import make_pairs
 from dtreward.pairs import formats
 from dtreward.pairs.columns import TEXTS
 from dtreward.pairs.frame import attributes_of, differences, load_pairs, response_index, responses
+from dtreward.pairs.split import draw_prompts
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 DROPPED = ["duplicates", "unreadable", "missing ratings", "prompt in a later split", "over limit"]
@@ -587,3 +588,13 @@ def test_order_by_is_refused_where_rows_are_pairs(tmp_path):
     table.assign(clarity_1=1.0, clarity_2=2.0).to_parquet(path := tmp_path / "table.parquet")
     with pytest.raises(ValueError, match="order_by='clarity' is for one response a row"):
         load_pairs(path, order_by="clarity")
+
+
+def test_whole_prompts_are_drawn_and_no_more_than_needed():
+    prompt_id = pd.Series(np.repeat(np.arange(50), 3))
+    drawn = draw_prompts(prompt_id, 10, np.random.default_rng(0))
+    assert drawn.sum() == 12
+    assert (pd.Series(drawn).groupby(prompt_id).nunique() == 1).all()
+    assert draw_prompts(prompt_id, 0, np.random.default_rng(0)).all()
+    other = draw_prompts(prompt_id, 10, np.random.default_rng(1))
+    assert (other != drawn).any()

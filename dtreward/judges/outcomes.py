@@ -1,0 +1,111 @@
+"""What came of the questions to judges: outcomes, consistency, positions, and certainty."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from dtreward.files import digest
+from dtreward.judges.store import both_orders
+from dtreward.judges.verdict import ORDERS, OUTCOMES
+from dtreward.stats import Interval, mean_interval
+
+ANSWERED = ["decided", "inconsistent"]  # outcomes with a verdict in both orders
+
+
+@dataclass(frozen=True)
+class Steadiness:
+    """How steady judges are when the responses change places; judges without answers are left out.
+
+    Attributes:
+        consistency: by judge, the share of pairs answered in both orders on which it names the
+            same response twice; an answer by coin reaches one half.
+        first_position: by judge, the share of the answers in both orders that name the response
+            shown first; one half for a judge that looks at the responses alone.
+    """
+
+    consistency: dict[str, Interval]
+    first_position: dict[str, Interval]
+
+
+def count_outcomes(judged: pd.DataFrame) -> pd.DataFrame:
+    """Count the outcomes of each judge's pairs: a row a judge, a column for each of `OUTCOMES`.
+
+    Args:
+        judged: judge and outcome, one row for each judge and pair.
+
+    Example:
+        >>> rows = [("J", "decided"), ("J", "refused"), ("I", "decided")]
+        >>> counts = count_outcomes(pd.DataFrame(rows, columns=["judge", "outcome"]))
+        >>> counts[["decided", "refused"]].to_dict("index")
+        {'J': {'decided': 1, 'refused': 1}, 'I': {'decided': 1, 'refused': 0}}
+    """
+    counts = judged.groupby(["judge", "outcome"]).size().unstack(fill_value=0)
+    counts = counts.reindex(judged["judge"].unique())
+    return counts.reindex(columns=OUTCOMES, fill_value=0)
+
+
+def measure_steadiness(judged: pd.DataFrame, **options: int) -> Steadiness:
+    """Measure consistency and lean of judges, with intervals over prompts.
+
+    Args:
+        judged: rows as `store.verdicts` gives them.
+        options: of `stats.mean_interval`.
+
+    Raises:
+        ValueError: if no judge answered two prompts in both orders.
+    """
+    both = judged[judged["outcome"].isin(ANSWERED)]
+    consistent = both["outcome"].eq("decided").astype(float)
+    positions_are_known = both["given"].notna()
+    first = both[ORDERS].eq("A").mean(axis=1).where(positions_are_known)
+    steadiness = Steadiness(
+        consistency=_means_by_judge(both, consistent, options),
+        first_position=_means_by_judge(both, first, options),
+    )
+    if not steadiness.consistency:
+        raise ValueError(
+            "no judge answered two prompts in both orders: look at the outcomes for the reason"
+        )
+    return steadiness
+
+
+def _means_by_judge(
+    rows: pd.DataFrame, values: pd.Series, options: dict[str, int]
+) -> dict[str, Interval]:
+    """Average values by judge, where two or more prompts have one."""
+    known = rows.assign(value=values).dropna(subset="value")
+    intervals = {}
+    for judge, own in known.groupby("judge", sort=False):
+        if own["prompt_id"].nunique() > 1:
+            intervals[judge] = mean_interval(own["value"], own["prompt_id"], **options)
+    return intervals
+
+
+def certainty_by_outcome(
+    answers: pd.DataFrame, judged: pd.DataFrame, pairs: pd.DataFrame
+) -> pd.DataFrame:
+    """Average the probability that judges gave to their answer, by judge and outcome of the pair.
+
+    Args:
+        answers: as `store.stored_answers` gives them.
+        judged: as `store.verdicts` gives them.
+        pairs: the pairs that were asked about, with their texts.
+
+    Returns:
+        "mean" and "count" (answers) for each judge and outcome; empty where no judge gave
+        log-probabilities.
+    """
+    known = answers.dropna(subset=["logprob_a", "logprob_b"], how="all")
+    if known.empty:
+        return pd.DataFrame(columns=["mean", "count"])
+    pair_of_digest = {}
+    for pair, orders in zip(pairs.index, both_orders(pairs), strict=True):
+        for shown in orders:
+            pair_of_digest[digest(*shown)] = pair
+    probability = np.exp(known[["logprob_a", "logprob_b"]].max(axis=1))
+    rows = known.assign(pair=known["shown"].map(pair_of_digest), probability=probability)
+    rows = rows.merge(judged, on=["judge", "pair"])
+    return rows.groupby(["judge", "outcome"])["probability"].agg(["mean", "count"])
