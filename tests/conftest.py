@@ -8,9 +8,13 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
-settings.register_profile("long", max_examples=3000, deadline=None)  # --hypothesis-profile=long
+# How long an example takes says more about the machine's other work than about the code.
+TIMELESS = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("timeless", **TIMELESS)
+settings.register_profile("long", max_examples=3000, **TIMELESS)  # --hypothesis-profile=long
+settings.load_profile("timeless")
 
 ROOT = Path(__file__).parents[1]
 SMALL = 300  # pairs: a tenth of the demo world
