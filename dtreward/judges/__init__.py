@@ -9,13 +9,17 @@ Every answer is stored as it arrives, so that a stopped run loses none.
 - `verdict`: what an answer says, and one verdict from both orders
 - `outcomes`: what came of the questions: outcomes, consistency, positions, certainty
 - `votes`: answers that others collected
-- `agreement`: consistency, agreement and trees of judges
-- `attribution`: SHAP values of their trees
+- `agreement`: consistency of judges, and their agreement with people and each other
+- `trees`: the tree of each judge, its accuracy, and trees of resamples
+- `maps`: distances between trees, and places in two dimensions
+- `attribution`: SHAP values of trees
+- `figures`: pictures of judges for notebook and paper
 """
 
-from dtreward.judges.agreement import agreement, bootstrap_trees, consistency
+from dtreward.judges.agreement import agreement, consistency
 from dtreward.judges.judge import TEMPLATE, Judge, render
 from dtreward.judges.store import stored_answers, verdicts
+from dtreward.judges.trees import bootstrap_trees
 from dtreward.judges.verdict import OUTCOMES, verdict
 from dtreward.judges.votes import read_preferences
 

@@ -1,13 +1,13 @@
-"""How judges differ: consistency under swapping, agreement, and how steady their trees are."""
+"""How judges differ: consistency under swapping, and agreement with people and each other."""
 
+from collections.abc import Sequence
 from itertools import combinations
 
 import numpy as np
 import pandas as pd
 
 from dtreward.judges.verdict import OUTCOMES
-from dtreward.stats import Prompts, Rows, resampled_rows, resampled_sums, share_interval
-from dtreward.tree.tree import Differences, PreferenceTree
+from dtreward.stats import Prompts, resampled_sums, share_interval
 
 
 def consistency(judges: pd.DataFrame) -> pd.DataFrame:
@@ -99,34 +99,61 @@ def _share_and_kappa(
         return share, (share - by_chance) / (1 - by_chance)
 
 
-def bootstrap_trees(
-    differences: Differences,
-    preference: Rows,
-    prompts: Prompts,
-    *,
-    resamples: int = 100,
-    seed: int = 0,
-    **options,  # of `PreferenceTree.fit`
-) -> list[PreferenceTree]:
-    """Fit a tree to each resample of prompts, with the two responses in random order.
+def as_square(table: pd.DataFrame, column: str, judges: Sequence[str]) -> pd.DataFrame:
+    """Arrange a column of `agreement`'s table as a square, rows and columns in the order of judges.
 
-    A random half of the drawn pairs is swapped: differences change sign, preferences flip. So what
-    the trees say does not hang on which response stood first.
+    The diagonal is nan: nobody is compared with itself.
 
-    >>> d, preference = np.array([[-1.0, 0.0], [1.0, 0.0]] * 9), np.array([0, 1] * 9)
-    >>> [tree] = bootstrap_trees(d, preference, range(18), resamples=1, attributes=["h", "v"])
-    >>> tree.importances.tolist()
-    [1.0, 0.0]
+    >>> votes = pd.DataFrame({"x": [0, 0, 1], "y": [0, 1, 1]})
+    >>> as_square(agreement(votes, [1, 2, 3]), "agreement", ["y", "x"]).round(2).to_numpy().tolist()
+    [[nan, 0.67], [0.67, nan]]
     """
-    preference = np.asarray(preference, int)
-    generator = np.random.default_rng(seed)
-    trees = []
-    for rows in resampled_rows(prompts, resamples, seed=seed):
-        is_swapped = generator.permutation(len(rows)) % 2
-        sign = 1 - 2 * is_swapped
-        drawn = differences[rows] * sign[:, None]
-        trees.append(PreferenceTree.fit(drawn, preference[rows] ^ is_swapped, **options))
-    return trees
+    mirrored = table.rename(columns={"judge": "other", "other": "judge"})
+    both = pd.concat([table, mirrored])
+    square = both.pivot(index="judge", columns="other", values=column)
+    return square.reindex(index=judges, columns=judges)
+
+
+def nearest_to_people(table: pd.DataFrame) -> pd.DataFrame:
+    """Take the rows of people and each judge from `agreement`'s table, the nearest judge first.
+
+    People are the column "Human", the first one of the votes.
+
+    >>> votes = pd.DataFrame({"Human": [0, 0, 1], "x": [1, 1, 0], "y": [0, 1, 1]})
+    >>> nearest_to_people(agreement(votes, [1, 2, 3]))["other"].to_list()
+    ['y', 'x']
+    """
+    people = table[table["judge"] == "Human"]
+    return people.sort_values("agreement", ascending=False, kind="stable")
+
+
+def reasons_to_drop(
+    judges: pd.DataFrame, *, min_consistency: float, least_pairs: int, least_each: int
+) -> pd.Series:
+    """Say of each judge why it should not be studied; "" where nothing speaks against it.
+
+    Args:
+        judges: rows of `judges.parquet`.
+        min_consistency: lowest `consistency`; a judge whose consistency is not known is below it.
+        least_pairs: fewest pairs that the judge must have decided.
+        least_each: fewest of these pairs with each of the two preferences.
+
+    >>> rows = [("J", "F", 0, "A", "decided", 0), ("J", "F", 1, "A", "inconsistent", None)]
+    >>> names = ["judge", "family", "prompt_id", "given", "outcome", "preference"]
+    >>> limits = {"min_consistency": 0.6, "least_pairs": 1, "least_each": 0}
+    >>> reasons_to_drop(pd.DataFrame(rows, columns=names), **limits).to_dict()
+    {'J': 'consistency < 0.6'}
+    """
+    table = consistency(judges)
+    decided = judges[judges["outcome"] == "decided"]
+    sides = pd.crosstab(decided["judge"], decided["preference"].astype(int))
+    sides = sides.reindex(index=table.index, columns=[0, 1], fill_value=0)
+    has_few = (sides.min(axis=1) < least_each) | (table["decided"] < least_pairs)
+    reasons = pd.Series("", index=table.index)
+    reasons[has_few] = "too few pairs for a tree"
+    is_consistent = table["consistency"] >= min_consistency
+    reasons[~is_consistent] = f"consistency < {min_consistency:g}"
+    return reasons
 
 
 def _share_columns(name: str, values: pd.Series, prompts: pd.Series) -> dict[str, float]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from dtreward.figures import FILL, LINE, POINTS, draw_box, fit_canvas
 from dtreward.tree.layout import Layout, lay_out, passed_nodes
@@ -17,6 +18,7 @@ from dtreward.tree.rules import idle_splits
 TITLE = 1.4  # lines that a title takes
 BAR_LENGTH = 1.1  # inches, of the colour bar
 BAR_HEIGHT = 0.11
+PAGE_WIDTH = 6.75  # inches, two columns of a page
 
 
 def draw_tree(
@@ -60,6 +62,24 @@ def draw_tree(
     _draw_colour_bar(ax, width / 2 + 0.18, (len(notes) + 0.5) * LINE, write)
     write(width / 2, height - LINE, title, ha="center", weight="bold")
     return ax
+
+
+def draw_trees(trees: Mapping[str, NodeTable]) -> Figure:
+    """Draw trees one above the other in a new figure, each at the size that it needs alone.
+
+    Args:
+        trees: by their titles. Splits that the effective rule drops are dashed.
+    """
+    alone = [draw_tree(tree, effective=True, title=title).figure for title, tree in trees.items()]
+    widths, heights = np.transpose([figure.get_size_inches() for figure in alone])
+    for figure in alone:
+        plt.close(figure)
+    size = {"figsize": (max(PAGE_WIDTH, *widths), sum(heights)), "height_ratios": heights}
+    figure, axes = plt.subplots(len(trees), 1, layout="none", squeeze=False, **size)
+    figure.subplots_adjust(0, 0, 1, 1, 0, 0)
+    for axis, (title, tree) in zip(axes[:, 0], trees.items(), strict=True):
+        draw_tree(tree, ax=axis, effective=True, title=title)
+    return figure
 
 
 def _draw_nodes(

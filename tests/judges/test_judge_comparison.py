@@ -7,7 +7,14 @@ from scipy.stats import binom
 from sklearn.metrics import cohen_kappa_score
 
 from dtreward.demo import world as demo
-from dtreward.judges.agreement import agreement, bootstrap_trees, consistency
+from dtreward.judges.agreement import (
+    agreement,
+    as_square,
+    consistency,
+    nearest_to_people,
+    reasons_to_drop,
+)
+from dtreward.judges.trees import bootstrap_trees
 from dtreward.judges.verdict import OUTCOMES
 from dtreward.pairs.frame import differences
 from dtreward.tree.nodes import ATTRIBUTES
@@ -231,3 +238,39 @@ def test_real_judges_agree_with_people_or_want_the_opposite(verdicts, shared_dat
     assert with_people[["pairs", "agreement"]].iloc[-1].round(3).to_list() == [384, 0.906]
     # LLMBar is made to mislead: judges that fall for it want the opposite of people.
     assert with_people.index[0] == "GPT-3.5/CoT" and with_people["kappa_high"].iloc[0] < 0
+
+
+def test_a_judge_is_dropped_for_the_first_reason_that_holds():
+    steady = rows_of("Steady", ["A", "B"] * 10, ["B", "A"] * 10)
+    one_sided = rows_of("One-sided", ["A"] * 20, ["B"] * 20)
+    torn = rows_of("Torn", ["A", "B"] * 10, ["A", "B"] * 10)
+    silent = rows_of("Silent", [""] * 4, [""] * 4)
+    short = rows_of("Short", ["A", "B"] * 5, ["B", "A"] * 5)
+    judges = pd.concat([steady, one_sided, torn, silent, short])
+    reasons = reasons_to_drop(judges, min_consistency=0.2, least_pairs=20, least_each=5)
+    assert reasons.to_dict() == {
+        "Steady": "",
+        "One-sided": "too few pairs for a tree",
+        "Torn": "consistency < 0.2",
+        "Silent": "consistency < 0.2",
+        "Short": "too few pairs for a tree",
+    }
+
+
+def test_a_square_is_symmetric_and_nobody_is_compared_with_itself():
+    random = np.random.default_rng(3)
+    votes = pd.DataFrame(random.integers(0, 2, (40, 3)).astype(float), columns=list("xyz"))
+    table = agreement(votes, range(40), resamples=10)
+    square = as_square(table, "agreement", ["z", "x", "y"])
+    assert list(square) == list(square.index) == ["z", "x", "y"]
+    assert square.equals(square.T) and np.isnan(np.diag(square)).all()
+    assert square.loc["y", "z"] == table.set_index(["judge", "other"])["agreement"]["y", "z"]
+
+
+def test_the_judge_that_agrees_most_with_people_comes_first():
+    rows = {
+        "judge": ["Human", "Human", "A"],
+        "other": ["A", "B", "B"],
+        "agreement": [0.6, 0.8, 0.9],
+    }
+    assert nearest_to_people(pd.DataFrame(rows))["other"].to_list() == ["B", "A"]

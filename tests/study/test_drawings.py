@@ -3,16 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from dtreward.study.drawings import nearest_to_people, scored_columns
-
-
-def test_the_judge_that_agrees_most_with_people_comes_first():
-    rows = {
-        "judge": ["Human", "Human", "A"],
-        "other": ["A", "B", "B"],
-        "agreement": [0.6, 0.8, 0.9],
-    }
-    assert nearest_to_people(pd.DataFrame(rows))["other"].to_list() == ["B", "A"]
+from dtreward.study.drawings import scored_columns
 
 
 def test_a_column_without_any_score_is_not_drawn():

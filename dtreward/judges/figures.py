@@ -1,0 +1,214 @@
+"""Pictures of judges, for a notebook and for the paper.
+
+Every function returns a new figure. `world` is the label of the data in titles ("demo world").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from scipy.cluster.hierarchy import dendrogram, linkage
+from scipy.spatial.distance import squareform
+
+from dtreward.figures import colour
+from dtreward.judges.agreement import as_square, nearest_to_people
+from dtreward.judges.verdict import OUTCOMES
+
+WIDE = 6.75  # inches, two columns of a page
+MARKERS = "osD^vP"  # of the judges of one family
+MANY = 15  # judges from which a matrix has no numbers in its cells
+OUTCOME_COLOURS = dict(
+    zip(
+        OUTCOMES,
+        ("#0072B2", "#E69F00", "#CC79A7", "#D55E00", "#222222", "#DDDDDD"),
+        strict=True,
+    )
+)
+CHANCE = {"agreement": 0.5, "kappa": 0.0}  # what two judges reach who toss coins
+
+
+def draw_position_bias(
+    judges: pd.DataFrame, published: pd.Series, *, min_consistency: float, world: str
+) -> Figure:
+    """Draw each judge's consistency and its lean to the first position, beside published ones.
+
+    Args:
+        judges: a row a judge: judge, consistency, first, each with _low and _high; dropped (drawn
+            hollow unless ""), published (consistency, drawn as a black bar).
+        published: consistency (0 to 1) of published judges by name.
+        min_consistency: judges below it are dropped; drawn as a dotted line.
+    """
+    height = 1.0 + 0.125 * max(len(published), 1.3 * len(judges))
+    size = {"figsize": (WIDE, height), "sharex": True, "width_ratios": [1.1, 1.1, 1]}
+    figure, axes = plt.subplots(1, 3, **size)
+    rows = range(len(judges))
+    _draw_shares(axes[0], judges, "consistency")
+    _draw_shares(axes[1], judges, "first")
+    axes[0].set(yticks=rows, yticklabels=judges["judge"])
+    axes[0].plot(judges["published"], rows, "|", color="black", ms=9)
+    axes[0].set(title=f"consistency, {world}", xlabel="share of pairs answered")
+    axes[1].set(yticks=rows, yticklabels=[])
+    axes[1].set(title=f"names the first, {world}", xlabel="share of inconsistent pairs")
+    colours = [colour(judge) for judge in published.index]
+    axes[2].scatter(published, range(len(published)), c=colours, s=10)
+    axes[2].set(yticks=range(len(published)), title="consistency, published")
+    axes[2].set_xlabel("share of pairs answered")
+    axes[2].set_yticklabels(published.index, size=6)
+    for axis, line in zip(axes, (min_consistency, 0.5, min_consistency), strict=True):
+        axis.axvline(line, color="black", lw=0.8, ls=":")
+        axis.set_xlim(-0.03, 1.03)
+        axis.invert_yaxis()
+    figure.suptitle(f"Position bias of the judges · {world}")
+    return figure
+
+
+def _draw_shares(axis: Axes, judges: pd.DataFrame, column: str) -> None:
+    for row, judge in enumerate(judges.to_dict("records")):
+        hue = colour(judge["judge"])
+        face = "white" if judge["dropped"] else None
+        axis.plot([judge[f"{column}_low"], judge[f"{column}_high"]], [row, row], color=hue)
+        axis.plot(judge[column], row, "o", color=hue, mfc=face)
+
+
+def draw_outcomes(judges: pd.DataFrame, *, world: str) -> Figure:
+    """Draw what became of the pairs that each judge was asked about, as bars of shares.
+
+    Args:
+        judges: a row a judge, named by the index: pairs, and the number of each of `OUTCOMES`.
+            An outcome that no judge has is left out.
+    """
+    outcomes = [name for name in OUTCOMES if judges[name].any()]
+    shares = judges[outcomes].div(judges["pairs"], axis=0)
+    figure, axis = plt.subplots(figsize=(WIDE, 0.9 + 0.17 * len(judges)))
+    colours = [OUTCOME_COLOURS[name] for name in outcomes]
+    shares.plot.barh(stacked=True, ax=axis, width=0.8, color=colours, legend=False)
+    axis.set(xlabel="share of the pairs asked", ylabel="", xlim=(0, 1))
+    axis.invert_yaxis()
+    handles = axis.get_legend_handles_labels()
+    figure.legend(*handles, loc="outside right upper")
+    figure.suptitle(f"Outcomes of the questions · {world}")
+    return figure
+
+
+def draw_agreement_with_people(people: pd.DataFrame, *, world: str) -> Figure:
+    """Draw agreement and Cohen's kappa of each judge with people; dotted: what chance gives.
+
+    Args:
+        people: a row a judge (`nearest_to_people`): other (its name), agreement, kappa, each with
+            _low and _high.
+    """
+    rows = range(len(people))
+    size = {"figsize": (WIDE, 0.9 + 0.17 * len(people)), "sharey": True}
+    figure, axes = plt.subplots(1, 2, **size)
+    for axis, (name, chance) in zip(axes, CHANCE.items(), strict=True):
+        for row, judge in enumerate(people.to_dict("records")):
+            hue = colour(judge["other"])
+            axis.plot([judge[f"{name}_low"], judge[f"{name}_high"]], [row, row], color=hue)
+            axis.plot(judge[name], row, "o", color=hue)
+        axis.axvline(chance, color="black", lw=0.8, ls=":")
+        axis.set(xlabel=f"{name} with people", yticks=rows, yticklabels=people["other"])
+    axes[0].invert_yaxis()
+    figure.suptitle(f"Who agrees with people? · {world}")
+    return figure
+
+
+def draw_agreement(agreement: pd.DataFrame, *, world: str) -> Figure:
+    """Draw agreement and Cohen's kappa of each two judges as matrices, in percent.
+
+    Args:
+        agreement: a row for each two judges: judge, other, agreement, kappa; "Human" is one judge.
+    """
+    order = ["Human", *nearest_to_people(agreement)["other"]]
+    many = len(order) - 1 > MANY
+    height = 1.2 + (0.09 if many else 0.18) * len(order)
+    figure, axes = plt.subplots(1, 2, figsize=(WIDE, height), sharey=True)
+    style = {"annot": not many, "fmt": ".0f", "annot_kws": {"size": 5.5}, "cmap": "RdBu"}
+    labels = {"xticklabels": True, "yticklabels": True}
+    for axis, (name, chance) in zip(axes, CHANCE.items(), strict=True):
+        percent = (100 * as_square(agreement, name, order)).round() + 0.0  # turns -0 into 0
+        ends = {"vmin": 200 * chance - 100, "vmax": 100, "center": 100 * chance}
+        sns.heatmap(percent, ax=axis, **style, **labels, **ends)
+        axis.set(title=f"{name}, in %", xlabel="", ylabel="", facecolor="0.9")
+        axis.tick_params(axis="y", rotation=0, labelsize=5 if many else 7)
+        axis.tick_params(axis="x", rotation=90, labelsize=5 if many else 7)
+    figure.suptitle(f"Agreement on the pairs that both decided · {world}")
+    return figure
+
+
+def draw_importances(importances: pd.DataFrame, published: pd.DataFrame, *, world: str) -> Figure:
+    """Draw the importance of each attribute to each judge's tree, beside published ones.
+
+    Args:
+        importances: a row a judge and attribute: importance, low, high; drawn in this order.
+        published: importances with a row a judge and a column an attribute, nan where unknown.
+    """
+    order = list(dict.fromkeys(importances["judge"]))
+    wide = importances.pivot(index="judge", columns="attribute")
+    text = wide.map("{:.2f}".format)
+    notes = text["importance"] + "\n" + text["low"] + "–" + text["high"]
+    panels = {f"{world}: mean of bootstraps, 95 % of them": (wide["importance"], notes)}
+    if published.notna().any(axis=None):
+        panels["published, where judges coincide"] = (published, published.map("{:.2f}".format))
+    size = {"figsize": (WIDE, 1.1 + 0.27 * len(order)), "sharey": True, "squeeze": False}
+    figure, axes = plt.subplots(1, len(panels), **size)
+    style = {"fmt": "", "vmin": 0, "vmax": 1, "cmap": "Blues", "cbar": False}
+    for axis, (title, (shares, words)) in zip(axes[0], panels.items(), strict=True):
+        cells = shares.loc[order, list(published)]
+        annotations = words.loc[order, list(published)]
+        sns.heatmap(cells, annot=annotations, annot_kws={"size": 5.5}, ax=axis, **style)
+        axis.set(title=title, facecolor="0.92", xlabel="", ylabel="")
+        axis.tick_params(length=0)
+        axis.tick_params(axis="y", rotation=0)
+        plt.setp(axis.get_xticklabels(), rotation=30, ha="right", rotation_mode="anchor")
+    figure.suptitle(f"What each judge's tree looks at · {world}")
+    return figure
+
+
+def draw_clusters(distances: Mapping[str, pd.DataFrame], *, world: str) -> Figure:
+    """Draw average-linkage clusterings of judges side by side; a judge's dot has its colour.
+
+    Args:
+        distances: {what is measured: square of judges}, without nan off its diagonal.
+    """
+    count = len(next(iter(distances.values())))
+    size = {"figsize": (WIDE, 0.9 + 0.18 * count), "squeeze": False}
+    figure, axes = plt.subplots(1, len(distances), **size)
+    style = {"color_threshold": 0, "above_threshold_color": "0.5", "leaf_font_size": 7}
+    for axis, (name, square) in zip(axes[0], distances.items(), strict=True):
+        links = linkage(squareform(square, checks=False), "average")
+        dendrogram(links, ax=axis, labels=list(square), orientation="left", **style)
+        for tick, judge in zip(axis.get_yticks(), axis.get_yticklabels(), strict=True):
+            axis.plot(0, tick, "o", color=colour(judge.get_text()), clip_on=False)
+        axis.set_xlabel(name)
+    figure.suptitle(f"Average-linkage clustering of the judges · {world}")
+    return figure
+
+
+def draw_maps(places: pd.DataFrame, *, world: str) -> Figure:
+    """Draw judges as points, a panel a map.
+
+    Args:
+        places: a row a judge and map: map, judge, family, x, y (`maps.map_table`).
+    """
+    names = list(dict.fromkeys(places["map"]))
+    rows = -(-places["judge"].nunique() // 4)  # of the legend
+    size = {"figsize": (WIDE, 2.2 + 0.14 * rows), "squeeze": False}
+    figure, axes = plt.subplots(1, len(names), **size)
+    for axis, name in zip(axes[0], names, strict=True):
+        points = places[places["map"] == name]
+        number_in_family = points.groupby("family").cumcount()
+        columns = (points["judge"], points["x"], points["y"], number_in_family)
+        for judge, x, y, number in zip(*columns, strict=True):
+            marker = MARKERS[number % len(MARKERS)]
+            axis.plot(x, y, marker, color=colour(judge), ms=5, label=judge)
+        axis.set(title=name, xticks=[], yticks=[])
+        axis.set_aspect("equal", "datalim")
+    handles = axes[0, 0].get_legend_handles_labels()
+    figure.legend(*handles, loc="outside lower center", ncols=4)
+    figure.suptitle(f"Judges by the probabilities of their trees · {world}")
+    return figure

@@ -1,0 +1,126 @@
+"""Pictures of judges show every judge, in the order of the tables."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+
+from dtreward.figures import colour
+from dtreward.judges.agreement import agreement, consistency, nearest_to_people
+from dtreward.judges.figures import (
+    draw_agreement,
+    draw_agreement_with_people,
+    draw_clusters,
+    draw_importances,
+    draw_maps,
+    draw_outcomes,
+    draw_position_bias,
+)
+from dtreward.judges.maps import map_table
+
+NAMES = ["Wordy-1", "Strict-1", "Noisy"]
+
+
+@pytest.fixture(autouse=True)
+def style(root):
+    with plt.style.context(str(root / "notebooks" / "paper.mplstyle")):
+        yield
+    plt.close("all")
+
+
+@pytest.fixture
+def judges():
+    """A row a judge: all decided, half by position, and one that could not be read."""
+    rows = []
+    for judge, torn in zip(NAMES, (0, 10, 20), strict=True):
+        for pair in range(20):
+            outcome = "inconsistent" if pair < torn else "decided"
+            rows.append((judge, judge, pair, "A", outcome))
+    rows.append(("Noisy", "Noisy", 20, None, "unparsed"))
+    names = ["judge", "family", "prompt_id", "given", "outcome"]
+    table = consistency(pd.DataFrame(rows, columns=names)).loc[NAMES]
+    return table.assign(published=[0.5, np.nan, 0.1], dropped=["", "", "consistency < 0.2"])
+
+
+@pytest.fixture
+def votes():
+    generator = np.random.default_rng(0)
+    people = generator.integers(0, 2, 80).astype(float)
+    other = np.where(generator.random(80) < 0.8, people, 1 - people)
+    return pd.DataFrame({"Human": people, "Noisy": 1 - people, "Strict-1": other})
+
+
+def labels(axis, which="y"):
+    found = axis.get_yticklabels() if which == "y" else axis.get_xticklabels()
+    return [label.get_text() for label in found]
+
+
+def test_consistency_has_a_row_a_judge_and_dropped_ones_are_hollow(judges):
+    published = pd.Series({"GPT-4o": 0.7, "Llama-3.1-8B": 0.4})
+    table = judges.reset_index()
+    figure = draw_position_bias(table, published, min_consistency=0.2, world="a world")
+    ours, lean, theirs = figure.axes
+    assert labels(ours) == NAMES and labels(theirs) == list(published.index)
+    dots = [line for line in ours.lines if line.get_marker() == "o"]
+    assert [dot.get_xdata()[0] for dot in dots] == judges["consistency"].to_list()
+    assert [dot.get_markerfacecolor() for dot in dots][2] == "white"
+    limits = [axis.lines[-1].get_xdata()[0] for axis in (ours, lean, theirs)]
+    assert limits == [0.2, 0.5, 0.2]
+
+
+def test_outcomes_add_up_to_one_and_those_of_nobody_are_left_out(judges):
+    figure = draw_outcomes(judges, world="a world")
+    (axis,) = figure.axes
+    drawn = [bars.get_label() for bars in axis.containers]
+    assert drawn == ["decided", "inconsistent", "unparsed"]
+    widths = np.array([[bar.get_width() for bar in bars] for bars in axis.containers])
+    assert widths.sum(axis=0) == pytest.approx(1)
+
+
+def test_the_judge_nearest_to_people_stands_first_everywhere(votes):
+    table = agreement(votes, range(80), resamples=50)
+    people = nearest_to_people(table)
+    figure = draw_agreement_with_people(people, world="a world")
+    assert labels(figure.axes[0]) == ["Strict-1", "Noisy"]
+    matrices = draw_agreement(table, world="a world").axes[:2]
+    order = ["Human", "Strict-1", "Noisy"]
+    assert labels(matrices[0]) == order
+    for axis, name in zip(matrices, ("agreement", "kappa"), strict=True):
+        assert labels(axis, "x") == order
+        cells = axis.collections[0].get_array().reshape(3, 3)
+        shown = [round(100 * value) for value in people[name]]
+        assert cells[0, 1:].tolist() == shown and shown[0] > 0 >= shown[1]
+        assert np.ma.getmaskarray(cells).diagonal().all()
+
+
+def test_importances_stand_beside_published_ones_only_where_there_are_some():
+    index = pd.MultiIndex.from_product([NAMES, ["h", "v"]], names=["judge", "attribute"])
+    table = pd.DataFrame({"importance": 0.5, "low": 0.4, "high": 0.6}, index).reset_index()
+    published = pd.DataFrame(np.nan, NAMES, ["v", "h"])
+    assert len(draw_importances(table, published, world="a world").axes) == 1
+    published.loc["Noisy"] = 0.25
+    ours, theirs = draw_importances(table, published, world="a world").axes
+    assert labels(ours) == NAMES and labels(theirs, "x") == ["v", "h"]
+    assert {text.get_text() for text in ours.texts} == {"0.50\n0.40–0.60"}
+    assert {text.get_text() for text in theirs.texts} == {"0.25"}
+
+
+def test_clusters_join_the_nearest_judges_first():
+    places = np.array([0.0, 0.1, 1.0])
+    square = pd.DataFrame(np.abs(places[:, None] - places), NAMES, NAMES)
+    (axis,) = draw_clusters({"gap": square}, world="a world").axes
+    assert sorted(labels(axis)) == sorted(NAMES)
+    joins = sorted(collection.get_paths()[0].vertices[1, 0] for collection in axis.collections)
+    assert joins[0] == pytest.approx(0.1)
+    dots = {line.get_color() for line in axis.lines}
+    assert dots == {colour(name) for name in NAMES}
+
+
+@pytest.mark.parametrize("names", [["PCA"], ["PCA", "MDS", "UMAP"]])
+def test_every_map_shows_every_judge_in_its_colour(names):
+    family = pd.Series(NAMES, NAMES)
+    places = {name: np.arange(6.0).reshape(3, 2) for name in names}
+    figure = draw_maps(map_table(places, family), world="a world")
+    assert [axis.get_title(loc="left") for axis in figure.axes] == names
+    for axis in figure.axes:
+        assert [line.get_color() for line in axis.lines] == [colour(name) for name in NAMES]
