@@ -35,6 +35,7 @@ MODULES = {
 # What a module needs beyond the core's dependencies, and the extra that brings it.
 EXTRAS = {
     "study": "study",
+    "study/parallel": "ray",
     "demo": "study",
     "explorer": "app",
     "judges/attribution": "study",

@@ -80,6 +80,21 @@ PANEL = (
 JUDGES = {judge.name: judge for judge in PANEL}
 
 
+def planted_root(taste: str | Mapping[str, float]) -> str:
+    """Name the attribute that a taste asks about first.
+
+    It is the root of a published tree, or the attribute with the largest weight in size.
+
+    Example:
+        >>> planted_root("Llama-3.1-8B"), planted_root({"verbosity": -2.0, "coherence": 1.0})
+        ('verbosity', 'verbosity')
+    """
+    if isinstance(taste, str):
+        tree = PreferenceTree.published(taste)
+        return tree.attributes[tree.feature[0]]
+    return max(taste, key=lambda attribute: abs(taste[attribute]))
+
+
 def latent_verdicts(pairs: pd.DataFrame, judge: str, *, seed: int = 0) -> Int[np.ndarray, " pairs"]:
     """Give what a judge truly thinks of each pair: 0 (response 1) or 1 (response 2).
 

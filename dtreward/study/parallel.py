@@ -17,6 +17,7 @@ def finish(
     work: Mapping[Hashable, tuple],
     *,
     jobs: int = 1,
+    backend: str = "loky",
 ) -> list[Any]:
     """Call a function for each piece of work that is not done yet, and give all results in order.
 
@@ -27,7 +28,9 @@ def finish(
         done: results so far, by the keys of `work`; changed in place.
         function: called with the arguments of one piece of work.
         work: the arguments of each piece, by its key.
-        jobs: processes; -1 means one a core.
+        jobs: workers; -1 means one a core.
+        backend: joblib's "loky" (processes) or "threading", or "ray", which hands over all results
+            at the end.
 
     Example:
         >>> done = {"a": 1}
@@ -37,9 +40,17 @@ def finish(
         {'a': 1, 'b': 9}
     """
     left = [key for key in work if key not in done]
-    parallel = joblib.Parallel(n_jobs=jobs, return_as="generator")
-    results = parallel(joblib.delayed(function)(*work[key]) for key in left)
+    results = _workers(jobs, backend)(joblib.delayed(function)(*work[key]) for key in left)
     progress = tqdm(results, total=len(left), disable=not left)
     for key, result in zip(left, progress, strict=True):
         done[key] = result
     return [done[key] for key in work]
+
+
+def _workers(jobs: int, backend: str) -> joblib.Parallel:
+    if backend != "ray":
+        return joblib.Parallel(n_jobs=jobs, backend=backend, return_as="generator")
+    from ray.util.joblib import register_ray
+
+    register_ray()
+    return joblib.Parallel(n_jobs=jobs, backend=backend)
