@@ -21,6 +21,8 @@ ENDPOINTS = {  # base_url, and the environment variable with its key ("": none n
 }
 TEMPLATE = Path(__file__).with_name("judge.txt").read_text("utf-8").strip()
 FIELDS = re.compile(r"\{(conversation|response_a|response_b)\}")
+BASE_URL = re.compile(r"https?://[^/@?]+(/[^@?]*)?")
+VARIABLE = re.compile(r"\w*")
 
 
 @dataclass(frozen=True)
@@ -55,10 +57,17 @@ class Judge:
 
     def request(self, text: str, *, logprobs: bool = False) -> dict:
         """Body of a request: greedy; max_tokens, because servers ignore or refuse its successor."""
-        body = {"model": self.model, "messages": [{"role": "user", "content": text}]}
-        body |= {"temperature": 0, "max_tokens": self.max_tokens}
-        body |= {"logprobs": True, "top_logprobs": 5} if logprobs else {}
-        return {name: value for name, value in (body | self.extra).items() if value is not None}
+        body = {
+            "model": self.model,
+            "messages": [{"role": "user", "content": text}],
+            "temperature": 0,
+            "max_tokens": self.max_tokens,
+        }
+        if logprobs:
+            body["logprobs"] = True
+            body["top_logprobs"] = 5
+        body.update(self.extra)
+        return {name: value for name, value in body.items() if value is not None}
 
     def connection(self) -> tuple[str, str]:
         """Address to post to, and the key ("" where none is needed).
@@ -67,13 +76,15 @@ class Judge:
             ValueError: for an endpoint that cannot be one, or if the key's variable is not set.
         """
         url, variable = ENDPOINTS.get(self.endpoint, (self.endpoint, ""))
-        variable = self.key_variable or variable
-        # What is no name of a variable may be a key, and is not repeated.
-        if not re.fullmatch(r"\w* https?://[^/@?]+(/[^@?]*)?", f"{variable} {url}"):
+        if self.key_variable:
+            variable = self.key_variable
+        # The message repeats neither: a url may hold a key, and so may what is no variable's name.
+        if not (BASE_URL.fullmatch(url) and VARIABLE.fullmatch(variable)):
             wanted = f"endpoint {', '.join(ENDPOINTS)} or a base_url without user, key or query"
             raise ValueError(f"judge {self.name}: expected as {wanted}, a variable as key_variable")
-        key = os.environ.get(variable, "").strip()
-        if variable and not (key.isascii() and key.isprintable() and key):
+        key = os.environ.get(variable, "").strip() if variable else ""
+        can_be_sent = bool(key) and key.isascii() and key.isprintable()
+        if variable and not can_be_sent:
             wanted = f"expected its key in the environment variable {variable}, found none"
             raise ValueError(f"judge {self.name}: {wanted}; set it where Jupyter or make starts")
         return f"{url.rstrip('/')}/chat/completions", key
@@ -86,8 +97,9 @@ def render(template: str, prompt: str, first: str, second: str) -> str:
         >>> render("{conversation} | {response_a} | {response_b}", "2 + 2?", "4", "{5}")
         'User: 2 + 2? | 4 | {5}'
     """
-    turns = (f"{turn['role'].title()}: {turn['content']}" for turn in messages(prompt))
-    values = {"conversation": "\n\n".join(turns), "response_a": first, "response_b": second}
-    if missing := set(values) - set(FIELDS.findall(template)):
-        raise ValueError(f"expected a template with the fields {set(values)}; it lacks {missing}")
-    return FIELDS.sub(lambda found: values[found[1]], template)
+    turns = [f"{turn['role'].title()}: {turn['content']}" for turn in messages(prompt)]
+    texts = {"conversation": "\n\n".join(turns), "response_a": first, "response_b": second}
+    missing = set(texts) - set(FIELDS.findall(template))
+    if missing:
+        raise ValueError(f"expected a template with the fields {set(texts)}; it lacks {missing}")
+    return FIELDS.sub(lambda field: texts[field[1]], template)
