@@ -86,6 +86,17 @@ def save_figure(figure: Figure, stem: str | Path) -> list[Path]:
     return paths
 
 
+def short_titles(attributes: Sequence[str]) -> dict[str, str]:
+    """Break attributes' names into lines that fit panels side by side: {name: title}.
+
+    Example:
+        >>> short_titles(["helpfulness", "number of words"] * 5)["number of words"]
+        'number\\nof\\nwords'
+    """
+    width = max(4, 75 // len(attributes))
+    return {name: textwrap.fill(name, width) for name in attributes}
+
+
 def draw_architecture(ax: Axes, *, backbone: str, attributes: Sequence[str]) -> None:
     """Draw how a decision-tree reward model comes from two responses to a preference.
 

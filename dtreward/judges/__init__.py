@@ -13,6 +13,7 @@ Every answer is stored as it arrives, so that a stopped run loses none.
 - `trees`: the tree of each judge, its accuracy, and trees of resamples
 - `maps`: distances between trees, and places in two dimensions
 - `attribution`: SHAP values of trees
+- `attribution_figures`: pictures of SHAP values
 - `figures`: pictures of judges for notebook and paper
 """
 

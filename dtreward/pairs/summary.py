@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float, Shaped
+from jaxtyping import Float, Real, Shaped
 
 from dtreward.stats import Prompts, share_interval
 
@@ -50,6 +50,27 @@ def closest_attributes(correlation: pd.DataFrame) -> tuple[str, str] | None:
     return values.abs().idxmax() if len(values) else None
 
 
+def pool_differences(difference: Real[np.ndarray, " pairs"]) -> Real[np.ndarray, " pairs"]:
+    """Name the group of each pair: its difference, or its eighth of the pairs.
+
+    Eighths are taken where there are more than 9 different differences, rounded to two digits.
+    Their names are whole numbers from 0 on, by ascending difference.
+
+    Args:
+        difference: rating of response 2 minus rating of response 1, of one attribute.
+
+    Example:
+        >>> pool_differences(np.array([1.0, -2.0, 1.0])).tolist()
+        [1.0, -2.0, 1.0]
+        >>> pool_differences(np.arange(10.0)).tolist()
+        [0, 0, 1, 2, 3, 4, 5, 6, 7, 7]
+    """
+    values = difference.round(2)
+    if len(np.unique(values)) > MOST_DIFFERENCES:
+        return pd.qcut(values, 8, duplicates="drop").codes
+    return values
+
+
 def preference_by_difference(
     difference: Float[np.ndarray, " pairs"],
     preference: Shaped[np.ndarray, " pairs"],
@@ -76,9 +97,7 @@ def preference_by_difference(
         1         1.0    1.0  0.72  1.00     10
     """
     values = difference.round(2)
-    group = values
-    if len(np.unique(values)) > MOST_DIFFERENCES:
-        group = pd.qcut(values, 8, duplicates="drop").codes
+    group = pool_differences(difference)
     prompt_of_pair = pd.Series(prompts).to_numpy()
     rows = []
     for code in np.unique(group):

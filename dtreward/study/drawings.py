@@ -13,20 +13,9 @@ try:
 except ImportError as error:
     raise ImportError('the paper\'s figures need seaborn: pip install "dtreward[study]"') from error
 
-from dtreward.figures import colour
+from dtreward.figures import colour, short_titles
 
 WIDE = 6.75  # inches, two columns of a page
-
-
-def short_titles(attributes):
-    """Break attributes' names into lines that fit panels side by side: {name: title}.
-
-    Example:
-        >>> short_titles(["helpfulness", "number of words"] * 5)["number of words"]
-        'number\\nof\\nwords'
-    """
-    width = max(4, 75 // len(attributes))
-    return {name: fill(name, width) for name in attributes}
 
 
 def draw_rating_distribution(shares, published, *, world):
@@ -118,31 +107,4 @@ def draw_leaderboard(board, *, bench, world):
     axes[0, 0].set_yticklabels(labels, size=6)
     note = ", published on RewardBench: two benches, not to be compared" if elsewhere else ""
     figure.suptitle(f"Measured on {bench}{note} · {world}")
-    return figure
-
-
-def draw_mean_shap(means, attributes, *, world):
-    """Draw the mean absolute SHAP value of each attribute for each judge, a panel an attribute.
-
-    Args:
-        means: a row a judge and attribute: mean_abs_shap, low, high, in probability of response 2.
-            The dotted line is the first judge's.
-        attributes: the panels, in order.
-    """
-    titles = short_titles(attributes)
-    order = list(dict.fromkeys(means["judge"]))
-    size = {"figsize": (WIDE, 0.9 + 0.16 * len(order)), "sharex": True, "sharey": True}
-    figure, axes = plt.subplots(1, len(attributes), squeeze=False, **size)
-    limits = np.array([-0.04, 1.06]) * means["high"].max()
-    style = {"fmt": "o", "ms": 3, "lw": 0.8}
-    for axis, name in zip(axes[0], attributes, strict=True):
-        part = means[means["attribute"] == name]
-        mean = part["mean_abs_shap"]
-        spread = np.abs(part[["low", "high"]].T - mean)
-        axis.errorbar(mean, part["judge"], xerr=spread, color=colour(name), **style)
-        axis.axvline(mean.iloc[0], color=colour("Human"), lw=0.7, ls=":")
-        axis.set(title=titles[name], xlim=limits)
-    axes[0, 0].set_ylim(len(order) - 0.5, -0.5)
-    figure.supxlabel("mean |SHAP|, in probability of response 2", fontsize=8)
-    figure.suptitle(f"What moves each judge? · {world}")
     return figure

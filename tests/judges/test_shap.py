@@ -1,14 +1,42 @@
-"""SHAP values against Shapley's definition, written out here over all coalitions without shap."""
+"""SHAP values against Shapley's definition, written out here over all coalitions without shap.
+
+Below them their statistics, with positive and shuffled controls, and their figures.
+"""
 
 from itertools import combinations
 from math import comb
 
+import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from test_tree import NAMES, rows, trees
 
-from dtreward.judges.attribution import interaction_values, shap_values
+from dtreward.judges.attribution import (
+    background_error,
+    correlation_distances,
+    family_test,
+    farthest_first,
+    interaction_values,
+    joint_shares,
+    mean_abs_shap,
+    mean_by_difference,
+    permutation_rise,
+    rank_agreement,
+    shap_values,
+    shuffled_totals,
+    value_gaps,
+)
+from dtreward.judges.attribution_figures import (
+    draw_dendrogram,
+    draw_interactions,
+    draw_mean_shap,
+    draw_measures,
+    draw_one_pair,
+    draw_shap_by_difference,
+    draw_swarms,
+)
 from dtreward.tree.document import HEAD, LEAF
 from dtreward.tree.nodes import ATTRIBUTES
 from dtreward.tree.tree import PreferenceTree
@@ -193,3 +221,187 @@ def test_other_columns_nan_and_an_empty_background_are_errors_that_say_what_to_d
         shap_values(tree, pairs, np.where(pairs == pairs[0, 0], np.nan, pairs))
     with pytest.raises(ValueError, match="background of at least one pair, found none"):
         shap_values(tree, pairs, pairs[:0])
+
+
+def judged(judges=3, pairs=200, *, seed=20):
+    """Values of judges with different tastes, and the differences that they are of."""
+    differences = integers(pairs, seed=seed)
+    trees = [
+        PreferenceTree.single_split(ATTRIBUTES[place], 0.5, attributes=ATTRIBUTES)
+        for place in range(judges)
+    ]
+    values = np.stack([shap_values(tree, differences, differences[:50]) for tree in trees])
+    return values, differences
+
+
+def test_the_mean_size_has_a_row_for_each_judge_and_attribute_and_covers_the_mean():
+    values, _ = judged()
+    table = mean_abs_shap(values, ["A", "B", "C"], ATTRIBUTES, np.arange(200), resamples=200)
+    assert list(table) == ["judge", "attribute", "mean_abs_shap", "low", "high"]
+    square = table.pivot(index="judge", columns="attribute", values="mean_abs_shap")
+    np.testing.assert_array_equal(square[list(ATTRIBUTES)], np.abs(values).mean(axis=1))
+    assert (table["low"] <= table["mean_abs_shap"]).all()
+    assert (table["mean_abs_shap"] <= table["high"]).all()
+
+
+def test_the_error_of_the_background_falls_with_the_root_of_its_size():
+    tree = PreferenceTree.published("Human")
+    differences = integers(2000, seed=21)
+    error = {}
+    for size in (10, 250):
+        parts = differences[: 40 * size].reshape(-1, size, 5)[:4]
+        values = [shap_values(tree, differences[:300], part)[None] for part in parts]
+        draws = [background_error(values[0], values[1]), background_error(values[2], values[3])]
+        error[size] = np.mean([draw["of a pair's value"] for draw in draws])
+    # 25 times the pairs make it 5 times smaller; two draws tell that within a factor of 2
+    assert 2 < error[10] / error[250] < 12
+    same = background_error(values[0], values[0])
+    assert set(same.values()) == {0.0}
+
+
+def test_gaps_are_a_metric_and_people_have_none_to_themselves():
+    values, _ = judged()
+    gaps = value_gaps(values)
+    np.testing.assert_array_equal(gaps, gaps.T)
+    assert not np.diag(gaps).any() and (gaps[0, 1:] > 0.1).all()
+    assert (gaps[0, 2] <= gaps[0, 1] + gaps[1, 2] + 1e-12).all()
+
+
+def test_each_next_judge_is_the_farthest_and_equal_judges_are_chosen_once():
+    places = np.array([0.0, 1.0, 9.0, 5.0])
+    distances = np.abs(places[:, None] - places)
+    assert farthest_first(distances, 3) == [0, 2, 3]
+    assert farthest_first(distances, 9) == [0, 2, 3, 1]
+    assert farthest_first(np.zeros((3, 3)), 3) == [0, 1, 2]
+
+
+def test_fine_scales_are_pooled_and_coarse_ones_are_not():
+    coarse = np.repeat([-1.0, 0.0, 2.0], 4)
+    means = mean_by_difference(coarse[None] / 4, coarse, ["A"])
+    assert means["A"].to_dict() == {-1.0: -0.25, 0.0: 0.0, 2.0: 0.5}
+    fine = np.arange(80) / 10
+    means = mean_by_difference(np.stack([fine, -fine]), fine, ["A", "B"])
+    assert len(means) == 8 and means.index.is_monotonic_increasing
+    np.testing.assert_allclose(means["A"], means.index, rtol=1e-12)
+    np.testing.assert_array_equal(means["A"], -means["B"])
+
+
+def test_a_single_split_has_no_joint_share_and_a_rule_of_two_attributes_has_one():
+    differences = integers(500, seed=12)
+    both = ((differences[:, 0] > 0) & (differences[:, 1] > 0)).astype(int)
+    trees = [
+        PreferenceTree.single_split("helpfulness", 0.5, attributes=ATTRIBUTES),
+        PreferenceTree.fit(differences, both, attributes=ATTRIBUTES),
+    ]
+    sizes = [np.abs(interaction_values(tree, differences)).mean(axis=0) for tree in trees]
+    shares = joint_shares(np.stack([*sizes, np.zeros((5, 5))]))
+    assert shares[0] == 0 and shares[2] == 0
+    assert 0.05 < shares[1] < 1
+
+
+def test_weaker_values_are_no_distance_and_other_tastes_are():
+    values, _ = judged()
+    distances = correlation_distances(np.stack([*values, 0.3 * values[0]]))
+    assert distances[0, 3] < 1e-12  # rounding of a correlation
+    assert distances[0, 1] > 0.5
+    assert correlation_distances(values[:0]).shape == (0, 0)
+
+
+@pytest.mark.parametrize("planted", [True, False])
+def test_a_family_is_found_where_it_is_planted_and_not_where_names_are_shuffled(planted):
+    names = np.repeat(["A", "B", "C", "D"], 3)
+    places = np.unique(names, return_inverse=True)[1] + np.linspace(0, 0.1, 12)
+    if not planted:
+        names = np.tile(["A", "B", "C", "D"], 3)
+    test = family_test(np.abs(places[:, None] - places), names, resamples=400)
+    assert (test.p_value <= 0.05) == planted
+    assert (test.one_family < test.two_families) == planted
+
+
+def test_without_two_of_a_family_there_is_no_test_and_with_one_family_no_second_mean():
+    distances = 1 - np.eye(3)
+    assert family_test(distances, np.array(["A", "B", "C"])) is None
+    test = family_test(distances, np.array(["A", "A", "A"]), resamples=10)
+    assert np.isnan(test.two_families) and test.p_value == 1.0
+
+
+def test_shuffling_an_attribute_that_the_tree_asks_for_makes_it_fit_worse():
+    differences = integers(300, seed=22)
+    planted = (differences[:, 1] > 0).astype(int)
+    tree = PreferenceTree.single_split("correctness", 0.5, attributes=ATTRIBUTES)
+    generator = np.random.default_rng(0)
+    rise = permutation_rise(tree, differences, planted, repeats=3, generator=generator)
+    assert rise[1] > 0.3 and not np.delete(rise, 1).any()
+    before = differences.copy()
+    permutation_rise(tree, differences, planted, repeats=1, generator=generator)
+    np.testing.assert_array_equal(differences, before)
+
+
+def test_ranks_agree_where_amounts_do_not_and_a_missing_judge_does_not_count():
+    shares = pd.DataFrame([[0.6, 0.3, 0.1], [0.1, 0.2, 0.7]], ["A", "B"], ["h", "c", "v"])
+    published = pd.DataFrame([[0.1, 0.3, 0.6]], ["A"], ["h", "c", "v"])
+    agreement = rank_agreement({"one": shares, "squares": shares**2, "published": published})
+    assert agreement.loc["one", "squares"] == pytest.approx(1.0)
+    assert agreement.loc["one", "published"] == pytest.approx(-1.0)
+    constant = shares * 0 + 0.5
+    assert np.isnan(rank_agreement({"one": shares, "constant": constant}).loc["one", "constant"])
+
+
+def test_the_control_is_far_below_a_planted_judge_and_leaves_undecided_pairs_out():
+    differences = integers(400, seed=23)
+    preference = (differences[:, 0] > 0).astype(float)
+    preference[::4] = np.nan
+    options = {"attributes": ATTRIBUTES, "max_depth": 3, "min_leaf": 10}
+    generator = np.random.default_rng(0)
+    background = differences[:100]
+    totals = shuffled_totals(
+        differences, preference, background, shuffles=3, generator=generator, **options
+    )
+    decided = ~np.isnan(preference)
+    tree = PreferenceTree.fit(differences[decided], preference[decided], **options)
+    own = np.abs(shap_values(tree, differences, background)).sum(axis=1).mean()
+    # as in the shuffled rule above: a leaf of 10 pairs is off by 0.16
+    assert 0 < totals.max() < 0.16 and own > 0.4
+
+
+def test_each_figure_is_drawn_from_its_tables_and_shap_leaves_numpys_seed_alone():
+    values, differences = judged()
+    judges = ["A", "B", "C"]
+    means = mean_abs_shap(values, judges, ATTRIBUTES, np.arange(200), resamples=50)
+    curves = {
+        name: mean_by_difference(values[:, :, column], differences[:, column], judges)
+        for column, name in enumerate(ATTRIBUTES)
+    }
+    np.random.seed(3)
+    expected = np.random.random()
+    np.random.seed(3)
+    first = dict(zip(judges, values[:, :50], strict=True))
+    square = pd.DataFrame(np.eye(5), ATTRIBUTES, ATTRIBUTES)
+    steps = pd.DataFrame(values[:, 0], judges, ATTRIBUTES)
+    shares = {"impurity": steps, "mean |SHAP|": steps}
+    panels = [
+        (draw_mean_shap(means, ATTRIBUTES), 5),
+        (draw_shap_by_difference(curves, ["A"]), 5),
+        (draw_swarms(first, differences[:50], ATTRIBUTES), 4),  # three, and the scale of colours
+        (draw_interactions({"A": square, "B": square}), 2),
+        (draw_one_pair(steps, pd.Series(differences[0], ATTRIBUTES)), 3),
+        (draw_dendrogram(correlation_distances(values), judges, "distance"), 1),
+        (draw_measures(shares, "impurity", {"mean |SHAP|": 0.0}), 1),
+    ]
+    assert np.random.random() == expected
+    for figure, count in panels:
+        assert len(figure.axes) == count
+        assert all(axis.has_data() for axis in figure.axes)
+        plt.close(figure)
+
+
+def test_the_bars_of_a_pair_end_at_its_probability():
+    tree = PreferenceTree.published("Human")
+    differences = integers(40, seed=24)
+    steps = pd.DataFrame(shap_values(tree, differences, differences)[:1], ["Human"], ATTRIBUTES)
+    probability = tree.probability(differences[:1], averaged=True)[0]
+    figure = draw_one_pair(steps, pd.Series(differences[0], ATTRIBUTES))
+    last = figure.axes[0].containers[0].patches[-1]
+    assert last.get_x() + last.get_width() == pytest.approx(probability, abs=1e-6)
+    assert figure.axes[0].get_title().endswith(f"{probability:.2f}")
+    plt.close(figure)
