@@ -1,10 +1,11 @@
-"""A frozen transformer, the tokenizer that feeds it, and what names both."""
+"""A frozen transformer with its tokenizer, and the identity by which its features are kept."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import nn
@@ -15,17 +16,24 @@ from dtreward.engine.packing import Plan, TokenIds, plan_packs
 
 @dataclass(frozen=True)
 class Backbone:
-    """A transformer without its head, the tokenizer that feeds it, and what names both.
+    """A transformer without its head, with the tokenizer that feeds it.
 
-    `transformer` returns `last_hidden_state` after its final norm; it is put into evaluation mode.
-    `identity` holds all that changes those states: model, revision, digest of the weights, dtype,
-    attention, tokens of a pack, device, versions. Features on disk are keyed by it. `kernels` are
-    the attention's, up to the model's sliding window and beyond it. `again`, where `load` made it,
-    loads the same on some `device`, in another process too.
+    Attributes:
+        transformer: returns `last_hidden_state` after its final norm; it is put into evaluation
+            mode.
+        chat: turns conversations into token ids; None where token ids come from elsewhere, as in
+            the benchmark.
+        identity: all that changes the hidden states: model, revision, digest of the weights,
+            dtype, attention, tokens of a pack, device, versions. Features on disk are keyed by it.
+        pack_tokens: tokens of one forward pass.
+        kernels: of the attention: the first for conversations within the model's sliding window,
+            the second for longer ones.
+        again: `again(device=...)` loads this backbone once more, for example in a Ray worker; None
+            if `load` did not make it.
     """
 
     transformer: nn.Module
-    chat: ChatTokenizer | None  # None: token ids come from elsewhere, as in the benchmark
+    chat: ChatTokenizer | None
     identity: dict[str, str]
     pack_tokens: int = 1024
     kernels: tuple[str, str] = ("plain", "plain")
@@ -52,13 +60,16 @@ class Backbone:
     @property
     def spread(self) -> bool:
         """Whether its layers are on several devices."""
-        return len({each.device for each in self.transformer.parameters()}) > 1
+        devices = {parameter.device for parameter in self.transformer.parameters()}
+        return len(devices) > 1
 
     @property
     def window(self) -> int | None:
-        """Tokens beyond which a conversation needs the second kernel; None: it is the first one."""
-        two = self.kernels[0] != self.kernels[1]
-        return getattr(self.transformer.config, "sliding_window", None) if two else None
+        """Longest conversation, in tokens, for the first kernel; None: it reads all of them."""
+        within, beyond = self.kernels
+        if within == beyond:
+            return None
+        return getattr(self.transformer.config, "sliding_window", None)
 
     def plans(
         self, token_ids: Sequence[TokenIds], prompts: Sequence[Hashable] | None = None
@@ -69,20 +80,52 @@ class Backbone:
     def everywhere(
         self, devices: Sequence[str] | None = None, most: int | None = None
     ) -> list[Backbone]:
-        """Give this and copies on other devices, `most` in all: named, or all GPUs if on the first."""
+        """List this backbone and copies of it on other devices.
+
+        Args:
+            devices: where the copies go. By default all GPUs, if this backbone is on the first
+                and not spread over several; otherwise none.
+            most: number of backbones in the list, this one included, at most.
+        """
         own = self.device
-        if devices is None and own.type == "cuda" and own.index == 0 and not self.spread:
-            devices = [f"cuda:{place}" for place in range(torch.cuda.device_count())]
-        named = dict.fromkeys(torch.zeros(0, device=each).device for each in devices or ())
-        others = [each for each in named if each != own]
-        return [self, *map(self._copy, others[: most and most - 1])]
+        if devices is None:
+            devices = []
+            if own.type == "cuda" and own.index == 0 and not self.spread:
+                devices = [f"cuda:{number}" for number in range(torch.cuda.device_count())]
+        # "cuda" and "cuda:0" are one device; an empty tensor says which.
+        resolved = dict.fromkeys(torch.zeros(0, device=name).device for name in devices)
+        others = [device for device in resolved if device != own]
+        if most is not None:
+            others = others[: max(most - 1, 0)]
+        return [self, *map(self._copy, others)]
 
     def _copy(self, device: torch.device) -> Backbone:
-        own = self.transformer  # tensor by tensor: never twice on one GPU
-        moved = {id(each): nn.Parameter(each.to(device), False) for each in own.parameters()}
-        moved |= {id(each): each.to(device) for each in own.buffers()}
-        transformer = deepcopy(own, moved)
+        """Copy this backbone to another device."""
+        # Tensor by tensor, so that no GPU ever holds the weights twice.
+        moved: dict[int, torch.Tensor] = {}
+        for parameter in self.transformer.parameters():
+            moved[id(parameter)] = nn.Parameter(parameter.to(device), requires_grad=False)
+        for buffer in self.transformer.buffers():
+            moved[id(buffer)] = buffer.to(device)
+        transformer = deepcopy(self.transformer, moved)
         if self.identity.get("compiled") == "layers":
             for layer in transformer.layers:
                 layer.compile(dynamic=False)
         return replace(self, transformer=transformer)
+
+
+def differing_fields(stored: Mapping[str, Any], current: Mapping[str, Any], when: str) -> str:
+    """Say in which fields two identities differ; an empty text if in none.
+
+    Args:
+        when: the word before the current value.
+
+    Example:
+        >>> differing_fields({"dtype": "float32", "bos": "one"}, {"dtype": "float16"}, "now")
+        "bos 'one', now None; dtype 'float32', now 'float16'"
+    """
+    differences = []
+    for name in sorted({*stored, *current}):
+        if stored.get(name) != current.get(name):
+            differences.append(f"{name} {stored.get(name)!r}, {when} {current.get(name)!r}")
+    return "; ".join(differences)

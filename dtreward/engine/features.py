@@ -1,10 +1,11 @@
-"""Features on disk: shards that a stopped run leaves whole and the next run reads."""
+"""Features on disk: shards that are whole or absent, so that a stopped run can be resumed."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from queue import Queue
 from typing import Any, Literal
@@ -16,13 +17,91 @@ from safetensors.numpy import load, save
 from tqdm.auto import tqdm
 
 from dtreward.conversation import Conversations
-from dtreward.engine.backbone import Backbone
+from dtreward.engine.backbone import Backbone, differing_fields
 from dtreward.engine.forward import is_beyond_window, last_hidden_states, rows_of, shard_features
 from dtreward.engine.packing import Plan, TokenIds
 from dtreward.files import Store, as_json, digest
 
 MANIFEST = "manifest.json"
-FIELDS = {"rows": int, "hidden": int, "key": dict, "shards": dict}
+FIELDS = {"rows": int, "hidden": int, "key": dict, "shards": dict}  # what a manifest must hold
+
+
+@dataclass
+class _Manifest:
+    """What manifest.json says of the features beside it, in the file's order.
+
+    Attributes:
+        bit_for_bit: whether the features repeated to the bit (`_repeats`); None if never checked.
+        rows: number of conversations.
+        hidden: values of one feature vector.
+        tokens: of all conversations.
+        conversations_cut: how many had the start of their prompt cut.
+        packs: number of packs.
+        tokens_computed: those of `tokens` that are computed, a shared prompt once.
+        fill: share of the packs' room that these take.
+        key: all that changes the features.
+        shards: each finished shard's digest, by the name of its file.
+    """
+
+    bit_for_bit: bool | None
+    rows: int
+    hidden: int
+    tokens: int
+    conversations_cut: int
+    packs: int
+    tokens_computed: int
+    fill: float
+    key: dict[str, str]
+    shards: dict[str, str]
+
+
+@dataclass(frozen=True)
+class _Recorded:
+    """What is read of a manifest that an earlier run wrote; its attributes are those of `_Manifest`.
+
+    Only the four required entries are checked, and they only for their own type: the values in
+    `key` and `shards` are whatever the file holds.
+    """
+
+    rows: int
+    hidden: int
+    key: dict[str, Any]
+    shards: dict[str, Any]
+    bit_for_bit: Any
+
+
+@dataclass(frozen=True)
+class _Shard:
+    """A shard as it was read from its file.
+
+    Attributes:
+        features: shape (conversations, hidden).
+        rows: indices of the conversations.
+        digest: of both (`shard_digest`).
+    """
+
+    features: np.ndarray
+    rows: np.ndarray
+    digest: str
+
+
+@dataclass(frozen=True)
+class _Work:
+    """Conversations as token ids, in the packs and shards in which they are computed."""
+
+    token_ids: list[np.ndarray]
+    conversations_cut: int
+    plans: list[Plan]
+    shards: dict[str, list[Plan]]
+
+    @property
+    def tokens(self) -> int:
+        """Number of tokens of all conversations."""
+        return sum(map(len, self.token_ids))
+
+    def tokens_of(self, name: str) -> int:
+        """Count the tokens of one shard's conversations."""
+        return sum(len(self.token_ids[row]) for row in rows_of(self.shards[name]))
 
 
 def extract_features(
@@ -37,102 +116,181 @@ def extract_features(
 ) -> dict[str, Any]:
     """Write the features of conversations to shards in `folder`, and return the manifest.
 
-    May be killed at any moment: a shard is whole or absent, and the next call makes only those that
-    are absent or damaged. All conversations are tokenized first, so that one that is refused is
-    refused before hours of work. The manifest says whether features of a pack of each kind came out
-    bit for bit the same on every device here, and in reverse order without shared prompts.
+    The process may be killed at any moment: a shard is whole or absent, and the next call makes
+    only the shards that are absent or damaged. All conversations are tokenized first, so that a
+    conversation that is refused stops the run before hours of work. The manifest says whether the
+    features of a pack of each kind were bit for bit the same on every device of this machine, and
+    in reverse order without shared prompts.
 
     Args:
         folder: on this machine, or the fsspec URL of one in an object store ("s3://...").
         shard_size: packs in a shard.
         devices: that share the work; by default every GPU, if the backbone is on the first.
-        engine: "ray" shares the work among the nodes of a Ray cluster; the same shards, to the bit.
+        engine: "ray" shares the work among the nodes of a Ray cluster; the shards are the same to
+            the bit.
 
     Raises:
         ValueError: if `folder` holds features of another key; the message names what differs.
     """
-    if engine not in ("local", "ray") or (engine == "ray" and devices):
-        wanted = 'engine must be "local", or "ray", which takes no devices'
-        raise ValueError(f"{wanted}; came {engine!r}, devices {devices}")
+    _check_engine(engine, devices)
     store = Store(folder)
-    own = {"conversations": _texts(conversations), "shard_size": str(shard_size)}
-    key = backbone.identity | backbone.chat.identity | own
-    if manifest := _read_manifest(store):
-        there = manifest["key"]
-        fields = [name for name in sorted({*there, *key}) if there.get(name) != key.get(name)]
-        if told := [f"{name} {there.get(name)!r}, now {key.get(name)!r}" for name in fields]:
-            other = f"{folder} holds features made otherwise: {'; '.join(told)}"
-            raise ValueError(f"{other}; choose another folder, or delete it")
-    tokens = [backbone.chat.token_ids(*conversation) for conversation in conversations]
-    token_ids = [np.array(each.ids, np.int32) for each in tokens]
-    cut = sum(each.cut > 0 for each in tokens)
-    del tokens  # thirty bytes a token, and hours to go
-    plans = backbone.plans(token_ids, [prompt for prompt, _ in conversations])
-    length, held = sum(map(len, token_ids)), sum(plan.size for plan in plans)
-    computed = sum(unit.tokens for plan in plans for unit in plan.units)
-    told = {"rows": len(token_ids), "hidden": backbone.hidden_size, "tokens": length}
-    told |= {"conversations_cut": cut, "packs": len(plans)}
-    told |= {"tokens_computed": computed, "fill": computed / held if plans else 1.0}
-    manifest = {"bit_for_bit": manifest.get("bit_for_bit")} | told | {"key": key, "shards": {}}
+    key = _key(backbone, conversations, shard_size)
+    earlier = _read_manifest(store)
+    if earlier is not None:
+        _check_key(folder, earlier.key, key)
+    work = _plan_work(backbone, conversations, shard_size)
+    manifest = _new_manifest(backbone, work, key)
+    if earlier is not None:
+        manifest.bit_for_bit = earlier.bit_for_bit
     store.write(MANIFEST, as_json(manifest))
     store.remove_leftovers(".*.safetensors", ".manifest.*.json")
-    starts, missing = range(0, len(plans), shard_size), {}
-    shards = {f"{n:05d}.safetensors": plans[at : at + shard_size] for n, at in enumerate(starts)}
-    for name, part in shards.items():
-        if found := _read_shard(store, name, key, rows_of(part)):
-            manifest["shards"][name] = found[1]
-        else:
-            missing[name] = part
+    manifest.shards = _finished(store, work, key)
+    missing = {name: plans for name, plans in work.shards.items() if name not in manifest.shards}
     copies = [backbone]
     if missing:
-        copies = backbone.everywhere(devices, most=len(missing)) if engine == "local" else copies
-        ordered = sorted(plans, key=lambda plan: len(plan.conversations))
-        kinds = {(plan.size, is_beyond_window(backbone, plan)): plan for plan in ordered}
-        manifest["bit_for_bit"] = _repeats(copies, [*kinds.values()], token_ids)
-    done = sum(len(token_ids[row]) for name in manifest["shards"] for row in rows_of(shards[name]))
-    bar = tqdm(total=length, initial=done, unit=" tokens", unit_scale=True, disable=not progress)
-    with bar:
-        for name, features in _compute(copies, missing, token_ids, engine):
-            rows = rows_of(shards[name])
-            tensors = {"features": features, "rows": rows}
-            manifest["shards"][name] = _digest(tensors, key)
-            header = {"digest": manifest["shards"][name]}
-            store.write(name, save(tensors, metadata=header))
-            bar.update(sum(len(token_ids[row]) for row in rows))
-    manifest["shards"] = {name: manifest["shards"][name] for name in shards}
+        if engine == "local":
+            copies = backbone.everywhere(devices, most=len(missing))
+        plans = _one_of_each_kind(backbone, work.plans)
+        manifest.bit_for_bit = _repeats(copies, plans, work.token_ids)
+    with _progress_bar(work, manifest, is_shown=progress) as bar:
+        for name, features in _compute(copies, missing, work.token_ids, engine):
+            rows = rows_of(work.shards[name])
+            manifest.shards[name] = _write_shard(store, name, features, rows, key)
+            bar.update(work.tokens_of(name))
+    manifest.shards = {name: manifest.shards[name] for name in work.shards}
     store.write(MANIFEST, as_json(manifest))
-    return manifest
+    return asdict(manifest)
 
 
 def read_features(
     folder: str | Path, conversations: Conversations | None = None
 ) -> Float[np.ndarray, "responses hidden"]:
-    """Read the features that `extract_features` wrote, in the conversations' order; verify every shard.
+    """Read the features that `extract_features` wrote, in the conversations' order; check each shard.
 
     Raises:
-        ValueError: if extraction has not finished, a shard is damaged, or the features are not of
-            exactly `conversations` in this order, where given.
+        ValueError: if extraction has not finished, if a shard is damaged, or if the features are
+            not those of `conversations`, in this order, where these are given.
     """
     store = Store(folder)
-    if not (manifest := _read_manifest(store)):
+    manifest = _read_manifest(store)
+    if manifest is None:
         raise ValueError(f"expected features in {folder}, found no manifest; run extract_features")
-    key, rows = manifest["key"], manifest["rows"]
-    if conversations is not None and _texts(conversations) != key.get("conversations"):
-        other = f"the {rows} features in {folder} are of other conversations than those given"
-        raise ValueError(f"{other}; give theirs, in their order, or extract to another folder")
-    features = np.empty((rows, manifest["hidden"]), dtype=np.float32)
-    made = np.zeros(rows, bool)
-    for name, told in manifest["shards"].items():
-        shard = _read_shard(store, name, key)
-        if shard is None or shard[1] != told:
+    rows = manifest.rows
+    if conversations is not None and _texts(conversations) != manifest.key.get("conversations"):
+        raise ValueError(
+            f"the {rows} features in {folder} are of other conversations than those given; give "
+            "theirs, in their order, or extract to another folder"
+        )
+    features = np.empty((rows, manifest.hidden), dtype=np.float32)
+    is_read = np.zeros(rows, bool)
+    for name, recorded in manifest.shards.items():
+        shard = _read_shard(store, name, manifest.key)
+        if shard is None or shard.digest != recorded:
             raise ValueError(f"{folder}/{name} is missing or damaged; run extract_features again")
-        place = shard[0]["rows"]
-        if place.dtype != np.int64 or not ((place >= 0) & (place < rows)).all():
+        if shard.rows.dtype != np.int64 or not ((shard.rows >= 0) & (shard.rows < rows)).all():
             raise ValueError(f"{folder}/{name} is damaged: it names rows that are not there")
-        features[place], made[place] = shard[0]["features"], True
-    if not made.all():
+        features[shard.rows] = shard.features
+        is_read[shard.rows] = True
+    if not is_read.all():
         raise ValueError(f"{folder} has not all {rows:,} features; run extract_features again")
     return features
+
+
+def shard_digest(features: np.ndarray, rows: np.ndarray, key: Mapping[str, Any]) -> str:
+    """Hash a shard's features, the rows that they belong to, and the key they were made with."""
+    parts: list[str | bytes] = [json.dumps(key, sort_keys=True)]
+    for tensor in (features, rows):
+        parts.append(str(tensor.shape))
+        parts.append(tensor.tobytes())
+    return digest(*parts)
+
+
+def _check_engine(engine: str, devices: Sequence[str] | None) -> None:
+    """Refuse an engine that does not exist, and devices that the cluster would not heed."""
+    if engine not in ("local", "ray"):
+        raise ValueError(f'engine must be "local" or "ray", came {engine!r}')
+    if engine == "ray" and devices:
+        raise ValueError(
+            f'engine="ray" takes no devices, came {devices}: it uses those of the cluster; leave '
+            "devices out"
+        )
+
+
+def _key(backbone: Backbone, conversations: Conversations, shard_size: int) -> dict[str, str]:
+    """Collect all that changes the features or their place on disk."""
+    return {
+        **backbone.identity,
+        **backbone.chat.identity,
+        "conversations": _texts(conversations),
+        "shard_size": str(shard_size),
+    }
+
+
+def _check_key(folder: str | Path, stored: Mapping[str, Any], key: Mapping[str, str]) -> None:
+    """Refuse to go on in a folder whose features were made with another key."""
+    differences = differing_fields(stored, key, "now")
+    if differences:
+        raise ValueError(
+            f"{folder} holds features that were made with other settings: {differences}; choose "
+            "another folder, or delete it"
+        )
+
+
+def _plan_work(backbone: Backbone, conversations: Conversations, shard_size: int) -> _Work:
+    """Tokenize the conversations, and arrange them in packs and shards."""
+    token_ids = []
+    conversations_cut = 0
+    for prompt, response in conversations:
+        tokenized = backbone.chat.token_ids(prompt, response)
+        # A tuple of Python ints takes thirty bytes a token, and the ids are kept for hours.
+        token_ids.append(np.array(tokenized.ids, np.int32))
+        if tokenized.cut > 0:
+            conversations_cut += 1
+    plans = backbone.plans(token_ids, [prompt for prompt, _ in conversations])
+    shards = {}
+    for number, start in enumerate(range(0, len(plans), shard_size)):
+        shards[f"{number:05d}.safetensors"] = plans[start : start + shard_size]
+    return _Work(token_ids, conversations_cut, plans, shards)
+
+
+def _new_manifest(backbone: Backbone, work: _Work, key: dict[str, str]) -> _Manifest:
+    """Describe features of which no shard is finished yet."""
+    room = sum(plan.size for plan in work.plans)
+    computed = sum(unit.tokens for plan in work.plans for unit in plan.units)
+    return _Manifest(
+        bit_for_bit=None,
+        rows=len(work.token_ids),
+        hidden=backbone.hidden_size,
+        tokens=work.tokens,
+        conversations_cut=work.conversations_cut,
+        packs=len(work.plans),
+        tokens_computed=computed,
+        fill=computed / room if room else 1.0,
+        key=key,
+        shards={},
+    )
+
+
+def _finished(store: Store, work: _Work, key: Mapping[str, str]) -> dict[str, str]:
+    """Give the digests of the shards that are already whole on disk, by name."""
+    digests = {}
+    for name, plans in work.shards.items():
+        shard = _read_shard(store, name, key)
+        if shard is not None and np.array_equal(shard.rows, rows_of(plans)):
+            digests[name] = shard.digest
+    return digests
+
+
+def _progress_bar(work: _Work, manifest: _Manifest, *, is_shown: bool) -> tqdm:
+    """Count tokens, of all conversations; those of finished shards are already counted."""
+    finished = sum(work.tokens_of(name) for name in manifest.shards)
+    return tqdm(
+        total=work.tokens,
+        initial=finished,
+        unit=" tokens",
+        unit_scale=True,
+        disable=not is_shown,
+    )
 
 
 def _compute(
@@ -141,76 +299,127 @@ def _compute(
     token_ids: Sequence[TokenIds],
     engine: str,
 ) -> Iterator[tuple[str, np.ndarray]]:
-    """Compute shards, on one device or side by side on several, and give each when it is ready."""
+    """Compute shards, and give the name and features of each when it is ready."""
     if engine == "ray":
         from dtreward.engine.ray import compute_on_cluster
 
         yield from compute_on_cluster(copies[0], shards, token_ids)
-        return
-    idle: Queue = Queue()
-    for each in copies:
-        idle.put(each)
+    elif len(copies) == 1:  # in this thread, where Ctrl-C is noticed at once
+        for name, plans in shards.items():
+            yield name, shard_features(copies[0], plans, token_ids)
+    else:
+        yield from _compute_side_by_side(copies, shards, token_ids)
 
-    def shard(name: str) -> tuple[str, np.ndarray]:
-        own = idle.get()
+
+def _compute_side_by_side(
+    copies: Sequence[Backbone],
+    shards: Mapping[str, Sequence[Plan]],
+    token_ids: Sequence[TokenIds],
+) -> Iterator[tuple[str, np.ndarray]]:
+    """Compute shards on several devices, each of which takes the next when it is idle."""
+    idle: Queue[Backbone] = Queue()
+    for copy in copies:
+        idle.put(copy)
+
+    def compute(name: str) -> tuple[str, np.ndarray]:
+        copy = idle.get()
         try:
-            return name, shard_features(own, shards[name], token_ids)
+            return name, shard_features(copy, shards[name], token_ids)
         finally:
-            idle.put(own)
+            idle.put(copy)
 
-    if idle.qsize() == 1:  # in this thread, where Ctrl-C is heard at once
-        yield from map(shard, shards)
-        return
-    pool = ThreadPoolExecutor(idle.qsize())
+    pool = ThreadPoolExecutor(len(copies))
     try:
-        for done in as_completed([pool.submit(shard, name) for name in shards]):
-            yield done.result()
+        for finished in as_completed([pool.submit(compute, name) for name in shards]):
+            yield finished.result()
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _one_of_each_kind(backbone: Backbone, plans: Sequence[Plan]) -> list[Plan]:
+    """Choose a plan of each size and attention kernel: the one with the most conversations."""
+    chosen = {}
+    for plan in sorted(plans, key=lambda plan: len(plan.conversations)):
+        chosen[plan.size, is_beyond_window(backbone, plan)] = plan
+    return list(chosen.values())
 
 
 def _repeats(copies: Sequence[Backbone], plans: Sequence[Plan], ids: Sequence[TokenIds]) -> bool:
     """Whether packs give the same bits on all devices, and in reverse without shared prompts.
 
-    All that a device is going to need is compiled by this, in one thread: torch 2.11 cannot compile
-    in a thread while layers that are compiled run in another.
+    This also compiles all that a device will need, in one thread: torch 2.11 cannot compile in a
+    thread while compiled layers run in another.
     """
-    first, *others = (shard_features(each, plans, ids) for each in copies)
-    alone = np.float32(last_hidden_states(copies[0], [ids[row] for row in rows_of(plans)[::-1]]))
-    return all(np.array_equal(first, each) for each in (*others, alone[::-1]))
+    first, *others = [shard_features(copy, plans, ids) for copy in copies]
+    reversed_ids = [ids[row] for row in rows_of(plans)[::-1]]
+    unshared = last_hidden_states(copies[0], reversed_ids).astype(np.float32)
+    others.append(unshared[::-1])
+    return all(np.array_equal(first, other) for other in others)
 
 
 def _texts(conversations: Conversations) -> str:
+    """Hash all texts, in their order."""
     return digest(*(text for conversation in conversations for text in conversation))
 
 
-def _digest(tensors: Mapping[str, np.ndarray], key: Mapping[str, Any]) -> str:
-    parts = [part for each in tensors.values() for part in (str(each.shape), each.tobytes())]
-    return digest(json.dumps(key, sort_keys=True), *parts)
+def _read_manifest(store: Store) -> _Recorded | None:
+    """Read the manifest of an earlier run; None if there is none.
 
-
-def _read_manifest(store: Store) -> dict[str, Any]:
+    Raises:
+        ValueError: if the file is no manifest.
+    """
     data = store.read(MANIFEST)
+    if data is None:
+        return None
     try:
-        manifest = {} if data is None else json.loads(data)
-        if data is not None and {name: type(manifest[name]) for name in FIELDS} != FIELDS:
-            raise TypeError(f"expected {FIELDS}")
-        return manifest
+        manifest = json.loads(data)
+        types = {name: type(manifest[name]) for name in FIELDS}
+        if types != FIELDS:
+            raise TypeError(f"expected {FIELDS}, came {types}")
     except (ValueError, TypeError, LookupError) as error:
-        came = f"{store.root}/{MANIFEST} is no manifest of features ({error!r})"
-        raise ValueError(f"{came}; choose another folder, or delete this one") from error
+        raise ValueError(
+            f"{store.root}/{MANIFEST} is no manifest of features ({error!r}); choose another "
+            "folder, or delete this one"
+        ) from error
+    return _Recorded(
+        rows=manifest["rows"],
+        hidden=manifest["hidden"],
+        key=manifest["key"],
+        shards=manifest["shards"],
+        bit_for_bit=manifest.get("bit_for_bit"),
+    )
 
 
-def _read_shard(
-    store: Store, name: str, key: Mapping[str, Any], rows: np.ndarray | None = None
-) -> tuple[dict[str, np.ndarray], str] | None:
+def _write_shard(
+    store: Store, name: str, features: np.ndarray, rows: np.ndarray, key: Mapping[str, str]
+) -> str:
+    """Write a shard's file, and give the shard's digest."""
+    recorded = shard_digest(features, rows, key)
+    tensors = {"features": features, "rows": rows}
+    store.write(name, save(tensors, metadata={"digest": recorded}))
+    return recorded
+
+
+def _read_shard(store: Store, name: str, key: Mapping[str, Any]) -> _Shard | None:
+    """Read a shard; None if it is absent, damaged, or was made with another key."""
     try:
         data = store.read(name) or b""
-        found = load(data)
-        tensors = {name: found[name] for name in ("features", "rows")}
-    except (OSError, SafetensorError, KeyError):  # absent or damaged
+        tensors = load(data)
+        features = tensors["features"]
+        rows = tensors["rows"]
+    except (OSError, SafetensorError, KeyError):
         return None
-    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")]).get("__metadata__")
-    told = _digest(tensors, key)
-    same = rows is None or np.array_equal(tensors["rows"], rows)
-    return (tensors, told) if same and header == {"digest": told} else None
+    shard = _Shard(features, rows, shard_digest(features, rows, key))
+    if _metadata(data) != {"digest": shard.digest}:
+        return None
+    return shard
+
+
+def _metadata(data: bytes) -> Any:
+    """Read the metadata in the header of a safetensors file, which `load` does not give.
+
+    The file starts with the length of its header, in eight bytes; the header is JSON.
+    """
+    header_length = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + header_length])
+    return header.get("__metadata__")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,6 +16,24 @@ from torch import Tensor
 from dtreward.engine.backbone import Backbone
 from dtreward.engine.packing import Pack, Plan, TokenIds, lay_out
 
+# Torch stops compiling a code object after so many versions of it, and all devices, windows,
+# kernels and sizes of packs share one.
+RECOMPILE_LIMIT = 256
+
+
+@dataclass(frozen=True)
+class _Input:
+    """A pack's arrays (`packing.Pack`) as tensors on the backbone's device."""
+
+    token_ids: Tensor
+    position_ids: Tensor
+    query_offsets: Tensor
+    key_offsets: Tensor
+    keys: Tensor
+    rows: Tensor
+    longest: Tensor  # in the CPU's memory, so that reading it does not wait for the GPU
+    reads: int
+
 
 def hidden_states(
     backbone: Backbone,
@@ -21,39 +41,32 @@ def hidden_states(
     positions: Sequence[Sequence[int]],
     prompts: Sequence[Hashable] | None = None,
 ) -> Float[np.ndarray, "responses positions hidden"]:
-    """Run the backbone over conversations and return its hidden states at some of each one's tokens.
+    """Run the backbone over conversations and return its hidden states at some of their tokens.
 
-    After the final norm, in float32 (float64 of a float64 backbone), rows in the order given. All
-    lie in packs of `backbone.pack_tokens`; a row does not depend on the others, to the bit.
+    The states are those after the final norm, in float32 (float64 of a float64 backbone), in the
+    order of the conversations. The conversations are computed in packs of `backbone.pack_tokens`;
+    a conversation's states do not depend on the others, to the bit.
 
     Args:
-        positions: as many of every conversation.
-        prompts: conversations of one prompt share what they begin with, and are computed faster.
+        positions: of each conversation, the tokens whose states are returned: equally many of each.
+        prompts: one for each conversation; what conversations of equal prompts begin with in
+            common is computed only once.
     """
     plans = backbone.plans(token_ids, prompts)
     count = len(positions[0]) if len(positions) else 1
-    kind = torch.empty(0, dtype=backbone.wide_dtype).numpy().dtype
-    found = np.empty((len(token_ids), count, backbone.hidden_size), kind)
-    for plan, states in zip(plans, run_packs(backbone, plans, token_ids, positions), strict=True):
-        found[plan.conversations] = states
-    return found
+    dtype = torch.empty(0, dtype=backbone.wide_dtype).numpy().dtype
+    states = np.empty((len(token_ids), count, backbone.hidden_size), dtype)
+    packs = run_packs(backbone, plans, token_ids, positions)
+    for plan, pack_states in zip(plans, packs, strict=True):
+        states[plan.conversations] = pack_states
+    return states
 
 
 def last_hidden_states(
     backbone: Backbone, token_ids: Sequence[TokenIds], prompts: Sequence[Hashable] | None = None
 ) -> Float[np.ndarray, "responses hidden"]:
-    """Give each conversation's `hidden_states` at its last token, at `len(ids) - 1`, whatever its id."""
+    """Return each conversation's hidden state at its last token, also where that is a pad token."""
     return hidden_states(backbone, token_ids, last_positions(token_ids), prompts)[:, 0]
-
-
-@torch.inference_mode()
-def _forward(backbone: Backbone, plan: Plan, pack: Mapping[str, Tensor]) -> Tensor:
-    """Give the states of one pack that are read, shape (rows, hidden), on the backbone's device."""
-    given = dict(pack, kernel=backbone.kernels[is_beyond_window(backbone, plan)], use_cache=False)
-    ids, places = (given.pop(name)[None] for name in ("token_ids", "position_ids"))
-    output = backbone.transformer(input_ids=ids, position_ids=places, **given)
-    states = output.last_hidden_state[0]
-    return states[pack["rows"]] if len(states) == plan.size else states  # or pruned already
 
 
 def run_packs(
@@ -62,54 +75,146 @@ def run_packs(
     token_ids: Sequence[TokenIds],
     positions: Sequence[Sequence[int]],
 ) -> list[np.ndarray]:
-    """Compute packs: of each the states that are read, shape (conversations, positions, hidden).
+    """Compute packs; return the states of each that are read.
 
-    The next one is laid out while the GPU works; a CPU computes as many as it has threads.
+    A GPU computes one pack after the other, and the next is laid out meanwhile. A CPU computes as
+    many packs at once as it has threads.
+
+    Returns:
+        an array for each plan, shape (conversations, positions, hidden).
     """
 
-    def ready(plan: Plan) -> tuple[Plan, dict[str, Tensor], int]:
-        return plan, *_arrays(lay_out(plan, token_ids, positions), backbone.device)
-
-    def states(plan: Plan, pack: Mapping[str, Tensor], reads: int) -> Tensor:
-        return _forward(backbone, plan, pack)[:reads].to(backbone.wide_dtype)
-
-    def shaped(found: Tensor) -> np.ndarray:
-        return found.numpy().reshape(-1, len(positions[0]), found.shape[-1])
+    def prepare(plan: Plan) -> tuple[Plan, _Input]:
+        return plan, _to_device(lay_out(plan, token_ids, positions), backbone.device)
 
     if backbone.device.type == "cpu":
-        with _threads() as pool:
-            return list(pool.map(lambda plan: shaped(states(*ready(plan))), plans))
-    # All devices, windows, kernels and pack sizes share one code object. It is a thread's setting.
-    torch._dynamo.config.recompile_limit = max(256, torch._dynamo.config.recompile_limit)
-    kept = []
+        packs = _run_on_cpu(backbone, plans, prepare)
+    else:
+        packs = _run_on_gpu(backbone, plans, prepare)
+    count = len(positions[0]) if plans else 0
+    return [states.numpy().reshape(-1, count, states.shape[-1]) for states in packs]
+
+
+def shard_features(
+    backbone: Backbone, plans: Sequence[Plan], token_ids: Sequence[TokenIds]
+) -> Float[np.ndarray, "responses hidden"]:
+    """Compute one shard's features, in the order in which its packs hold the conversations."""
+    packs = run_packs(backbone, plans, token_ids, last_positions(token_ids))
+    return np.concatenate(packs)[:, 0].astype(np.float32)
+
+
+def is_beyond_window(backbone: Backbone, plan: Plan) -> bool:
+    """Whether a pack needs the kernel for conversations beyond the model's sliding window.
+
+    Depends on a conversation's length alone, not on its neighbours in the pack: conversations
+    beyond the window have a pack of their own.
+    """
+    window = backbone.window
+    if not window or len(plan.conversations) > 1:
+        return False
+    return plan.units[0].tokens > window
+
+
+def last_positions(token_ids: Sequence[TokenIds]) -> list[tuple[int]]:
+    """Give the position of each conversation's last token, as `hidden_states` takes positions."""
+    return [(len(ids) - 1,) for ids in token_ids]
+
+
+def rows_of(plans: Sequence[Plan]) -> np.ndarray:
+    """List the indices of the conversations of some packs, in the order of their features."""
+    return np.array([row for plan in plans for row in plan.conversations], np.int64)
+
+
+def _run_on_cpu(
+    backbone: Backbone, plans: Sequence[Plan], prepare: Callable[[Plan], tuple[Plan, _Input]]
+) -> list[Tensor]:
+    """Compute packs side by side, one on each thread."""
+
+    def compute(plan: Plan) -> Tensor:
+        return _states(backbone, *prepare(plan))
+
+    with _one_thread_a_pack() as pool:
+        return list(pool.map(compute, plans))
+
+
+def _run_on_gpu(
+    backbone: Backbone, plans: Sequence[Plan], prepare: Callable[[Plan], tuple[Plan, _Input]]
+) -> list[Tensor]:
+    """Compute packs one after the other; wait for the GPU only once, at the end."""
+    # This setting belongs to a thread, so it is set here and not at import.
+    limit = max(RECOMPILE_LIMIT, torch._dynamo.config.recompile_limit)
+    torch._dynamo.config.recompile_limit = limit
+    packs = []
     with ThreadPoolExecutor(1) as pool:
-        for pack in _ahead(pool, ready, plans):
-            found = states(*pack)
-            host = torch.empty(found.shape, dtype=found.dtype, pin_memory=True)
-            kept.append(host.copy_(found, non_blocking=True))
+        for plan, pack in _ahead(pool, prepare, plans):
+            states = _states(backbone, plan, pack)
+            host = torch.empty(states.shape, dtype=states.dtype, pin_memory=True)
+            packs.append(host.copy_(states, non_blocking=True))
     torch.cuda.synchronize(backbone.device)
-    return [shaped(each) for each in kept]
+    return packs
 
 
-def _arrays(pack: Pack, device: torch.device) -> tuple[dict[str, Tensor], int]:
-    arrays = {k: torch.from_numpy(v) for k, v in vars(pack).items() if isinstance(v, np.ndarray)}
-    if device.type == "cuda":
-        arrays = {k: v.pin_memory().to(device, non_blocking=True) for k, v in arrays.items()}
-    return arrays | {"longest": torch.tensor(pack.longest)}, pack.reads
+def _states(backbone: Backbone, plan: Plan, pack: _Input) -> Tensor:
+    """Compute the states of one pack that are read, shape (reads, hidden), without the filling."""
+    return _forward(backbone, plan, pack)[: pack.reads].to(backbone.wide_dtype)
 
 
-def _ahead(pool: ThreadPoolExecutor, prepare: Callable, items: Iterable) -> Iterator:
-    """Prepare the next of the items on another thread while this one is used."""
+@torch.inference_mode()
+def _forward(backbone: Backbone, plan: Plan, pack: _Input) -> Tensor:
+    """Compute the states of a pack's `rows`, shape (rows, hidden), on the backbone's device."""
+    within_window, beyond_window = backbone.kernels
+    output = backbone.transformer(
+        input_ids=pack.token_ids[None],
+        position_ids=pack.position_ids[None],
+        query_offsets=pack.query_offsets,
+        key_offsets=pack.key_offsets,
+        keys=pack.keys,
+        rows=pack.rows,
+        longest=pack.longest,
+        kernel=beyond_window if is_beyond_window(backbone, plan) else within_window,
+        use_cache=False,
+    )
+    states = output.last_hidden_state[0]
+    is_pruned = len(states) != plan.size  # the last layer computed only the rows
+    return states if is_pruned else states[pack.rows]
+
+
+def _to_device(pack: Pack, device: torch.device) -> _Input:
+    """Send a pack's arrays to the backbone's device, without waiting for a GPU."""
+
+    def send(array: np.ndarray) -> Tensor:
+        tensor = torch.from_numpy(array)
+        if device.type == "cuda":
+            return tensor.pin_memory().to(device, non_blocking=True)
+        return tensor
+
+    return _Input(
+        token_ids=send(pack.token_ids),
+        position_ids=send(pack.position_ids),
+        query_offsets=send(pack.query_offsets),
+        key_offsets=send(pack.key_offsets),
+        keys=send(pack.keys),
+        rows=send(pack.rows),
+        longest=torch.tensor(pack.longest),
+        reads=pack.reads,
+    )
+
+
+def _ahead(pool: ThreadPoolExecutor, prepare: Callable[[Any], Any], items: Iterable) -> Iterator:
+    """Give each item prepared, while the one after it is prepared on another thread."""
     waiting = None
-    for item in [*items, None]:
-        ready, waiting = waiting, item and pool.submit(prepare, item)
-        if ready:
-            yield ready.result()
+    for item in items:
+        following = pool.submit(prepare, item)
+        if waiting is not None:
+            yield waiting.result()
+        waiting = following
+    if waiting is not None:
+        yield waiting.result()
 
 
 @contextmanager
-def _threads() -> Iterator[ThreadPoolExecutor]:
-    """One thread a pack: sums are then in one order, whatever the machine."""
+def _one_thread_a_pack() -> Iterator[ThreadPoolExecutor]:
+    """Make torch use one thread a pack, so that it adds in the same order on every machine."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -117,24 +222,3 @@ def _threads() -> Iterator[ThreadPoolExecutor]:
             yield pool
     finally:
         torch.set_num_threads(threads)
-
-
-def shard_features(
-    backbone: Backbone, plans: Sequence[Plan], token_ids: Sequence[TokenIds]
-) -> Float[np.ndarray, "responses hidden"]:
-    """Compute one shard's features, rows in the order in which its packs hold them."""
-    found = run_packs(backbone, plans, token_ids, last_positions(token_ids))
-    return np.concatenate(found)[:, 0].astype(np.float32)
-
-
-def is_beyond_window(backbone: Backbone, plan: Plan) -> bool:
-    """By the conversation's own length, never its company's: those beyond the window lie alone."""
-    return len(plan.conversations) == 1 and plan.units[0].tokens > (backbone.window or plan.size)
-
-
-def last_positions(token_ids: Sequence[TokenIds]) -> list[tuple[int]]:
-    return [(len(ids) - 1,) for ids in token_ids]
-
-
-def rows_of(plans: Sequence[Plan]) -> np.ndarray:
-    return np.array([row for plan in plans for row in plan.conversations], np.int64)

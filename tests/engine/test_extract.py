@@ -25,7 +25,7 @@ from transformers import AutoModel
 from dtreward.conversation import ChatTokenizer
 from dtreward.engine import features as extract_module
 from dtreward.engine.backbone import Backbone
-from dtreward.engine.features import _digest, extract_features, read_features
+from dtreward.engine.features import extract_features, read_features, shard_digest
 from dtreward.engine.forward import last_hidden_states
 from dtreward.files import Store
 from dtreward.models.loader import load
@@ -392,7 +392,7 @@ def test_a_shard_that_names_rows_that_are_not_there_is_damaged(backbone, copy):
     manifest = json.loads((copy / "manifest.json").read_text())
     tensors = load_file(copy / SHARDS[0])
     tensors["rows"] = tensors["rows"] + 1000
-    told = _digest({name: tensors[name] for name in ("features", "rows")}, manifest["key"])
+    told = shard_digest(tensors["features"], tensors["rows"], manifest["key"])
     save_file(tensors, copy / SHARDS[0], metadata={"digest": told})
     manifest["shards"][SHARDS[0]] = told
     (copy / "manifest.json").write_text(json.dumps(manifest))

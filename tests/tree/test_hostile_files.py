@@ -19,7 +19,7 @@ from replicas import make_decision_tree_replica
 from safetensors.numpy import save
 from sklearn.tree import DecisionTreeClassifier
 
-from dtreward.engine.features import _digest, read_features
+from dtreward.engine.features import read_features, shard_digest
 from dtreward.judges.reply import read_answer
 from dtreward.judges.verdict import verdict
 from dtreward.models.checkpoint import read_config, read_head, read_tree, weight_files
@@ -549,7 +549,7 @@ def features(tmp_path_factory):
     manifest = {"bit_for_bit": True, "rows": 4, "hidden": 2, "key": key, "shards": {}}
     for name, rows in {"00000.safetensors": [0, 2], "00001.safetensors": [3, 1]}.items():
         tensors = {"features": np.float32([rows, rows]).T, "rows": np.int64(rows)}
-        manifest["shards"][name] = _digest(tensors, key)
+        manifest["shards"][name] = shard_digest(**tensors, key=key)
         (folder / name).write_bytes(save(tensors, {"digest": manifest["shards"][name]}))
     (folder / "manifest.json").write_text(json.dumps(manifest))
     return folder, manifest, (folder / "00001.safetensors").read_bytes()
