@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -175,6 +176,58 @@ def draw_calibration(read: Mapping[str, pd.DataFrame]) -> Figure:
     figure.supxlabel("probability of response 2", fontsize=8)
     figure.supylabel("share with response 2 chosen", fontsize=8)
     return figure
+
+
+def scored_columns(board: pd.DataFrame) -> list[str]:
+    """Name the columns of a leaderboard that have scores with intervals.
+
+    Example:
+        >>> scored_columns(pd.DataFrame({"Chat": [90.0], "Chat low": [88.0], "Math": [80.0]}))
+        ['Chat']
+    """
+    names = [name.removesuffix(" low") for name in board if name.endswith(" low")]
+    return [name for name in names if board[name].notna().any()]
+
+
+def draw_leaderboard(board: pd.DataFrame, *, bench: str, world: str) -> Figure:
+    """Draw measured scores with intervals, filled, and published ones, hollow; a panel a section.
+
+    Args:
+        board: notebook 09's table: model, row, scores in percent, and their " low" and " high".
+        bench: "RewardBench", or the name of another bench, whose scores are not comparable.
+        world: label of the data in the title.
+    """
+    columns = scored_columns(board)
+    models = list(dict.fromkeys(board["model"]))
+    size = (6.75, 0.9 + 0.16 * len(models))
+    figure, axes = plt.subplots(1, len(columns), figsize=size, sharey=True, squeeze=False)
+    lowest_end = board.filter(regex=" low$").min(axis=None)
+    left = np.nanmin([45, board[columns].min(axis=None) - 3, lowest_end - 3])
+    drawn = board[board["row"].isin(["measured", "published", "published only"])]
+    for axis, column in zip(axes[0], columns, strict=True):
+        for score in drawn.to_dict("records"):
+            _draw_score(axis, score, column, models.index(score["model"]))
+        axis.axvline(50, color="black", lw=0.8, ls=":")
+        axis.set(title=column, xlabel="score in %", xlim=(left, 106))
+    elsewhere = set()
+    if bench != "RewardBench":
+        elsewhere = set(board.loc[board["row"].str.startswith("published"), "model"])
+    labels = [f"{name}, RewardBench" if name in elsewhere else name for name in models]
+    axes[0, 0].set(yticks=range(len(models)), ylim=(len(models) - 0.5, -0.5))
+    axes[0, 0].set_yticklabels(labels, size=6)
+    note = ", published on RewardBench: two benches, not to be compared" if elsewhere else ""
+    figure.suptitle(f"Measured on {bench}{note} · {world}")
+    return figure
+
+
+def _draw_score(axis: plt.Axes, score: Mapping[str, Any], column: str, place: int) -> None:
+    """Draw one score with its interval, hollow unless it was measured here."""
+    measured = score["row"] == "measured"
+    hue = "C0" if measured else "0.4"
+    face = hue if measured else "white"
+    axis.plot(score[column], place, "o", color=hue, mfc=face, ms=3.5)
+    ends = [score.get(f"{column} low"), score.get(f"{column} high")]
+    axis.plot(ends, [place, place], color=hue)
 
 
 def _whiskers(

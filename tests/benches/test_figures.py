@@ -1,9 +1,9 @@
-"""What the paper's figures compute before they draw."""
+"""What the figures of benches compute before they draw."""
 
 import numpy as np
 import pandas as pd
 
-from dtreward.study.drawings import scored_columns
+from dtreward.benches.figures import scored_columns
 
 
 def test_a_column_without_any_score_is_not_drawn():
