@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from dtreward.judges.judge import Judge
-from dtreward.models.catalogue import KNOWN, known
+from dtreward.models.catalogue import CATALOGUE, find_entry
 from dtreward.models.comparison import RewardModel
 from dtreward.models.endpoint import JudgeModel
 from dtreward.models.head_model import HeadModel
@@ -26,8 +26,8 @@ def entry_name(entry: Entry) -> str:
     """
     if isinstance(entry, Mapping):
         return entry["name"]
-    row = known(entry)
-    for name, listed in KNOWN.items():
+    row = find_entry(entry)
+    for name, listed in CATALOGUE.items():
         if listed is row:
             return name
     return "/".join(Path(entry).parts[-2:])

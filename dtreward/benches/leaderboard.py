@@ -9,7 +9,7 @@ import pandas as pd
 from dtreward.benches.candidates import rows_read
 from dtreward.benches.rewardbench import SECTION_OF, SECTIONS, section_scores
 from dtreward.files import write_atomically
-from dtreward.models.catalogue import KNOWN
+from dtreward.models.catalogue import CATALOGUE
 from dtreward.published import PUBLISHED
 from dtreward.stats import Interval
 
@@ -41,7 +41,7 @@ class Measured:
         """Whether it only stands in for the published model of its name."""
         if self.published is None:
             return False
-        return self.kind == "verdict" or not KNOWN[self.name].repo
+        return self.kind == "verdict" or not CATALOGUE[self.name].repo
 
     @property
     def unread(self) -> pd.Series:
@@ -67,7 +67,7 @@ class Measured:
 
     def note(self) -> str:
         """Say in a few words what one must know to read its scores."""
-        words = [KNOWN[self.name].note if self.name in KNOWN else ""]
+        words = [CATALOGUE[self.name].note if self.name in CATALOGUE else ""]
         if self.endpoint:
             words.append("asked at an endpoint")
         if self.stands_in:
@@ -143,7 +143,7 @@ def leaderboard(
         rows.append(row)
     published = published_scores()
     for name in published.index.difference(with_published_row, sort=False):
-        row = {"model": name, "row": "published only", "note": KNOWN[name].note}
+        row = {"model": name, "row": "published only", "note": CATALOGUE[name].note}
         rows.append(row | published.loc[name].to_dict())
     ends = [f"{column} {end}" for column in COLUMNS for end in ("low", "high")]
     columns = ["model", "row", *COLUMNS, *ends, "pairs", "unread", "note"]

@@ -17,6 +17,7 @@ and why. The files below need torch, so each is imported only when one of its na
 - `endpoint`: a model behind a web address as a reward model
 - `precision`: what float8 changes in rewards and preferences
 - `export`: writes a decision-tree checkpoint that plain transformers loads
+- `card`: writes the model card of such a checkpoint
 """
 
 from importlib import import_module

@@ -7,28 +7,43 @@ from pathlib import Path
 
 from dtreward.tree.nodes import ATTRIBUTES
 
+# Names of ArmoRM's rewards in the order of its head's rows, as its model card lists them.
 ARMORM = (
-    *(f"helpsteer-{name}" for name in ATTRIBUTES),
-    *(f"ultrafeedback-{name}" for name in ("overall_score", "instruction_following")),
-    *(f"ultrafeedback-{name}" for name in ("truthfulness", "honesty", "helpfulness")),
-    *("beavertails-is_safe", "prometheus-score", "argilla-overall_quality", "argilla-judge_lm"),
-    *("code-complexity", "code-style", "code-explanation", "code-instruction-following"),
+    "helpsteer-helpfulness",
+    "helpsteer-correctness",
+    "helpsteer-coherence",
+    "helpsteer-complexity",
+    "helpsteer-verbosity",
+    "ultrafeedback-overall_score",
+    "ultrafeedback-instruction_following",
+    "ultrafeedback-truthfulness",
+    "ultrafeedback-honesty",
+    "ultrafeedback-helpfulness",
+    "beavertails-is_safe",
+    "prometheus-score",
+    "argilla-overall_quality",
+    "argilla-judge_lm",
+    "code-complexity",
+    "code-style",
+    "code-explanation",
+    "code-instruction-following",
     "code-readability",
 )
 
 
 @dataclass(frozen=True)
-class Known:
+class CatalogueEntry:
     """One reward model: where it is, and how it is read where its tensors do not tell.
 
     Args:
-        repo: hub id; "" where nothing or not all is public: what is loaded under that name only
-            stands in for it, and is not comparable to its published scores.
-        reads: "" (a head, by its tensors), "next token" (the logit of token 0 is the score),
-            "verdict" (it writes which response is better) or "scores" (of other reward models).
-        attributes: names of the head's rows, which the configuration does not give.
-        tree: name of its published tree, taken where its files have none.
-        note: what a table says beside it.
+        repo: hub id; "" if the model or a part of it is not public. Whatever is loaded under that
+            name is a substitute, and is not comparable to the model's published scores.
+        reads: "" (a head, recognised by its tensors), "next token" (the logit of token 0 is the
+            score), "verdict" (it writes which response is better) or "scores" (a weighted sum of
+            other reward models' scores).
+        attributes: names of the head's rows, if its configuration does not give them.
+        tree: name of its published tree, used if its files have none.
+        note: a remark for tables.
     """
 
     repo: str
@@ -38,44 +53,71 @@ class Known:
     note: str = ""
 
 
-KNOWN = {
-    "Decision-Tree-Reward-Gemma-2-27B": Known(
+# By the model's name on the leaderboard.
+CATALOGUE = {
+    "Decision-Tree-Reward-Gemma-2-27B": CatalogueEntry(
         "RLHFlow/Decision-Tree-Reward-Gemma-2-27B", tree="Decision-Tree-Reward-Gemma-2-27B"
     ),
-    "INF-QRM-Llama3.1-70B": Known("infly/INF-ORM-Llama3.1-70B", note="its own name is INF-ORM"),
-    "Decision-Tree-Reward-Llama-3.1-8B": Known(
+    "INF-QRM-Llama3.1-70B": CatalogueEntry(
+        "infly/INF-ORM-Llama3.1-70B", note="its own name is INF-ORM"
+    ),
+    "Decision-Tree-Reward-Llama-3.1-8B": CatalogueEntry(
         "RLHFlow/Decision-Tree-Reward-Llama-3.1-8B", tree="Decision-Tree-Reward-Llama-3.1-8B"
     ),
-    "QRM-Gemma-2-27B": Known("nicolinho/QRM-Gemma-2-27B", attributes=ATTRIBUTES),
-    "Skywork-Reward-Gemma-2-27B-v0.2": Known("Skywork/Skywork-Reward-Gemma-2-27B-v0.2"),
-    "Llama-3.1-Nemotron-70B-Reward": Known(
-        "nvidia/Llama-3.1-Nemotron-70B-Reward-HF", "next token", note="published: NeMo's weights"
+    "QRM-Gemma-2-27B": CatalogueEntry("nicolinho/QRM-Gemma-2-27B", attributes=ATTRIBUTES),
+    "Skywork-Reward-Gemma-2-27B-v0.2": CatalogueEntry("Skywork/Skywork-Reward-Gemma-2-27B-v0.2"),
+    "Llama-3.1-Nemotron-70B-Reward": CatalogueEntry(
+        "nvidia/Llama-3.1-Nemotron-70B-Reward-HF",
+        reads="next token",
+        note="published: NeMo's weights",
     ),
-    "Skywork-Reward-Gemma-2-27B": Known("Skywork/Skywork-Reward-Gemma-2-27B"),
-    "TextEval-Llama3.1-70B": Known("", "verdict", note="nothing public: any generative judge"),
-    "MetaMetrics-RM-v1.0": Known(
-        "", "scores", note="lacks internlm2-7b-reward, internlm2-1_8b-reward: not in transformers 5"
+    "Skywork-Reward-Gemma-2-27B": CatalogueEntry("Skywork/Skywork-Reward-Gemma-2-27B"),
+    "TextEval-Llama3.1-70B": CatalogueEntry(
+        "", reads="verdict", note="nothing public: any generative judge"
     ),
-    "Skywork-Critic-Llama-3.1-70B": Known(
-        "Skywork/Skywork-Critic-Llama-3.1-70B", "verdict", note="asked in this project's words"
+    "MetaMetrics-RM-v1.0": CatalogueEntry(
+        "",
+        reads="scores",
+        note="lacks internlm2-7b-reward, internlm2-1_8b-reward: not in transformers 5",
     ),
-    "QRM-Llama3.1-8B-v2": Known("nicolinho/QRM-Llama3.1-8B-v2", attributes=ATTRIBUTES),
-    "Skywork-Reward-Llama-3.1-8B-v0.2": Known("Skywork/Skywork-Reward-Llama-3.1-8B-v0.2"),
-    "ArmoRM-Llama3-8B-v0.1": Known("RLHFlow/ArmoRM-Llama3-8B-v0.1", attributes=ARMORM),
+    "Skywork-Critic-Llama-3.1-70B": CatalogueEntry(
+        "Skywork/Skywork-Critic-Llama-3.1-70B",
+        reads="verdict",
+        note="asked in this project's words",
+    ),
+    "QRM-Llama3.1-8B-v2": CatalogueEntry("nicolinho/QRM-Llama3.1-8B-v2", attributes=ATTRIBUTES),
+    "Skywork-Reward-Llama-3.1-8B-v0.2": CatalogueEntry("Skywork/Skywork-Reward-Llama-3.1-8B-v0.2"),
+    "ArmoRM-Llama3-8B-v0.1": CatalogueEntry("RLHFlow/ArmoRM-Llama3-8B-v0.1", attributes=ARMORM),
 }
 
 
-def known(name: str | Path) -> Known | None:
-    """Find a model by its name on the leaderboard, its hub id, or a folder called like either.
+def find_entry(name: str | Path) -> CatalogueEntry | None:
+    """Find a model by its name on the leaderboard, its hub id, or a folder with either name.
 
-    Of an id the owner counts, too: another's model of the same name is another model.
+    The owner is part of a hub id: a model of the same name by another owner is another model.
 
-    >>> known("infly/INF-ORM-Llama3.1-70B") is known("INF-QRM-Llama3.1-70B")
-    True
+    Args:
+        name: as given to `load`. A folder's path does not matter, only the folder's own name.
+
+    Returns:
+        the entry, or None if the catalogue has no such model.
+
+    Example:
+        >>> find_entry("infly/INF-ORM-Llama3.1-70B") is find_entry("INF-QRM-Llama3.1-70B")
+        True
+        >>> find_entry("me/INF-ORM-Llama3.1-70B") is None
+        True
     """
-    is_folder, rows = Path(name).is_dir(), dict(KNOWN)
-    for key, row in KNOWN.items():
-        owner, _, own = row.repo.partition("/")
-        others = [own] if is_folder else [row.repo, f"{owner}/{key}"]
-        rows |= dict.fromkeys(others if owner else (), row)
-    return rows.get(Path(name).name if is_folder else str(name))
+    is_folder = Path(name).is_dir()
+    wanted = Path(name).name if is_folder else str(name)
+    for listed_name, entry in CATALOGUE.items():
+        names = [listed_name]
+        owner, _, repo_name = entry.repo.partition("/")
+        if owner and is_folder:
+            names.append(repo_name)
+        elif owner:
+            names.append(entry.repo)
+            names.append(f"{owner}/{listed_name}")
+        if wanted in names:
+            return entry
+    return None

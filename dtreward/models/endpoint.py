@@ -18,7 +18,7 @@ from dtreward.models.comparison import Comparison, Comparisons, RewardModel, Tex
 from dtreward.pairs.columns import TEXTS
 
 VALUES = {"A": 0.0, "B": 1.0}  # the response shown first, the other one
-LASTING = ("HTTP 400", "HTTP 413", "HTTP 422")  # what the same question would get again
+LASTING = ("HTTP 400", "HTTP 413", "HTTP 422")  # the same question would get them again
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +26,7 @@ class JudgeModel(RewardModel):
     """A judge behind an endpoint, asked in both orders which response is better.
 
     Each answer is kept in `store` as it arrives (`collect`), and no question is asked twice.
-    An answer that names neither response counts half, as a critic's does.
+    An answer that names neither response counts as 0.5, as with `Critic`.
     """
 
     judge: Judge
@@ -36,9 +36,14 @@ class JudgeModel(RewardModel):
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What makes its answers: the model, what it is asked, and a digest of the settings."""
-        own = {"kind": self.kind, "judge": self.judge.name, "model": self.judge.model}
-        return own | {"settings": self.judge.settings, "template": self.template}
+        """All that changes its answers: the model, the question, and a digest of the settings."""
+        return {
+            "kind": self.kind,
+            "judge": self.judge.name,
+            "model": self.judge.model,
+            "settings": self.judge.settings,
+            "template": self.template,
+        }
 
     def compare_many(self, prompts: Texts, responses1: Texts, responses2: Texts) -> Comparisons:
         """Compare many pairs, with the same result for each as `compare`.

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from dtreward.conversation import Conversations
 from dtreward.models.comparison import Comparison, Comparisons, RewardModel, Texts, conversations_of
 
-# The five members with a weight, by hub id; transformers 5 has no InternLM2.
+# Weights of MetaMetrics' five members, by hub id.
 WEIGHTS = {
     "Skywork/Skywork-Reward-Llama-3.1-8B": 1.0,
     "internlm/internlm2-7b-reward": 0.54822,
@@ -20,15 +20,20 @@ WEIGHTS = {
     "Ray2333/GRM-Llama3-8B-rewardmodel-ft": 0.21878,
     "Ray2333/GRM-Gemma-2B-rewardmodel-ft": 0.11442,
 }
+# Transformers 5 has no InternLM2.
 AVAILABLE = {name: weight for name, weight in WEIGHTS.items() if "internlm2" not in name}
 
 
 @dataclass(frozen=True, eq=False)
 class Ensemble(RewardModel):
-    """MetaMetrics: the score is the sum of other models' scores, each scaled to 0 to 1 and weighted.
+    """A model whose score is a weighted sum of other models' scores, each scaled to 0 to 1.
 
-    `limits` gives the smallest and largest score of each member on calibration data; without them
-    those of the responses that are scored together, as the authors' own script has it.
+    Args:
+        members: the models, by name.
+        weights: of the members, by name.
+        limits: smallest and largest score of each member on calibration data, by name. Without
+            them, the smallest and largest among the responses that are scored together are used,
+            as in the authors' own script.
     """
 
     members: Mapping[str, RewardModel]
@@ -38,33 +43,63 @@ class Ensemble(RewardModel):
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What makes its answers: weights, limits, and the identity of each member."""
-        own = {"kind": self.kind, "weights": dict(self.weights), "limits": self.limits}
-        return own | {"members": {name: each.identity for name, each in self.members.items()}}
+        """All that changes its answers: weights, limits, and the identity of each member."""
+        return {
+            "kind": self.kind,
+            "weights": dict(self.weights),
+            "limits": self.limits,
+            "members": {name: member.identity for name, member in self.members.items()},
+        }
 
     def scores(self, conversations: Conversations) -> Float[np.ndarray, " responses"]:
-        """Score each (prompt, response), more is better."""
-        return self.weigh({name: each.scores(conversations) for name, each in self.members.items()})
+        """Score each (prompt, response); more is better."""
+        return self.weigh(self._member_scores(conversations))
 
     def weigh(self, scores: Mapping[str, np.ndarray]) -> Float[np.ndarray, " responses"]:
-        """Combine scores that are there already, of the members by name."""
-        if missing := set(self.weights) - set(scores):
-            lacking = f"scores of {sorted(missing)} are missing"
-            raise ValueError(f"{lacking}; give them, or other weights")
+        """Combine scores that the members have given already.
+
+        Args:
+            scores: by the member's name; each of shape (responses,).
+
+        Raises:
+            ValueError: if a member's scores are missing.
+
+        Example:
+            >>> Ensemble({}, {"a": 1.0, "b": 0.5}).weigh(
+            ...     {"a": np.array([0.0, 2.0]), "b": np.array([3.0, 1.0])}
+            ... )
+            array([0.5, 1. ])
+        """
+        missing = sorted(set(self.weights) - set(scores))
+        if missing:
+            raise ValueError(f"scores of {missing} are missing; give them, or other weights")
         total = 0.0
         for name, weight in self.weights.items():
             values = np.asarray(scores[name], float)
-            own = values.min(initial=np.inf), values.max(initial=-np.inf)
-            low, high = self.limits[name] if self.limits else own
-            total = total + weight * (values - low) / ((high - low) or 1.0)  # all alike: 0
+            if self.limits:
+                low, high = self.limits[name]
+            else:
+                low = values.min(initial=np.inf)
+                high = values.max(initial=-np.inf)
+            span = high - low
+            if span == 0:
+                span = 1.0  # all scores are the same: the member adds 0
+            total = total + weight * (values - low) / span
         return total
 
     def compare_many(self, prompts: Texts, responses1: Texts, responses2: Texts) -> Comparisons:
-        """Compare many pairs; without `limits`, a pair's scores depend on the others."""
+        """Compare many pairs; without `limits`, a pair's scores depend on the other pairs."""
         conversations = conversations_of(prompts, responses1, responses2)
-        return self.compare_scores({n: m.scores(conversations) for n, m in self.members.items()})
+        return self.compare_scores(self._member_scores(conversations))
 
-    def compare_scores(self, scores: Mapping[str, np.ndarray]) -> list[Comparison]:
-        """Compare by scores that are there already, response 1 and 2 of each pair in turn."""
+    def compare_scores(self, scores: Mapping[str, np.ndarray]) -> Comparisons:
+        """Compare pairs by scores that the members have given already.
+
+        Args:
+            scores: by the member's name; each holds response 1 and 2 of every pair in turn.
+        """
         pairs = self.weigh(scores).reshape(-1, 2)
         return [Comparison.of(pair[:, None], attributes=["score"], scores=pair) for pair in pairs]
+
+    def _member_scores(self, conversations: Conversations) -> dict[str, np.ndarray]:
+        return {name: member.scores(conversations) for name, member in self.members.items()}

@@ -4,45 +4,29 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
-import matplotlib.pyplot as plt
 import numpy as np
-import pandas as pd
 import torch
-import yaml
-from huggingface_hub import metadata_load
 from jaxtyping import Float
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from dtreward.figures import draw_architecture, save_figure
 from dtreward.files import write_json
-from dtreward.models.checkpoint import (
-    COPIED,
-    FAMILIES,
-    INDEX,
-    PATHS,
-    SHIPPED,
-    TREE,
-    WEIGHTS,
-    read_config,
-    weight_files,
-)
+from dtreward.models.card import make_card, write_card
+from dtreward.models.checkpoint import FAMILIES, INDEX, TREE, WEIGHTS, read_config, weight_files
 from dtreward.models.heads import HEAD_PREFIXES
-from dtreward.published import PUBLISHED
-from dtreward.tree.figure import draw_tree
 from dtreward.tree.tree import PreferenceTree
 
-MODELING = SHIPPED / "modeling_decision_tree_reward_model.py"
-LEADERBOARD = PUBLISHED / "leaderboard.csv"
-CARD = SHIPPED / "model_card.md"
-LICENCE = ("license", "license_name", "license_link")
+# The code of an exported model; it is copied into each checkpoint.
+MODELING = Path(__file__).with_name("checkpoint_files") / "modeling_decision_tree_reward_model.py"
+COPIED = ("*token*.json", "tokenizer.model", "*.jinja", "LICENSE*", "NOTICE*")
+# Some versions of transformers store paths of the machine that saved the folder under the first
+# three keys; the last one is the number of the backbone's old labels.
+DROPPED_KEYS = ("_name_or_path", "name_or_path", "special_tokens_map_file", "num_labels")
 
 
 def export_checkpoint(
@@ -58,123 +42,149 @@ def export_checkpoint(
 ) -> Path:
     """Write a decision-tree checkpoint that `load` reads, and plain transformers too.
 
-    It appears whole, built beside its place; only another such checkpoint is replaced, with all
-    that is in it. The backbone's tensors are kept as they are; shards without a change are linked.
+    The checkpoint is built beside its place and then renamed, so that it is whole or absent. An
+    older decision-tree checkpoint in `folder` is replaced with all files in it; any other content
+    is an error. The backbone's tensors are not changed, and shards without a change are linked.
 
     Args:
-        backbone_folder: any checkpoint of the backbone; a head or `lm_head` of it is left out.
+        backbone_folder: any checkpoint of the backbone; its own head or `lm_head` is left out.
         weight, bias: the head: rewards are weight @ features + bias.
-        card: `name`, `base_model`; perhaps `datasets`, `description`, `demo` (True: of the demo
-            world), `results` (rows of a table, each a mapping), and `license`, `license_name`,
-            `license_link`: by default those in the front matter of the backbone's README.md, and
-            a licence that is nowhere named is "unknown".
-        bos: the rule by which the features were made; recorded as `bos_rule`.
+        attributes: names of the rewards, in the order of the head's rows.
+        tree: over the same attributes.
+        card: values of the model card by the names of `ModelCard`: `name`, `base_model`, and
+            perhaps `datasets`, `description`, `demo`, `results`, `license`, `license_name` and
+            `license_link`. Without `license`, the card takes the licence of the backbone's
+            README.md, or "unknown".
+        bos: the rule for the first token by which the features were made; recorded as `bos_rule`.
 
     Raises:
-        ValueError: for parts that do not belong together, or other keys of `card`.
-        FileExistsError: if `folder` holds anything but such a checkpoint.
+        ValueError: if the parts do not belong together, or if `card` has other keys.
+        FileExistsError: if `folder` holds anything but a decision-tree checkpoint.
     """
-    folder, backbone, attributes = Path(folder), Path(backbone_folder), tuple(attributes)
+    folder = Path(folder)
+    backbone = Path(backbone_folder)
     config = read_config(backbone)
-    shape = (len(attributes), config["hidden_size"])
-    if weight.shape != shape or bias.shape != shape[:1] or tree.attributes != attributes:
-        came = f"{weight.shape}, {bias.shape} and a tree over {tree.attributes}"
-        wanted = f"weight {shape}, bias {shape[:1]} and a tree over {attributes}"
-        raise ValueError(f"expected {wanted}; came {came}")
+    _check_parts(config, weight, bias, tuple(attributes), tree)
     if folder.exists() and not (folder / TREE).exists() and any(folder.iterdir()):
         raise FileExistsError(f"{folder} is no decision-tree checkpoint; choose another folder")
-    card = _complete(card, backbone)
-    name = f"{FAMILIES[config['model_type']]}ForDecisionTreeRewardModel"
-    config |= {"architectures": [name], "bos_rule": bos}
-    config |= {"auto_map": {"AutoModelForSequenceClassification": f"{MODELING.stem}.{name}"}}
-    config |= {"id2label": {str(place): each for place, each in enumerate(attributes)}}
-    config |= {"label2id": {each: place for place, each in enumerate(attributes)}}
-    partial, aside = (folder.with_name(f".{folder.name}.{what}") for what in ("partial", "aside"))
+    model_card = make_card(card, backbone)
+    head = {
+        "score.weight": torch.tensor(weight).float(),
+        "score.bias": torch.tensor(bias).float(),
+    }
+    partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
-        head = {"score.weight": torch.tensor(weight), "score.bias": torch.tensor(bias)}
-        _write_weights(partial, backbone, {name: each.float() for name, each in head.items()})
-        for path in {path for pattern in COPIED for path in backbone.glob(pattern)} | {MODELING}:
-            shutil.copyfile(path, partial / path.name)
-        write_json(partial / "config.json", config)
-        for path in partial.glob("*config.json"):
-            settings = json.loads(path.read_text(encoding="utf-8"))
-            write_json(path, {key: value for key, value in settings.items() if key not in PATHS})
+        _write_weights(partial, backbone, head)
+        _copy_files(partial, backbone)
+        write_json(partial / "config.json", _tree_config(config, attributes, bos))
+        _drop_keys(partial)
         tree.save(partial / TREE)
-        _write_card(partial, card, tree)
-        shutil.rmtree(aside, ignore_errors=True)
-        if folder.exists():
-            os.rename(folder, aside)
-        os.rename(partial, folder)
-        shutil.rmtree(aside, ignore_errors=True)
+        write_card(partial, model_card, tree)
+        _replace_folder(folder, partial)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return folder
 
 
-def _write_weights(partial: Path, backbone: Path, head: dict[str, torch.Tensor]) -> None:
-    files, where = weight_files(backbone), {}
+def _check_parts(
+    config: Mapping[str, Any],
+    weight: np.ndarray,
+    bias: np.ndarray,
+    attributes: tuple[str, ...],
+    tree: PreferenceTree,
+) -> None:
+    """Raise a ValueError where head, tree and backbone do not belong together."""
+    shape = (len(attributes), config["hidden_size"])
+    if weight.shape != shape or bias.shape != shape[:1] or tree.attributes != attributes:
+        raise ValueError(
+            f"expected weight {shape}, bias {shape[:1]} and a tree over {attributes}; "
+            f"came {weight.shape}, {bias.shape} and a tree over {tree.attributes}"
+        )
+
+
+def _tree_config(config: Mapping[str, Any], attributes: Sequence[str], bos: str) -> dict[str, Any]:
+    """Make the checkpoint's config.json out of the backbone's."""
+    class_name = f"{FAMILIES[config['model_type']]}ForDecisionTreeRewardModel"
+    return {
+        **config,
+        "architectures": [class_name],
+        "bos_rule": bos,
+        "auto_map": {"AutoModelForSequenceClassification": f"{MODELING.stem}.{class_name}"},
+        "id2label": {str(row): attribute for row, attribute in enumerate(attributes)},
+        "label2id": {attribute: row for row, attribute in enumerate(attributes)},
+    }
+
+
+def _write_weights(partial: Path, backbone: Path, head: Mapping[str, torch.Tensor]) -> None:
+    """Write the backbone's tensors in as many files as it has, and the head into the last."""
+    files = weight_files(backbone)
+    weight_map = {}
     for path in files:
-        target = partial / (path.name if len(files) > 1 else WEIGHTS)
-        with safe_open(path, "pt") as file:
-            stored = list(file.keys())
-            kept = [name for name in stored if not name.startswith(HEAD_PREFIXES)]
-            # A backbone saved without its task has no "model." before its tensors' names.
-            names = {f"model.{name.removeprefix('model.')}": name for name in kept}
-            tensors = head if path == files[-1] else {}
-            if not tensors and list(names) == stored:
-                with suppress(OSError):  # another file system: copied below
-                    os.link(path.resolve(), target)
-            if not target.exists():
-                tensors = tensors | {new: file.get_tensor(old) for new, old in names.items()}
-                save_file(tensors, target, {"format": "pt"})
-                target.chmod(0o644)  # safetensors writes for the owner alone
-        where |= dict.fromkeys([*names, *tensors], target.name)
+        name = path.name if len(files) > 1 else WEIGHTS
+        added = head if path == files[-1] else {}
+        tensor_names = _write_shard(partial / name, path, added)
+        weight_map |= dict.fromkeys(tensor_names, name)
     if len(files) > 1:
-        write_json(partial / INDEX, {"metadata": {}, "weight_map": where})
+        write_json(partial / INDEX, {"metadata": {}, "weight_map": weight_map})
 
 
-def _complete(card: Mapping[str, Any], backbone: Path) -> dict[str, Any]:
-    """Check the card, give it the backbone's licence, and name a folder without its path."""
-    legal = {*LICENCE, "name", "base_model", "datasets", "description", "demo", "results"}
-    if (absent := {"name", "base_model"} - set(card)) or set(card) - legal:
-        raise ValueError(f"card lacks {sorted(absent)}, or has other keys than {sorted(legal)}")
-    readme, base = backbone / "README.md", Path(card["base_model"])
-    if "license" not in card:
-        found = (metadata_load(readme) if readme.exists() else {}) or {}
-        card = dict(card) | {"license": "unknown"} | {k: found[k] for k in LICENCE if k in found}
-    return dict(card) | ({"base_model": base.resolve().name} if base.is_dir() else {})
+def _write_shard(target: Path, source: Path, added: Mapping[str, torch.Tensor]) -> list[str]:
+    """Write one file of tensors without the backbone's own head; return the tensors' names.
+
+    Args:
+        added: tensors to write into the same file, by name.
+    """
+    with safe_open(source, "pt") as file:
+        stored_names = list(file.keys())
+        stored_as = {}  # by the name that the tensor gets
+        for name in stored_names:
+            if not name.startswith(HEAD_PREFIXES):
+                # A backbone saved without its task has no "model." before its tensors' names.
+                new_name = f"model.{name.removeprefix('model.')}"
+                stored_as[new_name] = name
+        is_unchanged = not added and list(stored_as) == stored_names
+        is_linked = is_unchanged and _link(target, source)
+        if not is_linked:
+            tensors = dict(added)
+            for new_name, name in stored_as.items():
+                tensors[new_name] = file.get_tensor(name)
+            save_file(tensors, target, {"format": "pt"})
+            target.chmod(0o644)  # safetensors writes for the owner alone
+    return [*stored_as, *added]
 
 
-def _write_card(folder: Path, card: Mapping[str, Any], tree: PreferenceTree) -> None:
-    figure, ax = plt.subplots(figsize=(6.75, 1.6))
-    base = card["base_model"].split("/")[-1]
-    draw_architecture(ax, backbone=base, attributes=tree.attributes)
-    drawn = draw_tree(tree, effective=True, title=card["name"])
-    for name, each in {"architecture": figure, "tree": drawn.figure}.items():
-        save_figure(each, folder / name)[0].unlink()  # the PDF
-        plt.close(each)
-    metadata = {key: card[key] for key in (*LICENCE, "base_model", "datasets") if key in card}
-    metadata |= {"library_name": "transformers", "pipeline_tag": "text-classification"}
-    terms = card["license"] if card["license"] != "other" else card.get("license_name", "other")
-    template = CARD.read_text(encoding="utf-8")
-    if not card.get("demo"):
-        template = re.sub(r"> \*\*Demo world.*\n\n", "", template)
-    text = template.format(
-        metadata=yaml.safe_dump(metadata, sort_keys=False, allow_unicode=True),
-        name=card["name"],
-        description=f"{card['description']}\n\n" if card.get("description") else "",
-        base_model=card["base_model"],
-        license=f"[{terms}]({card['license_link']})" if "license_link" in card else terms,
-        attributes=", ".join(tree.attributes),
-        rule="\n".join(f"- {sentence}" for sentence in tree.effective_rule().rule_sentences()),
-        results=_markdown(pd.DataFrame(card.get("results", []))) or "Not given.",
-        leaderboard=_markdown(pd.read_csv(LEADERBOARD, dtype=str)),
-    )
-    (folder / "README.md").write_text(text, encoding="utf-8")
+def _link(target: Path, source: Path) -> bool:
+    """Make a second name for a file, and say whether the file system allows it."""
+    try:
+        os.link(source.resolve(), target)
+    except OSError:  # another file system
+        return False
+    return True
 
 
-def _markdown(frame: pd.DataFrame) -> str:
-    rows = [frame.columns, ["---"] * len(frame.columns), *frame.itertuples(index=False)]
-    return "" if frame.empty else "\n".join(f"| {' | '.join(map(str, row))} |" for row in rows)
+def _copy_files(partial: Path, backbone: Path) -> None:
+    """Copy the tokenizer and licence of the backbone, and the code of the exported model."""
+    for pattern in COPIED:
+        for path in backbone.glob(pattern):
+            shutil.copyfile(path, partial / path.name)
+    shutil.copyfile(MODELING, partial / MODELING.name)
+
+
+def _drop_keys(partial: Path) -> None:
+    """Remove keys from the configuration files that are wrong for the new checkpoint."""
+    for path in partial.glob("*config.json"):
+        settings = json.loads(path.read_text(encoding="utf-8"))
+        kept = {key: value for key, value in settings.items() if key not in DROPPED_KEYS}
+        write_json(path, kept)
+
+
+def _replace_folder(folder: Path, partial: Path) -> None:
+    """Rename the finished folder to its place; an older checkpoint there is deleted."""
+    aside = folder.with_name(f".{folder.name}.aside")
+    shutil.rmtree(aside, ignore_errors=True)
+    if folder.exists():
+        os.rename(folder, aside)
+    os.rename(partial, folder)
+    shutil.rmtree(aside, ignore_errors=True)

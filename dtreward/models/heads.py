@@ -186,7 +186,7 @@ def make_head(
         head = LinearHead(names, config["hidden_size"], bias="score.bias" in tensors)
     else:
         raise ValueError(
-            f"expected the tensors of a head ({', '.join(HEAD_PREFIXES[:3])}); "
+            f"expected a head ({', '.join(HEAD_PREFIXES[:3])}); "
             f"found {shapes or 'none'}; fetch the checkpoint again, or pass reads= for a language "
             "model"
         )

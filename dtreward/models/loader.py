@@ -11,7 +11,7 @@ import torch
 
 from dtreward.engine.backbone import Backbone
 from dtreward.models import ensemble
-from dtreward.models.catalogue import Known, known
+from dtreward.models.catalogue import CatalogueEntry, find_entry
 from dtreward.models.checkpoint import (
     find_folder,
     read_config,
@@ -49,7 +49,7 @@ def load(
 
     Args:
         name: a folder, a hub id such as "RLHFlow/Decision-Tree-Reward-Llama-3.1-8B", or a name of
-            the leaderboard (`catalogue.KNOWN`).
+            the leaderboard (`catalogue.CATALOGUE`).
         device: CUDA where there is one, else the CPU; "auto" spreads the layers over all GPUs.
         dtype: of the backbone, float64 to float16: by default float32 on the CPU, and the
             checkpoint's own on a GPU. The head is float32, or float64 beside a float64 backbone.
@@ -76,12 +76,12 @@ def load(
         ('helpfulness', 'correctness', 'coherence', 'complexity', 'verbosity')
     """
     options = LoadOptions(device, dtype, attention, bos, max_length, too_long, pack_tokens)
-    wishes = Wishes(revision, reads, tuple(attributes or ()), tree)
+    choices = CheckpointOptions(revision, reads, tuple(attributes or ()), tree)
     if reads and reads not in READS:
         raise ValueError(f"reads must be one of {READS}, or None for a head, came {reads!r}")
-    entry = known(name) or Known(str(name))
+    entry = find_entry(name) or CatalogueEntry(str(name))
     if entry.reads != "scores":
-        return _load_one(name, entry, options, wishes)
+        return _load_one(name, entry, options, choices)
     if revision or reads or attributes or tree:
         message = f"{name} is several models: give revision, reads, attributes or tree to each"
         raise ValueError(message)
@@ -89,7 +89,7 @@ def load(
 
 
 @dataclass(frozen=True)
-class Wishes:
+class CheckpointOptions:
     """The arguments of `load` that concern one checkpoint, under the same names."""
 
     revision: str | None
@@ -99,25 +99,25 @@ class Wishes:
 
 
 def _load_one(
-    name: str | Path, entry: Known, options: LoadOptions, wishes: Wishes
+    name: str | Path, entry: CatalogueEntry, options: LoadOptions, choices: CheckpointOptions
 ) -> HeadModel | Critic:
     """Find the checkpoint, load its backbone, and set on it what the checkpoint has."""
     is_folder = bool(name) and Path(name).is_dir()
     if entry.reads and not entry.repo and not is_folder:
         raise ValueError(f'{name}: {entry.note}; load(folder, reads="verdict") loads yours')
-    reads = wishes.reads or entry.reads
+    reads = choices.reads or entry.reads
     writes = reads == "verdict"
     if is_folder:
-        folder, commit = find_folder(name, wishes.revision, pickled=writes)
+        folder, commit = find_folder(name, choices.revision, pickled=writes)
         checkpoint = Checkpoint(str(folder.resolve()), folder.resolve().name, commit, writes)
     else:
-        folder, commit = find_folder(entry.repo, wishes.revision, pickled=writes)
+        folder, commit = find_folder(entry.repo, choices.revision, pickled=writes)
         checkpoint = Checkpoint(entry.repo, entry.repo, commit, writes)
     backbone = load_backbone(checkpoint, options, folder)
     if writes:
         return Critic(backbone)
     tensors = read_head(weight_files(folder), backbone.wide_dtype, next_token=reads == "next token")
-    return _add_head(backbone, folder, tensors, entry, wishes)
+    return _add_head(backbone, folder, tensors, entry, choices)
 
 
 def _load_ensemble(options: LoadOptions) -> Ensemble:
@@ -142,16 +142,16 @@ def _add_head(
     backbone: Backbone,
     folder: Path,
     tensors: Mapping[str, torch.Tensor],
-    entry: Known,
-    wishes: Wishes,
+    entry: CatalogueEntry,
+    choices: CheckpointOptions,
 ) -> HeadModel:
     """Make the head of its tensors, read the tree, and check that they belong together."""
     config = read_config(folder)
-    attributes = wishes.attributes
+    attributes = choices.attributes
     if not attributes and not named_rows(config):
         attributes = entry.attributes
     head = make_head(tensors, config, attributes)
-    tree = wishes.tree
+    tree = choices.tree
     if tree is None:
         tree = read_tree(folder, head.attributes, entry.tree)
         if tree is not None and "score.bias" not in tensors:

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from dtreward.files import file_digest
-from dtreward.models.catalogue import known
+from dtreward.models.catalogue import find_entry
 from dtreward.study.graph import maker_of
 
 ROWS = ("rewards.parquet", "judges.parquet")  # joined to the pairs by the number of their row
@@ -47,4 +47,4 @@ def repository(name):
             return name
     except OSError:  # a text, too long for a path
         return name
-    return getattr(known(name), "repo", "") or name
+    return getattr(find_entry(name), "repo", "") or name

@@ -32,7 +32,7 @@ from dtreward.benches.rewardbench import REVISION, WEIGHTS
 from dtreward.demo import bench as demo_bench
 from dtreward.demo import world as demo
 from dtreward.judges.judge import Judge
-from dtreward.models.catalogue import KNOWN
+from dtreward.models.catalogue import CATALOGUE
 from dtreward.models.comparison import Comparison, RewardModel
 from dtreward.models.endpoint import JudgeModel
 from dtreward.models.ensemble import Ensemble
@@ -903,9 +903,9 @@ def test_only_what_is_published_under_its_name_gets_a_difference_and_a_claim(fol
 
 def test_stand_ins_are_marked_by_having_no_repository(root):
     board = pd.read_csv(PUBLISHED / "leaderboard.csv")["model"]
-    stand_ins = {name for name in board if not KNOWN[name].repo}
+    stand_ins = {name for name in board if not CATALOGUE[name].repo}
     assert stand_ins == {JUDGE, "MetaMetrics-RM-v1.0"} and all(
-        KNOWN[name].note for name in stand_ins
+        CATALOGUE[name].note for name in stand_ins
     )
 
 

@@ -47,8 +47,10 @@ def test_the_quickstart_prints_what_the_readme_shows(root, readme, monkeypatch):
 
 
 def test_a_model_is_made_known_by_the_row_that_the_guide_shows(models_guide, monkeypatch, tmp_path):
-    row = re.search(r"```python\n(\"[^`]*Known\([^`]*)```", models_guide)[1]
-    monkeypatch.setattr(catalogue, "KNOWN", catalogue.KNOWN | eval(f"{{{row}}}", vars(catalogue)))
+    row = re.search(r"```python\n(\"[^`]*CatalogueEntry\([^`]*)```", models_guide)[1]
+    monkeypatch.setattr(
+        catalogue, "CATALOGUE", catalogue.CATALOGUE | eval(f"{{{row}}}", vars(catalogue))
+    )
     folder = make_replica(tmp_path / "My-Reward-8B", rows=2)
     assert load(folder).attributes == ("clarity", "depth")
 
@@ -63,7 +65,7 @@ def test_the_judges_that_the_guide_shows_are_judges(root, monkeypatch):
 
 def test_the_guide_names_every_reward_model_that_load_knows(models_guide):
     table = models_guide.split("## Which models")[1].split("\n## ")[0]
-    assert [name for name in catalogue.KNOWN if name not in table] == []
+    assert [name for name in catalogue.CATALOGUE if name not in table] == []
 
 
 def _rounded(number):

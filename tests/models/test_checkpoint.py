@@ -25,6 +25,7 @@ from safetensors import safe_open
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from dtreward.demo.train import write_backbone
+from dtreward.models import card as card_module
 from dtreward.models import export as export_module
 from dtreward.models.export import export_checkpoint
 from dtreward.models.loader import load
@@ -128,7 +129,7 @@ def no_pictures(monkeypatch) -> None:
         Path(f"{stem}.pdf").touch()
         return [Path(f"{stem}.pdf")]
 
-    monkeypatch.setattr(export_module, "save_figure", save)
+    monkeypatch.setattr(card_module, "save_figure", save)
 
 
 @pytest.fixture(scope="session")

@@ -30,7 +30,7 @@ from transformers import Gemma2ForSequenceClassification, LlamaForSequenceClassi
 from dtreward import models
 from dtreward.models import checkpoint
 from dtreward.models import load_backbone as loading
-from dtreward.models.catalogue import known
+from dtreward.models.catalogue import find_entry
 from dtreward.models.comparison import Comparison
 from dtreward.models.loader import load
 from dtreward.tree.tree import PreferenceTree
@@ -253,7 +253,7 @@ def test_a_name_of_the_catalogue_gives_way_to_the_names_of_the_checkpoint(tmp_pa
     assert load(folder).attributes == ("a", "b", "c", "d", "e")
     config["id2label"] = {str(n): f"LABEL_{n}" for n in range(5)}
     (folder / "config.json").write_text(json.dumps(config))
-    assert load(folder).attributes == known(folder).attributes
+    assert load(folder).attributes == find_entry(folder).attributes
     with pytest.raises(ValueError, match="5 distinct"):
         load(folder.rename(tmp_path / "mine"))
 

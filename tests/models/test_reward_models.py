@@ -42,7 +42,7 @@ from transformers import (
 from dtreward.engine.forward import hidden_states
 from dtreward.models import checkpoint
 from dtreward.models import load_backbone as loading
-from dtreward.models.catalogue import KNOWN, known
+from dtreward.models.catalogue import CATALOGUE, find_entry
 from dtreward.models.critic import Critic
 from dtreward.models.ensemble import WEIGHTS, Ensemble
 from dtreward.models.loader import load
@@ -127,15 +127,15 @@ def all_scores(model) -> np.ndarray:
 
 def test_every_model_of_the_catalogue_has_a_replica_or_is_marked_unavailable(hub):
     others = {"MetaMetrics-RM-v1.0", "Skywork-Critic-Llama-3.1-70B"}
-    assert set(KNOWN) == set(REPLICAS) | others | UNAVAILABLE
-    assert all(not KNOWN[name].repo and KNOWN[name].note for name in UNAVAILABLE)
+    assert set(CATALOGUE) == set(REPLICAS) | others | UNAVAILABLE
+    assert all(not CATALOGUE[name].repo and CATALOGUE[name].note for name in UNAVAILABLE)
     assert set(WEIGHTS) - set(MEMBERS) == {name for name in WEIGHTS if "internlm2" in name}
 
 
 def test_the_catalogue_has_the_models_of_the_published_leaderboard_and_armorm(root):
     rows = (root / "dtreward/published/leaderboard.csv").read_text().splitlines()[1:]
-    assert all(any(name in row for name in KNOWN) for row in rows)
-    assert len(KNOWN) == len(rows) + 1
+    assert all(any(name in row for name in CATALOGUE) for row in rows)
+    assert len(CATALOGUE) == len(rows) + 1
 
 
 @pytest.mark.parametrize("module", ["replicas", "reward_replicas", "reward_references"])
@@ -155,24 +155,26 @@ def test_a_name_of_the_leaderboard_is_found_on_the_hub_by_its_repository(hub, na
     assert dict(load(REPLICAS[name].repo).backbone.identity) == dict(model.backbone.identity)
 
 
-@pytest.mark.parametrize("name", KNOWN)
+@pytest.mark.parametrize("name", CATALOGUE)
 def test_a_model_of_the_same_name_by_somebody_else_is_another_model(hub, name, tmp_path):
-    assert known(f"me/{name}") is None
+    assert find_entry(f"me/{name}") is None
     with pytest.raises(KeyError, match=f"me/{name}"):
         load(f"me/{name}")
-    assert known(tmp_path / name) is None
+    assert find_entry(tmp_path / name) is None
     with pytest.raises(FileNotFoundError, match="no folder"):
         load(tmp_path / name)
     (tmp_path / name).mkdir()
-    assert known(tmp_path / name) is KNOWN[name]
+    assert find_entry(tmp_path / name) is CATALOGUE[name]
 
 
 def test_a_model_is_found_by_its_repository_by_its_owner_and_name_and_by_a_folder(tmp_path):
-    nemotron = KNOWN["Llama-3.1-Nemotron-70B-Reward"]
-    assert known("nvidia/Llama-3.1-Nemotron-70B-Reward") is known(nemotron.repo) is nemotron
+    nemotron = CATALOGUE["Llama-3.1-Nemotron-70B-Reward"]
+    assert (
+        find_entry("nvidia/Llama-3.1-Nemotron-70B-Reward") is find_entry(nemotron.repo) is nemotron
+    )
     (tmp_path / "INF-ORM-Llama3.1-70B").mkdir()
-    assert known(tmp_path / "INF-ORM-Llama3.1-70B") is KNOWN["INF-QRM-Llama3.1-70B"]
-    assert known("") is known(".") is known("/") is None
+    assert find_entry(tmp_path / "INF-ORM-Llama3.1-70B") is CATALOGUE["INF-QRM-Llama3.1-70B"]
+    assert find_entry("") is find_entry(".") is find_entry("/") is None
 
 
 @pytest.mark.parametrize(
@@ -777,7 +779,7 @@ def test_metametrics_names_the_members_that_are_unavailable():
     table = {name: np.array([0.0, 1.0]) for name in MEMBERS}
     with pytest.raises(ValueError, match=r"internlm2-1_8b-reward.*internlm2-7b-reward.*missing"):
         Ensemble({}, WEIGHTS).weigh(table)
-    note = KNOWN["MetaMetrics-RM-v1.0"].note
+    note = CATALOGUE["MetaMetrics-RM-v1.0"].note
     assert all(name.split("/")[1] in note for name in set(PUBLISHED) - set(MEMBERS))
 
 
