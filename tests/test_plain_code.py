@@ -16,7 +16,6 @@ PACKED_LINES = (
     "engine/attention.py",
     "explorer.py",
     "study/report.py",
-    "tree/pickle.py",
 )
 
 
