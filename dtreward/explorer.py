@@ -24,127 +24,226 @@ try:
 except ImportError as error:
     raise ImportError('explore needs ipywidgets: pip install "dtreward[app]"') from error
 
-OLD = "<div style='opacity:0.3' title='The texts have changed: press Compare'>"
-LEGS = "How many legs do 3 cats have?", "3 × 4 = 11. So 11 legs.", "3 × 4 = 12. So 12 legs."
+FADED = "<div style='opacity:0.3' title='The texts have changed: press Compare'>"
+LABEL_LENGTH = 90  # characters of a prompt in the list of pairs
+JUDGES = ("Human", "GPT-4o", "Llama-3.1-8B")
+PROBABILITY = "probability that this response is better"
+Pair = tuple[str, str, str]  # prompt, response 1, response 2
+LEGS = (
+    "How many legs do 3 cats have?",
+    "3 × 4 = 11. So 11 legs.",
+    "3 × 4 = 12. So 12 legs.",
+)
 
 
 class Flip(NamedTuple):
-    """A change of one attribute's difference, the others as they are, that flips a preference."""
+    """A change of one attribute's difference that flips a preference.
+
+    Attributes:
+        attribute: whose difference changes; the others stay as they are.
+        change: what is added to the difference.
+        to: the difference afterwards: on a threshold, or the next number above one.
+    """
 
     attribute: str
     change: float
-    to: float  # the difference after it: on a threshold, or the next number above one
+    to: float
 
 
 def smallest_flip(tree: PreferenceTree, difference: Real[np.ndarray, " attributes"]) -> Flip | None:
     """Find the smallest change of one attribute's difference that flips the tree's preference.
 
-    None where no attribute alone can. Of changes as small as each other, the first in preorder.
+    Of several changes of the same size it is the first in the tree's preorder.
 
-    >>> smallest_flip(PreferenceTree.single_split("helpfulness", 0.5), np.array([2.0]))
-    Flip(attribute='helpfulness', change=-1.5, to=0.5)
+    Args:
+        difference: response 2 minus response 1, shape (attributes,).
+
+    Returns:
+        the change, or None if no change of a single attribute flips the preference.
+
+    Example:
+        >>> smallest_flip(PreferenceTree.single_split("helpfulness", 0.5), np.array([2.0]))
+        Flip(attribute='helpfulness', change=-1.5, to=0.5)
     """
-    (preference,), flips = tree.predict(difference[None]), []
+    preference = tree.predict(difference[None])[0]
+    flips = []
     for node in np.flatnonzero(tree.feature >= 0):  # between thresholds nothing changes
-        column, limit = tree.feature[node], tree.threshold[node]
-        for to in (limit.item(), np.nextafter(limit, np.inf).item()):
-            moved = np.where(np.arange(len(difference)) == column, to, difference)
+        column = tree.feature[node]
+        threshold = tree.threshold[node]
+        for value in (threshold.item(), np.nextafter(threshold, np.inf).item()):
+            moved = np.array(difference, dtype=float)
+            moved[column] = value
             if tree.predict(moved[None])[0] != preference:
-                flips.append(Flip(tree.attributes[column], to - float(difference[column]), to))
+                change = value - float(difference[column])
+                flips.append(Flip(tree.attributes[column], change, value))
     return min(flips, key=lambda flip: abs(flip.change), default=None)
 
 
 def verdicts(comparison: Comparison) -> pd.DataFrame:
-    """Say how the model, and the published judges' trees, decide on the model's rewards.
+    """Tabulate how the model and the published judges' trees decide on the model's rewards.
 
-    One row each: the response it prefers, and that response's probability. The judges' trees are
-    of ratings of five attributes: a model of others has its own row alone.
+    The judges' trees need differences of HelpSteer2's five attributes; for a model with other
+    attributes, the table has only the model's own row.
+
+    Returns:
+        a row for each decision: the preferred response, and the probability that it is better.
     """
-    rows = {"this model": (comparison.preference, comparison.probability)}
-    gaps = dict(zip(comparison.attributes, comparison.differences, strict=True))
-    for judge in ("Human", "GPT-4o", "Llama-3.1-8B") if set(gaps) == set(ATTRIBUTES) else ():
-        tree, pair = PreferenceTree.published(judge), np.array([[gaps[key] for key in ATTRIBUTES]])
-        rows[f"tree of {judge}"] = tree.predict(pair)[0], tree.probability(pair)[0]
-    told = [(f"response {one + 1}", f"{p if one else 1 - p:.1%}") for one, p in rows.values()]
-    return pd.DataFrame(told, list(rows), ["prefers", "probability"])
+    rows = {"this model": _verdict(comparison.preference, comparison.probability)}
+    differences = dict(zip(comparison.attributes, comparison.differences, strict=True))
+    if set(differences) == set(ATTRIBUTES):
+        pair = np.array([[differences[attribute] for attribute in ATTRIBUTES]])
+        for judge in JUDGES:
+            tree = PreferenceTree.published(judge)
+            preference = int(tree.predict(pair)[0])
+            probability = float(tree.probability(pair)[0])
+            rows[f"tree of {judge}"] = _verdict(preference, probability)
+    return pd.DataFrame.from_dict(rows, orient="index", columns=["prefers", PROBABILITY])
+
+
+def _verdict(preference: int, probability: float) -> tuple[str, str]:
+    """Name the preferred response, and the probability that it is better.
+
+    Args:
+        probability: that response 2 is better.
+    """
+    share = probability if preference == 1 else 1 - probability
+    return f"response {preference + 1}", f"{share:.1%}"
 
 
 class Explorer(widgets.VBox):
     """What `explore` gives. Where widgets do not run, it shows as a picture with the same words."""
 
-    def __init__(self, model: RewardModel, pairs: Sequence[tuple[str, str, str]]) -> None:
-        wide, rows = widgets.Layout(width="100%"), {"Prompt": 3, "Response 1": 8, "Response 2": 8}
-        options = [("Pick a pair …", None), *((each[0][:90], each) for each in pairs)]
+    def __init__(self, model: RewardModel, pairs: Sequence[Pair]) -> None:
+        """Lay out the boxes, connect the buttons, and compare the first pair."""
+        wide = widgets.Layout(width="100%")
+        options = [("Pick a pair …", None)]
+        for pair in pairs:
+            prompt = pair[0]
+            options.append((prompt[:LABEL_LENGTH], pair))
+        self.model = model
         self.pick = widgets.Dropdown(options=options, layout=wide)
-        self.texts = [widgets.Textarea(description=k, rows=n, layout=wide) for k, n in rows.items()]
+        self.texts = [
+            widgets.Textarea(description="Prompt", rows=3, layout=wide),
+            widgets.Textarea(description="Response 1", rows=8, layout=wide),
+            widgets.Textarea(description="Response 2", rows=8, layout=wide),
+        ]
         self.compare = widgets.Button(description="Compare", button_style="primary")
         self.swap = widgets.Button(description="Swap responses", icon="exchange")
-        self.model, self.shown, buttons = model, widgets.HTML(), [self.compare, self.swap]
+        self.shown = widgets.HTML()
         self._fill(*pairs[0])
-        self.pick.observe(lambda change: change.new and self._fill(*change.new), "value")
+        self.pick.observe(self._pick_pair, "value")
         for box in self.texts:
             box.observe(self._fade, "value")
-        self.compare.on_click(lambda _: self._show())
-        self.swap.on_click(lambda _: self._fill(*(self.texts[n].value for n in (0, 2, 1))))
-        rows = [self.pick], self.texts[:1], self.texts[1:], buttons, [self.shown]
+        self.compare.on_click(self._compare_texts)
+        self.swap.on_click(self._swap_responses)
+        prompt_box, *response_boxes = self.texts
+        rows = [
+            [self.pick],
+            [prompt_box],
+            response_boxes,
+            [self.compare, self.swap],
+            [self.shown],
+        ]
         super().__init__([widgets.HBox(row) for row in rows])
 
+    def _pick_pair(self, change: Mapping[str, Any]) -> None:
+        """Fill the boxes with the pair that was picked."""
+        if change["new"]:
+            self._fill(*change["new"])
+
     def _fade(self, _: Mapping[str, Any]) -> None:
-        if not self.shown.value.startswith(OLD):  # what shows is of the texts before
-            self.shown.value = f"{OLD}{self.shown.value}</div>"
+        """Fade the result, because it belongs to the texts before the change."""
+        if not self.shown.value.startswith(FADED):
+            self.shown.value = f"{FADED}{self.shown.value}</div>"
+
+    def _compare_texts(self, _: widgets.Button) -> None:
+        self._show()
+
+    def _swap_responses(self, _: widgets.Button) -> None:
+        prompt, response1, response2 = [box.value for box in self.texts]
+        self._fill(prompt, response2, response1)
 
     def _fill(self, *texts: str) -> None:
+        """Write a pair into the boxes, and compare it."""
         for box, text in zip(self.texts, texts, strict=True):
             box.value = text
         self.pick.value = None  # so that the same pair can be picked again
         self._show()
 
     def _show(self) -> None:
-        texts = [box.value for box in self.texts]
+        """Show the comparison of the texts in the boxes, or why there is none."""
+        prompt, response1, response2 = [box.value for box in self.texts]
         try:
-            if empty := [box.description for box in self.texts if not box.value.strip()]:
+            empty = [box.description for box in self.texts if not box.value.strip()]
+            if empty:
                 raise ValueError(f"{' and '.join(empty)} without a text")
-            same = "<p>Both responses are the same text.</p>" * (texts[1] == texts[2])
-            self.shown.value = same + _html(self.model.compare(*texts))
+            result = _html(self.model.compare(prompt, response1, response2))
         except (ValueError, RuntimeError, OSError) as error:  # too long; no memory; no endpoint
             self.shown.value = f"<p><b>No comparison:</b> {escape(str(error))}</p>"
+            return
+        if response1 == response2:
+            result = f"<p>Both responses are the same text.</p>{result}"
+        self.shown.value = result
 
     def _repr_mimebundle_(self, **options: Any) -> dict[str, Any]:
-        told = (f"<p><b>{box.description}</b><br>{escape(box.value)}</p>" for box in self.texts)
-        static = "".join(told).replace("\n", "<br>") + self.shown.value
-        return super()._repr_mimebundle_(**options) | {"text/html": static}
+        """Give the widget, and a static page with the same words for where no widget runs."""
+        page = ""
+        for box in self.texts:
+            paragraph = f"<p><b>{box.description}</b><br>{escape(box.value)}</p>"
+            page += paragraph.replace("\n", "<br>")
+        page += self.shown.value
+        return super()._repr_mimebundle_(**options) | {"text/html": page}
 
 
-def explore(model: RewardModel, pairs: Sequence[tuple[str, str, str]] = ()) -> Explorer:
-    """Show boxes for a prompt and two responses, and below what a model says of them.
+def explore(model: RewardModel, pairs: Sequence[Pair] = ()) -> Explorer:
+    """Show boxes for a prompt and two responses, and below them what a model says about the pair.
 
-    `pairs` to pick from are (prompt, response 1, response 2); left out, the published example and
-    another. Where widgets do not run, a picture of the first pair shows.
+    Where widgets do not run, a static page shows the first pair.
+
+    Args:
+        pairs: to pick from, each (prompt, response 1, response 2); by default the published
+            example and one more.
     """
     example = json.loads((PUBLISHED / "usage_example.json").read_text("utf-8"))
-    published = example["prompt"], example["response1"], example["response2"]
+    published = (example["prompt"], example["response1"], example["response2"])
     return Explorer(model, pairs or (published, LEGS))
 
 
 def _html(comparison: Comparison) -> str:
+    """Write a comparison as HTML: verdict, reasons, decisions of the judges' trees, pictures."""
     verdict, _, reasons = comparison.words()
     if comparison.tree:
-        flip = smallest_flip(comparison.tree, np.array(comparison.differences))
-        words = flip and f"{flip.attribute} difference {flip.change:+.3g}, across {flip.to:.4g}"
-        reasons.append(f"Smallest change of one attribute that flips it: {words or 'none can'}.")
-    points = "".join(f"<li>{escape(each)}</li>" for each in reasons)
-    table = f"<div style='flex:none'>{verdicts(comparison).to_html(border=0)}</div>"
-    beside = f'<div style="display:flex;gap:2em"><div><ul>{points}</ul></div>{table}</div>'
-    told = f"<h3>{verdict}</h3>{beside}{_image(comparison) if comparison.attributes else ''}"
-    return f'<div class="jp-RenderedHTMLCommon">{told}</div>'
+        reasons.append(_flip_sentence(comparison.tree, np.array(comparison.differences)))
+    points = "".join(f"<li>{escape(reason)}</li>" for reason in reasons)
+    table = verdicts(comparison).to_html(border=0)
+    columns = f"<div><ul>{points}</ul></div><div style='flex:none;max-width:26em'>{table}</div>"
+    page = f'<h3>{verdict}</h3><div style="display:flex;gap:2em">{columns}</div>'
+    if comparison.attributes:
+        page += _rewards_image(comparison)
+    if comparison.attributes and comparison.tree:
+        page += tree_html(comparison.tree, comparison.path)
+    return f'<div class="jp-RenderedHTMLCommon">{page}</div>'
 
 
-def _image(comparison: Comparison) -> str:
-    figure, file = Figure((6.75, 0.8 + 0.36 * len(comparison.attributes))), io.BytesIO()
-    names = [*map("{}\ndifference {:+.2f}".format, comparison.attributes, comparison.differences)]
-    draw_reward_bars(figure.subplots(), np.array(comparison.rewards), names)
+def _flip_sentence(tree: PreferenceTree, difference: np.ndarray) -> str:
+    """Say in a sentence which smallest change of one attribute flips the preference."""
+    flip = smallest_flip(tree, difference)
+    words = "none can"
+    if flip is not None:
+        words = f"{flip.attribute} difference {flip.change:+.3g}, across {flip.to:.4g}"
+    return f"Smallest change of one attribute that flips it: {words}."
+
+
+def _rewards_image(comparison: Comparison) -> str:
+    """Draw the rewards of both responses as a PNG inside an HTML element."""
+    labels = []
+    for attribute, difference in zip(comparison.attributes, comparison.differences, strict=True):
+        labels.append(f"{attribute}\ndifference {difference:+.2f}")
+    figure = Figure((6.75, 0.8 + 0.36 * len(labels)))
+    draw_reward_bars(figure.subplots(), np.array(comparison.rewards), labels)
+    file = io.BytesIO()
     figure.savefig(file, dpi=150, bbox_inches="tight", metadata={"Software": None})
     data = base64.b64encode(file.getvalue()).decode()
-    told = escape(comparison.words()[1].round(2).to_csv(sep=" ", lineterminator="; "))
-    bars = f'<p><img width="860" alt="rewards: {told}" src="data:image/png;base64,{data}"></p>'
-    return bars + (tree_html(comparison.tree, comparison.path) if comparison.tree else "")
+    _, table, _ = comparison.words()
+    numbers = escape(table.round(2).to_csv(sep=" ", lineterminator="; "))
+    return f'<p><img width="860" alt="rewards: {numbers}" src="data:image/png;base64,{data}"></p>'

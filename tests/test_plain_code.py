@@ -14,7 +14,6 @@ LONG_FUNCTIONS = ()
 PACKED_LINES = (
     "benchmark.py",
     "engine/attention.py",
-    "explorer.py",
     "study/report.py",
 )
 

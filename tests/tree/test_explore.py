@@ -208,6 +208,7 @@ def test_published_judges_decide_the_same_pair_whatever_the_order_of_the_attribu
     told = verdicts(Words().compare(*PAIRS[0]))
     assert list(told.index) == ["this model", *(f"tree of {name}" for name in JUDGES)]
     human = PreferenceTree.published("Human").probability(np.array([[-2.0, 0, 0, 0, 0]])).item()
+    assert list(told.columns) == ["prefers", "probability that this response is better"]
     assert told.loc["tree of Human"].tolist() == ["response 1", f"{1 - human:.1%}"]
     turned = verdicts(Words(ATTRIBUTES[::-1]).compare(*PAIRS[0]))
     assert turned[1:].equals(told[1:])
