@@ -6,6 +6,7 @@ Commands (`dtreward.cli`) and the Snakefile call this room; notebooks use `input
 - `settings`: reads a study's YAML and splits its parameters among its notebooks.
 - `plan`: which notebooks of a study run, with which parameters, inputs and outputs.
 - `preflight`: what a study on a real model needs before it starts.
+- `hub`: commits of the hub's repositories, and what is still to be downloaded.
 - `run`: runs one notebook through papermill.
 - `progress`: shows a running notebook's progress bars on the terminal.
 - `inputs`: refuses to start a notebook whose inputs are missing or outdated.

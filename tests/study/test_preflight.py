@@ -21,6 +21,7 @@ from conftest import ROOT
 from hub_cache import commit_of
 
 from dtreward.study import preflight
+from dtreward.study.hub import read_downloads
 from dtreward.study.settings import legal_parameters, study_parameters
 
 REAL = ["paper-llama-8b", "paper-gemma-27b"]
@@ -135,7 +136,7 @@ def test_every_repository_that_a_notebook_reads_is_pinned_for_it(study):
     read = read_study(study)
     commits = {name: commit_of(name) for name in read["needs"]["downloads"]}
     pinned = preflight.pin(study_parameters(read, {}), commits)
-    assert preflight._named(read, {}) >= set(commits)
+    assert preflight.repositories_of(read, {}) >= set(commits)
     assert pinned["01_load_pairs"]["revision"] == commits["nvidia/HelpSteer2"]
     for name in ("02_extract_features", "04_fit_preference_tree", "10_measure_throughput"):
         assert pinned[name]["model_revision"] == commits[read["parameters"]["model"]]
@@ -157,7 +158,7 @@ def test_a_name_of_the_leaderboard_is_pinned_by_its_repository_and_a_judge_by_no
     pinned = preflight.pin({"09": own}, {repo: "c"})["09"]
     assert pinned["revisions"] == {repo: "c"} and pinned["model_revision"] == "c"
     study = {"notebooks": ["09"], "parameters": {}, "09": own}
-    assert preflight._named(study, {}) >= {repo}
+    assert preflight.repositories_of(study, {}) >= {repo}
     assert preflight.pin({"09": {"revisions": {}}}, {repo: "c"})["09"] == {"revisions": {}}
 
 
@@ -167,7 +168,9 @@ def test_a_folder_is_not_taken_for_the_repository_of_its_name(tmp_path):
     folder.mkdir()
     own = {"model": str(folder), "model_revision": "", "models": [str(folder)], "revisions": {}}
     assert preflight.pin({"09": own}, {repo: "c"}) == {"09": own}
-    assert repo not in preflight._named({"notebooks": ["09"], "parameters": {}, "09": own}, {})
+    assert repo not in preflight.repositories_of(
+        {"notebooks": ["09"], "parameters": {}, "09": own}, {}
+    )
 
 
 def test_what_is_missing_from_needs_or_given_by_hand_is_not_overwritten():
@@ -205,21 +208,22 @@ def test_without_a_gpu_it_stops_and_names_the_way_out(tmp_path, hub, monkeypatch
     card = SimpleNamespace(total_memory=25.2e9)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
     monkeypatch.setattr("torch.cuda.get_device_properties", lambda _: card)
-    assert preflight._no_gpu(24, "") == [] and preflight._no_gpu(48, "auto") == []
-    assert "25 GB" in preflight._no_gpu(80, "")[0]
+    assert preflight.missing_gpu(24, "") == [] and preflight.missing_gpu(48, "auto") == []
+    assert "25 GB" in preflight.missing_gpu(80, "")[0]
 
 
 def test_without_room_on_the_disk_it_stops_and_says_how_much_is_needed(monkeypatch, tmp_path):
     usage = namedtuple("usage", "free")
     downloads = read_study("paper-gemma-27b")["needs"]["downloads"]
-    total = sum(each["gb"] for each in downloads.values())
+    downloads = read_downloads(downloads)
+    total = sum(one.gb for one in downloads)
     monkeypatch.setattr(preflight.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setattr(preflight.constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(preflight.shutil, "disk_usage", lambda _: usage(1e9 * (total + 9)))
-    (sentence,) = preflight._no_disk(10, downloads, tmp_path / "data" / "new")
+    (sentence,) = preflight.missing_disk(10, downloads, tmp_path / "data" / "new")
     assert f"{total + 10:.0f} GB of disk are needed" in sentence and "HF_HOME" in sentence
     monkeypatch.setattr(preflight.shutil, "disk_usage", lambda _: usage(1e9 * (total + 11)))
-    assert preflight._no_disk(10, downloads, tmp_path / "data" / "new") == []
+    assert preflight.missing_disk(10, downloads, tmp_path / "data" / "new") == []
 
 
 def test_a_gated_model_stops_it_and_a_token_opens_the_gate(tmp_path, hub):
