@@ -11,6 +11,7 @@ Commands (`dtreward.cli`) and the Snakefile call this room; notebooks use `input
 - `progress`: shows a running notebook's progress bars on the terminal.
 - `inputs`: refuses to start a notebook whose inputs are missing or outdated.
 - `parallel`: does a notebook's long work side by side, and keeps what is done when interrupted.
+- `throughput`: what the benchmark measured, compared, drawn and turned into costs.
 - `paper`: the paper's data files, tables and macros, which notebook 99 writes.
 - `publish`: copies results to the places where they are committed.
 - `readme`: keeps the tables of committed pages equal to those of notebook 99.

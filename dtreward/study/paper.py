@@ -1,12 +1,8 @@
-"""What notebook 99 writes besides pictures (data, tables, macros), and what 10 shares with it: a figure, its data."""
+"""What notebook 99 writes besides pictures: data, tables, macros."""
 
-import json
 import re
 from functools import partial
-from pathlib import Path
-from textwrap import fill
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
@@ -141,46 +137,3 @@ def list_nodes(title, tree):
 
 def _write(path, text):
     path.write_text(text, encoding="utf-8", newline="\n")
-
-
-def draw_ladder(ladders):
-    """Draw tokens a second of each rung, a panel a shape; grey: padded, blue: packs; numbers: effective MFU.
-
-    `ladders` is {shape: frame with step, tokens_per_second, effective_mfu}; the first three rungs are padded.
-    """
-    figure, axes = plt.subplots(
-        1, len(ladders), figsize=(6.75, 4.6), layout="constrained", squeeze=False
-    )
-    for axis, (name, rows) in zip(axes[0], ladders.items(), strict=True):
-        axis.barh(
-            range(len(rows)),
-            rows["tokens_per_second"] / 1000,
-            color=["0.7"] * 3 + ["C0"] * (len(rows) - 3),
-        )
-        axis.bar_label(
-            axis.containers[0], [f" {one:.2f}" for one in rows["effective_mfu"]], fontsize=6
-        )
-        axis.set(
-            title=name,
-            xlabel="thousand tokens a second",
-            yticks=range(len(rows)),
-            ylim=(len(rows) - 0.5, -0.5),
-        )
-        axis.set_yticklabels([fill(step, 28) for step in rows["step"]], size=6)
-        axis.set_xlim(0, 1.2 * rows["tokens_per_second"].max() / 1000)
-    figure.suptitle("Reading a backbone of random weights; at each bar its effective MFU")
-    return figure
-
-
-def read_measured(folder, kind):
-    """Read what the benchmark wrote as KIND_*.json: the files, and {shape: result}."""
-    files = sorted(Path(folder).glob(f"{kind}_*.json"))
-    found = {}
-    for path in files:
-        try:
-            result = json.loads(path.read_text(encoding="utf-8"))
-            found[result["shape"]] = result
-        except (ValueError, LookupError, TypeError) as error:
-            made = f"python -m dtreward.benchmark SHAPE {path} makes it"
-            raise ValueError(f"{path} is no result of the benchmark ({error!r}); {made}") from error
-    return files, found

@@ -12,7 +12,7 @@ import pytest
 from dtreward import benchmark
 from dtreward.benchmark import SHAPES, measure, sample_conversations
 from dtreward.engine.packing import plan_packs
-from dtreward.study.paper import read_measured
+from dtreward.study.throughput import read_measured
 
 RESULTS = ("llama-3.1-8b", "gemma-2-27b")
 
