@@ -58,8 +58,8 @@ def shap_values(
     # Without max_samples shap keeps 100 rows and says nothing.
     masker = shap.maskers.Independent(both_orders, max_samples=len(both_orders))
     explainer = shap.TreeExplainer(codes.model(), masker, model_output="probability")
-    coded, pair_of_row = codes.different_rows(differences)
-    return _average_orders(explainer.shap_values(coded), pair_of_row)
+    rows, row_of_pair = codes.different_rows(differences)
+    return _average_orders(explainer.shap_values(rows), row_of_pair)
 
 
 def interaction_values(
@@ -80,8 +80,8 @@ def interaction_values(
     shap = import_shap()
     codes = _Codes(tree)
     explainer = shap.TreeExplainer(codes.model(), feature_perturbation="tree_path_dependent")
-    coded, pair_of_row = codes.different_rows(differences)
-    return _average_orders(explainer.shap_interaction_values(coded), pair_of_row)
+    rows, row_of_pair = codes.different_rows(differences)
+    return _average_orders(explainer.shap_interaction_values(rows), row_of_pair)
 
 
 def mean_abs_shap(
