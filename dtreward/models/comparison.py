@@ -131,7 +131,7 @@ class Comparison(Mapping[str, Any]):
         return getattr(self, key)
 
     def __iter__(self) -> Iterator[str]:
-        return (each.name for each in fields(self) if each.name != "tree")
+        return (field.name for field in fields(self) if field.name != "tree")
 
     def __len__(self) -> int:
         return len(fields(self)) - 1
@@ -181,7 +181,12 @@ Comparisons = list[Comparison]
 
 
 class RewardModel(ABC):
-    """Anything that says which of two responses is better; `kind` says by what."""
+    """Anything that says which of two responses is better.
+
+    Attributes:
+        kind: what decides: "decision-tree", "score", "verdict", or "multi-attribute" for rewards
+            without a tree.
+    """
 
     kind: str
 
@@ -212,7 +217,8 @@ class RewardModel(ABC):
             ValueError: if `tokenizer` or `device` is not the model's, or if a model of several
                 attributes has no tree to decide by.
         """
-        backbone: Backbone | None = getattr(self, "backbone", None)  # an ensemble has several
+        # A model without one backbone, such as an ensemble, has neither tokenizer nor device.
+        backbone: Backbone | None = getattr(self, "backbone", None)
         own_tokenizer = backbone.chat.tokenizer if backbone and backbone.chat else None
         if (
             own_tokenizer is not None
@@ -227,7 +233,11 @@ class RewardModel(ABC):
         return self.compare_many([prompt], [response1], [response2])[0]
 
     def scores(self, conversations: Conversations) -> Float[np.ndarray, " responses"]:
-        """Score each (prompt, response), more is better; a ValueError of models that do not."""
+        """Score each (prompt, response); more is better.
+
+        Raises:
+            ValueError: if the model gives no scores.
+        """
         raise ValueError(f"a model of the kind {self.kind} gives no scores; use compare_many()")
 
 

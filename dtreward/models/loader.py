@@ -83,8 +83,9 @@ def load(
     if entry.reads != "scores":
         return _load_one(name, entry, options, choices)
     if revision or reads or attributes or tree:
-        message = f"{name} is several models: give revision, reads, attributes or tree to each"
-        raise ValueError(message)
+        raise ValueError(
+            f"{name} is several models: give revision, reads, attributes or tree to each of them"
+        )
     return _load_ensemble(options)
 
 
@@ -101,7 +102,7 @@ class CheckpointOptions:
 def _load_one(
     name: str | Path, entry: CatalogueEntry, options: LoadOptions, choices: CheckpointOptions
 ) -> HeadModel | Critic:
-    """Find the checkpoint, load its backbone, and set on it what the checkpoint has."""
+    """Load a single checkpoint: its backbone, and its head and tree unless it writes verdicts."""
     is_folder = bool(name) and Path(name).is_dir()
     if entry.reads and not entry.repo and not is_folder:
         raise ValueError(f'{name}: {entry.note}; load(folder, reads="verdict") loads yours')
@@ -145,7 +146,7 @@ def _add_head(
     entry: CatalogueEntry,
     choices: CheckpointOptions,
 ) -> HeadModel:
-    """Make the head of its tensors, read the tree, and check that they belong together."""
+    """Make the head from its tensors, read the tree, and check that both have the same attributes."""
     config = read_config(folder)
     attributes = choices.attributes
     if not attributes and not named_rows(config):
