@@ -13,10 +13,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import ROOT
+from judge_server import endpoint, says
 from processes import die_at, start
 from replicas import make_decision_tree_replica, make_replica
 from reward_replicas import make_critic
-from test_judges import endpoint, says
 
 from dtreward import load
 from dtreward.benches import (

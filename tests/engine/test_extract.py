@@ -15,6 +15,17 @@ import fsspec
 import numpy as np
 import pytest
 import torch
+from extraction import (
+    ARCHITECTURES,
+    CONVERSATIONS,
+    SHARD_SIZE,
+    SHARDS,
+    contents,
+    extract,
+    load_backbone,
+    many,
+    stamps,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from processes import die_at, start
@@ -25,16 +36,10 @@ from transformers import AutoModel
 from dtreward.conversation import ChatTokenizer
 from dtreward.engine import features as extract_module
 from dtreward.engine.backbone import Backbone
-from dtreward.engine.features import extract_features, read_features, shard_digest
+from dtreward.engine.features import read_features, shard_digest
 from dtreward.engine.forward import last_hidden_states
 from dtreward.files import Store
 from dtreward.models.loader import load
-
-ARCHITECTURES = ("llama", "gemma2")
-CONVERSATIONS = [(f"What is {n} + {n}?", f"It is {2 * n}." * (1 + n % 7)) for n in range(22)]
-PACK_TOKENS = 256  # 22 conversations of 46 to 103 tokens: seven packs
-SHARD_SIZE = 1  # of packs
-SHARDS = [f"{number:05d}.safetensors" for number in range(7)]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -57,18 +62,9 @@ def backbones(folders) -> dict[str, Backbone]:
     return {name: load_backbone(folder) for name, folder in folders.items()}
 
 
-def load_backbone(folder: Path, **options) -> Backbone:
-    return load(folder, pack_tokens=PACK_TOKENS, **options).backbone
-
-
 @pytest.fixture
 def backbone(backbones) -> Backbone:
     return backbones["llama"]
-
-
-def extract(backbone, folder, conversations=CONVERSATIONS, **options):
-    options = {"shard_size": SHARD_SIZE, "progress": False} | options
-    return extract_features(backbone, conversations, folder, **options)
 
 
 @pytest.fixture(scope="module")
@@ -81,14 +77,6 @@ def untouched(backbones, tmp_path_factory) -> Path:
 @pytest.fixture
 def copy(untouched, tmp_path) -> Path:
     return Path(shutil.copytree(untouched, tmp_path / "features"))
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
-
-
-def stamps(folder: Path, names=SHARDS) -> dict[str, int]:
-    return {name: (folder / name).stat().st_mtime_ns for name in names}
 
 
 # Several devices
@@ -451,10 +439,6 @@ def test_killed_at_every_kind_of_moment_it_resumes_to_the_same_bits(folders, unt
 def extract_many_in_child(model: Path, folder: Path) -> None:
     torch.set_num_threads(1)
     extract(load_backbone(model), folder, many(), shard_size=1)
-
-
-def many() -> list[tuple[str, str]]:
-    return [(f"Say it {n} times. " * 20, "It. " * (n + 1)) for n in range(60)]
 
 
 def test_killed_from_outside_at_any_time_it_resumes_to_the_same_bits(folders, backbone, tmp_path):

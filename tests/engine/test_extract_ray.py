@@ -12,8 +12,9 @@ import fsspec
 import psutil
 import pytest
 import torch
+from extraction import ARCHITECTURES, contents, extract, load_backbone, many, stamps
+from processes import start
 from replicas import make_replica
-from test_extract import ARCHITECTURES, contents, extract, load_backbone, many, stamps, start
 
 from dtreward.engine.features import read_features
 from dtreward.files import Store

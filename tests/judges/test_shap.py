@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
-from test_tree import NAMES, rows, trees
+from tree_examples import NAMES, rows, trees
 
 from dtreward.judges.attribution import (
     background_error,

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from test_judges import endpoint, llm_server, prefers_one, says, some_pairs
+from judge_server import endpoint, llm_server, prefers_one, says, some_pairs
 
 from dtreward.benches import evaluate, judge, load_bench, section_intervals
 from dtreward.demo import bench as demo_bench

@@ -21,9 +21,9 @@ import pandas as pd
 import pytest
 from conftest import SMALL, copy_project, snakemake, snakemake_call
 from huggingface_hub import constants
+from judge_server import endpoint, says, shown_first
 from replicas import make_decision_tree_replica
 from same_bytes import contents, differing
-from test_judges import endpoint, says, shown_first
 
 from dtreward import load
 from dtreward.files import write_json

@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 from conftest import snakemake
-from test_judges import endpoint, says
+from judge_server import endpoint, says
 
 SECRET = "sk-planted-7f3a9c51e2b84d06"
 

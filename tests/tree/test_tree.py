@@ -17,6 +17,7 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
+from tree_examples import NAMES, grid, rows, trees
 
 from dtreward.tree.document import HEAD
 from dtreward.tree.nodes import ATTRIBUTES
@@ -24,7 +25,6 @@ from dtreward.tree.tree import PreferenceTree
 
 # beartype, where it checks, looks at one random element of a list
 pytestmark = pytest.mark.filterwarnings("ignore:Do not use the `random` module")
-NAMES = ("a", "b", "c")
 PICKLES = Path(__file__).parents[1] / "pickles"
 GOOD = sorted(PICKLES.glob("*.pkl"))
 REWARD_MODELS = {
@@ -33,36 +33,7 @@ REWARD_MODELS = {
 }
 PUBLISHED = ("Human", "GPT-4o", "Llama-3.1-8B", *REWARD_MODELS)
 
-grid = st.integers(-8, 8).map(lambda step: step / 2)
 finite = st.floats(allow_nan=False, allow_infinity=False, max_value=1e300, min_value=-1e300)
-
-
-@st.composite
-def trees(draw, thresholds=grid):
-    """Any tree of up to 12 leaves, its shares made up, even chances and zero shares among them."""
-    leaf = st.integers(0, 8).map(lambda eighths: eighths / 8)
-    nodes = []
-
-    def split(sides):
-        return st.tuples(st.sampled_from(NAMES), thresholds, sides, sides)
-
-    def add(node, share):
-        nodes.append(dict.fromkeys(("attribute", "threshold", "left", "right")))
-        number, chance = len(nodes) - 1, node if isinstance(node, float) else draw(leaf)
-        nodes[number] |= {"value": [1 - chance, chance], "share": share}
-        if isinstance(node, tuple):
-            nodes[number] |= {"attribute": node[0], "threshold": node[1]}
-            for side, child in zip(("left", "right"), node[2:], strict=True):
-                nodes[number][side] = add(child, draw(st.sampled_from((0.0, 0.1, 0.7))))
-        return number
-
-    add(draw(st.recursive(leaf, split, max_leaves=12)), 1.0)
-    return PreferenceTree.from_dict(HEAD | {"attributes": list(NAMES), "nodes": nodes})
-
-
-def rows():
-    row = st.lists(grid, min_size=len(NAMES), max_size=len(NAMES))
-    return st.lists(row, min_size=1, max_size=8).map(lambda table: np.array(table, dtype=float))
 
 
 def columns(tree):
