@@ -13,7 +13,6 @@ MOST = 7  # parameters of a function that users do not call
 LONG_FUNCTIONS = ()
 PACKED_LINES = (
     "benchmark.py",
-    "engine/attention.py",
     "study/report.py",
 )
 

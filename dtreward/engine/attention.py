@@ -1,10 +1,10 @@
-"""Attention over packs, behind transformers' `AttentionInterface`: one law, several kernels."""
+"""Attention over packs, behind transformers' `AttentionInterface`: one definition, several kernels."""
 
 import inspect
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
-from itertools import pairwise
 from types import MethodType
 from typing import Any, NamedTuple
 
@@ -20,8 +20,9 @@ from dtreward.engine.packing import lay_out, plan_packs
 class Segments(NamedTuple):
     """Which keys each segment's queries see: a pack's arrays (`packing.Pack`), on the device.
 
-    Segment s asks with tokens `query_offsets[s]` to `query_offsets[s + 1]`, and its keys are the tokens
-    `keys[key_offsets[s]:key_offsets[s + 1]]`; `longest` is the most tokens of one.
+    The queries of segment s are the tokens from `query_offsets[s]` to `query_offsets[s + 1]`; its
+    keys are the tokens `keys[key_offsets[s]:key_offsets[s + 1]]`. `longest` is the number of keys
+    of the longest segment.
     """
 
     query_offsets: Tensor
@@ -30,9 +31,21 @@ class Segments(NamedTuple):
     longest: int
 
 
+@dataclass(frozen=True)
+class _Scoring:
+    """How scores are made: scaled, soft-capped (0: not), and within a window of keys (0: of all)."""
+
+    scale: float
+    softcap: float
+    window: int
+
+
 KERNELS = ("flash_attn", "fa3_fwd", "varlen_attn", "flex", "plain")  # in the order of choice
+WINDOWED = ("flash_attn", "flex", "plain")  # those with soft-cap and window, in the same order
+SIXTEEN_BIT = ("flash_attn", "fa3_fwd", "varlen_attn")  # those of 16 bit numbers on a GPU
+TEST_WINDOW = 64  # of the self-test, where a model has a sliding window
 TILE = 64  # queries that `plain` computes together
-BLOCK = 128  # of flex
+BLOCK = 128  # tokens of a block in the mask of `flex`
 
 
 def plain(
@@ -44,120 +57,268 @@ def plain(
     softcap: float,
     window: int,
 ) -> Tensor:
-    """Compute the attention of a pack exactly, in plain PyTorch; the law for all other kernels.
+    """Compute the attention of a pack exactly, in plain PyTorch; defines what all kernels compute.
 
     A conversation's queries are computed in tiles that start at multiples of 64 of its own
-    positions, so no product's shape, and no rounding, depends on its neighbours or on sharing.
+    positions. So the shape of each product, and with it the rounding, depends neither on the
+    neighbours in the pack nor on whether a prompt is shared.
 
     Args:
         query: shape (tokens, heads, width).
         key, value: shape (tokens, key heads, width).
-        segments: the pack's; the dummy, which is the last, gives zeros.
-        scale, softcap: of scores; softcap 0 means none.
+        segments: of the pack. The last, which is the dummy, gets zeros.
+        scale: factor of the scores.
+        softcap: of the scores; 0 means none.
         window: how many tokens back a query sees, its own included; 0 means all.
     """
-    found, groups = torch.zeros_like(query), query.shape[1] // key.shape[1]
-    wide = torch.promote_types(query.dtype, torch.float32)
-    query, key, value = (each.to(wide) for each in (query, key, value))
-    spans = (pairwise(each.tolist()) for each in segments[:2])
-    for (asks, stop), (first, last) in list(zip(*spans, strict=True))[:-1]:
-        length, count = last - first, stop - asks
-        if not count:
-            continue
-        own, room = segments.keys[first:last], -(-length // TILE) * TILE
-        padded = (0, 0, 0, 0, 0, room - length)
-        k, v = (functional.pad(each[own], padded).transpose(0, 1) for each in (key, value))
-        places = torch.arange(room, device=query.device)
-        skipped = (length - count) // TILE * TILE
-        before = length - count - skipped
-        q = functional.pad(query[asks:stop], (0, 0, 0, 0, before, room - length))
-        for at in range(skipped, room, TILE):
-            tile = q[at - skipped : at - skipped + TILE].unflatten(1, (-1, groups))
-            scores = tile.permute(1, 2, 0, 3).flatten(1, 2) @ k[:, : at + TILE].mT * scale
-            if softcap:
-                scores = softcap * torch.tanh(scores / softcap)
-            back = places[at : at + TILE, None] - places[: at + TILE]
-            hidden = (back < 0) | ((back >= window) if window else False)
-            scores = scores.masked_fill(hidden.repeat(groups, 1), -torch.inf)
-            states = (scores.softmax(-1) @ v[:, : at + TILE]).unflatten(1, (groups, TILE))
-            low, high = max(0, before + skipped - at), min(TILE, length - at)
-            start = asks + at - skipped - before
-            states = states.flatten(0, 1).transpose(0, 1)
-            found[start + low : start + high] = states[low:high].to(found)
-    return found
+    states = torch.zeros_like(query)
+    wide_dtype = torch.promote_types(query.dtype, torch.float32)
+    query = query.to(wide_dtype)
+    key = key.to(wide_dtype)
+    value = value.to(wide_dtype)
+    scoring = _Scoring(scale, softcap, window)
+    query_offsets = segments.query_offsets.tolist()
+    key_offsets = segments.key_offsets.tolist()
+    for segment in range(len(query_offsets) - 2):
+        queries = slice(query_offsets[segment], query_offsets[segment + 1])
+        keys = segments.keys[key_offsets[segment] : key_offsets[segment + 1]]
+        if queries.stop > queries.start:
+            _fill_conversation(states[queries], query[queries], key[keys], value[keys], scoring)
+    return states
 
 
-def fa3_fwd(query, key, value, segments, scale, softcap, window):
-    """FlashAttention-3, forward only (the package fa3-fwd): Hopper, 16 bit; no window."""
+def _fill_conversation(
+    states: Tensor, query: Tensor, key: Tensor, value: Tensor, scoring: _Scoring
+) -> None:
+    """Write one conversation's attention into `states`.
+
+    Args:
+        states: to be filled, shape (queries, heads, width).
+        query: of the conversation's last tokens, shape (queries, heads, width).
+        key, value: of all its tokens, shape (tokens, key heads, width).
+    """
+    length = len(key)
+    first_query = length - len(query)
+    first_tile = first_query // TILE * TILE
+    room = -(-length // TILE) * TILE  # the length, rounded up to whole tiles
+    key = functional.pad(key, (0, 0, 0, 0, 0, room - length)).transpose(0, 1)
+    value = functional.pad(value, (0, 0, 0, 0, 0, room - length)).transpose(0, 1)
+    positions = torch.arange(room, device=query.device)
+    query = functional.pad(query, (0, 0, 0, 0, first_query - first_tile, room - length))
+    for start in range(first_tile, room, TILE):
+        stop = start + TILE
+        tile_states = _attend_tile(
+            query[start - first_tile : stop - first_tile],
+            key[:, :stop],
+            value[:, :stop],
+            positions[start:stop, None] - positions[:stop],
+            scoring,
+        )
+        first = max(start, first_query)
+        last = min(stop, length)
+        kept = tile_states[first - start : last - start]
+        states[first - first_query : last - first_query] = kept.to(states)
+
+
+def _attend_tile(
+    query: Tensor, key: Tensor, value: Tensor, distance: Tensor, scoring: _Scoring
+) -> Tensor:
+    """Compute the attention of one tile of queries, shape (tile, heads, width).
+
+    Args:
+        query: shape (tile, heads, width).
+        key, value: shape (key heads, keys, width).
+        distance: how many tokens each key lies before each query, shape (tile, keys).
+    """
+    groups = query.shape[1] // key.shape[0]
+    grouped = query.unflatten(1, (-1, groups)).permute(1, 2, 0, 3).flatten(1, 2)
+    scores = grouped @ key.mT * scoring.scale
+    if scoring.softcap:
+        scores = scoring.softcap * torch.tanh(scores / scoring.softcap)
+    hidden = distance < 0
+    if scoring.window:
+        hidden = hidden | (distance >= scoring.window)
+    scores = scores.masked_fill(hidden.repeat(groups, 1), -torch.inf)
+    states = (scores.softmax(-1) @ value).unflatten(1, (groups, len(query)))
+    return states.flatten(0, 1).transpose(0, 1)
+
+
+def fa3_fwd(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    segments: Segments,
+    scale: float,
+    softcap: float,
+    window: int,
+) -> Tensor:
+    """Run FlashAttention-3, forward only (the package fa3-fwd): Hopper, 16 bit; has no window."""
     import_module("fa3_fwd._C")
-    asks, shows, keys, _ = segments
-    most = len(query)  # a bound that depends on nothing but the pack's size
-    offsets = {"cu_seqlens_q": asks, "cu_seqlens_k": shows}
-    bounds = {"max_seqlen_q": most, "max_seqlen_k": most, "num_splits": 1}
-    options = {"softmax_scale": scale, "is_causal": True, "softcap": softcap}
-    return torch.ops.fa3_fwd.fwd(query, key[keys], value[keys], **offsets, **bounds, **options)[0]
+    longest = len(query)  # a bound that depends on the pack's size alone
+    output = torch.ops.fa3_fwd.fwd(
+        query,
+        key[segments.keys],
+        value[segments.keys],
+        cu_seqlens_q=segments.query_offsets,
+        cu_seqlens_k=segments.key_offsets,
+        max_seqlen_q=longest,
+        max_seqlen_k=longest,
+        num_splits=1,
+        softmax_scale=scale,
+        is_causal=True,
+        softcap=softcap,
+    )
+    return output[0]
 
 
-def flash_attn(query, key, value, segments, scale, softcap, window):
-    """FlashAttention-2 (the package flash-attn): 16 bit, soft-cap and window."""
-    run = import_module("flash_attn").flash_attn_varlen_func
-    asks, shows, keys, longest = segments
-    options = {"softmax_scale": scale, "causal": True, "softcap": softcap}
-    options["window_size"] = (window - 1 if window else -1, 0)
-    return run(query, key[keys], value[keys], asks, shows, longest, longest, **options)
+def flash_attn(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    segments: Segments,
+    scale: float,
+    softcap: float,
+    window: int,
+) -> Tensor:
+    """Run FlashAttention-2 (the package flash-attn): 16 bit, soft-cap and window."""
+    flash_attn_varlen_func = import_module("flash_attn").flash_attn_varlen_func
+    return flash_attn_varlen_func(
+        query,
+        key[segments.keys],
+        value[segments.keys],
+        segments.query_offsets,
+        segments.key_offsets,
+        segments.longest,
+        segments.longest,
+        softmax_scale=scale,
+        causal=True,
+        softcap=softcap,
+        window_size=_flash_window(window),
+    )
 
 
-def varlen_attn(query, key, value, segments, scale, softcap, window):
-    """FlashAttention-2 as torch ships it: 16 bit, CUDA, a window, no soft-cap."""
-    run = import_module("torch.nn.attention.varlen").varlen_attn
-    asks, shows, keys, longest = segments
-    options = {"scale": scale, "window_size": (window - 1 if window else -1, 0)}
-    if "enable_gqa" in inspect.signature(run).parameters:  # 2.11 groups heads without being told
-        options["enable_gqa"] = True
-    return run(query, key[keys], value[keys], asks, shows, longest, longest, **options)
+def varlen_attn(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    segments: Segments,
+    scale: float,
+    softcap: float,
+    window: int,
+) -> Tensor:
+    """Run FlashAttention-2 as torch ships it: 16 bit, CUDA, a window; has no soft-cap."""
+    torch_varlen_attn = import_module("torch.nn.attention.varlen").varlen_attn
+    # torch 2.11 groups heads without being asked; later versions want the argument.
+    grouping = {}
+    if "enable_gqa" in inspect.signature(torch_varlen_attn).parameters:
+        grouping["enable_gqa"] = True
+    return torch_varlen_attn(
+        query,
+        key[segments.keys],
+        value[segments.keys],
+        segments.query_offsets,
+        segments.key_offsets,
+        segments.longest,
+        segments.longest,
+        scale=scale,
+        window_size=_flash_window(window),
+        **grouping,
+    )
 
 
-def flex(query, key, value, segments, scale, softcap, window):
-    """torch's flex attention: any device and dtype, soft-cap and window; masks by blocks."""
+def _flash_window(window: int) -> tuple[int, int]:
+    """Give a window as flash attention takes it: tokens before and after the query; -1 means all."""
+    before = window - 1 if window else -1
+    return before, 0
+
+
+def flex(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    segments: Segments,
+    scale: float,
+    softcap: float,
+    window: int,
+) -> Tensor:
+    """Run torch's flex attention: any device and dtype, soft-cap and window; masks by blocks."""
+    flex_attention = _flex_attention(query.is_cuda)
+    output = flex_attention(
+        query.transpose(0, 1)[None],
+        key[segments.keys].transpose(0, 1)[None],
+        value[segments.keys].transpose(0, 1)[None],
+        score_mod=_soft_capping(softcap),
+        scale=scale,
+        block_mask=_block_mask(segments, len(query), window),
+        enable_gqa=True,
+    )
+    return output[0].transpose(0, 1)
+
+
+def _block_mask(segments: Segments, tokens: int, window: int) -> Any:
+    """Describe to flex attention which of the gathered keys each of the pack's tokens sees.
+
+    Args:
+        tokens: of the pack.
+        window: how many tokens back a query sees, its own included; 0 means all.
+    """
     from torch.nn.attention.flex_attention import BlockMask
 
-    query_offsets, key_offsets, keys, _ = segments
-    tokens, room = len(query), len(keys)
-    places = torch.arange(room, device=query.device)
-    segment = torch.searchsorted(query_offsets[1:], places[:tokens], right=True)
-    owner = torch.searchsorted(key_offsets[1:], places, right=True)
-    ends = query_offsets[1:][segment]
-    limit = key_offsets[1:][segment] - (ends - places[:tokens]) + 1  # keys before this are seen
-
+    room = len(segments.keys)
+    device = segments.keys.device
+    reach = window or room
+    query_ends = segments.query_offsets[1:]
+    key_ends = segments.key_offsets[1:]
+    places = torch.arange(room, device=device)
+    segment = torch.searchsorted(query_ends, places[:tokens], right=True)  # of each query
+    owner = torch.searchsorted(key_ends, places, right=True)  # each key's segment
+    ends = query_ends[segment]
+    limit = key_ends[segment] - (ends - places[:tokens]) + 1  # keys before this place are seen
+    block_starts = torch.arange(0, tokens, BLOCK, device=device)
+    block_ends = (block_starts + BLOCK - 1).clamp(max=tokens - 1)
+    low = segments.key_offsets[segment[block_starts]] // BLOCK
+    high = (limit[block_ends] - 1) // BLOCK
     columns = -(-room // BLOCK)
-    firsts = torch.arange(0, tokens, BLOCK, device=query.device)
-    lasts = (firsts + BLOCK - 1).clamp(max=tokens - 1)
-    low, high = key_offsets[segment[firsts]] // BLOCK, (limit[lasts] - 1) // BLOCK
-    shown = (low[:, None] + torch.arange(columns, device=query.device)).clamp(max=columns - 1)
+    shown = (low[:, None] + torch.arange(columns, device=device)).clamp(max=columns - 1)
     # Not from_kv_blocks: it also makes the mask's transpose, which only a backward pass reads.
-    unread = ("full_kv_num_blocks", "full_kv_indices", "q_num_blocks", "q_indices")
-    mask = BlockMask(
+    return BlockMask(
         seq_lengths=(tokens, room),
         kv_num_blocks=(high - low + 1)[None, None].to(torch.int32),
         kv_indices=shown[None, None].to(torch.int32),
-        **dict.fromkeys([*unread, "full_q_num_blocks", "full_q_indices"]),
+        full_kv_num_blocks=None,
+        full_kv_indices=None,
+        q_num_blocks=None,
+        q_indices=None,
+        full_q_num_blocks=None,
+        full_q_indices=None,
         BLOCK_SIZE=(BLOCK, BLOCK),
-        mask_mod=lambda batch, head, q, k: (
-            (k < limit[q]) & (owner[k] == segment[q]) & (k >= limit[q] - (window or room))
+        mask_mod=lambda batch, head, q, k: (  # not a def: see _soft_capping
+            (k < limit[q]) & (owner[k] == segment[q]) & (k >= limit[q] - reach)
         ),
     )
-    packed = (each.transpose(0, 1)[None] for each in (query, key[keys], value[keys]))
-    cap = (lambda score, *_: softcap * torch.tanh(score / softcap)) if softcap else None
-    options = {"scale": scale, "block_mask": mask, "enable_gqa": True}
-    found = _flex(query.is_cuda)(*packed, score_mod=cap, **options)
-    return found[0].transpose(0, 1)
+
+
+def _soft_capping(softcap: float) -> Callable[..., Tensor] | None:
+    """Give the function by which flex attention caps scores; None if it does not."""
+    if not softcap:
+        return None
+    # Not a def: the tests wrap each def in type checks, which torch.compile cannot trace.
+    return lambda score, *_: softcap * torch.tanh(score / softcap)
 
 
 @cache
-def _flex(compiled: bool) -> Callable[..., Tensor]:
+def _flex_attention(compiled: bool) -> Callable[..., Tensor]:
+    """Import flex attention; compile it for a GPU, once."""
     from torch.nn.attention.flex_attention import flex_attention
 
-    return torch.compile(flex_attention, dynamic=False) if compiled else flex_attention
+    if compiled:
+        return torch.compile(flex_attention, dynamic=False)
+    return flex_attention
+
+
+def _kernel(name: str) -> Callable[..., Tensor]:
+    """Find one of `KERNELS`: the function of this name in this module."""
+    return globals()[name]
 
 
 @torch.library.custom_op("dtreward::packed_attention", mutates_args=())
@@ -174,13 +335,18 @@ def packed_attention(
     window: int,
     kernel: str,
 ) -> Tensor:
-    """Run one kernel: opaque to the compiler, so that no number in a pack makes it compile again."""
+    """Run one kernel; the compiler does not look inside, so no number in a pack makes it recompile.
+
+    Args:
+        longest: one integer, in the CPU's memory.
+    """
     segments = Segments(query_offsets, key_offsets, keys, int(longest))
-    return globals()[kernel](query, key, value, segments, scale, softcap, window).contiguous()
+    return _kernel(kernel)(query, key, value, segments, scale, softcap, window).contiguous()
 
 
 @packed_attention.register_fake
 def _(query, key, value, *rest):
+    """Tell the compiler the shape of the output."""
     return torch.empty(query.shape, dtype=query.dtype, device=query.device)
 
 
@@ -191,20 +357,42 @@ def attend(
     value: Tensor,
     attention_mask: None,
     *,
-    scaling: float,
+    query_offsets: Tensor,
+    key_offsets: Tensor,
+    keys: Tensor,
+    longest: Tensor,
     kernel: str,
+    scaling: float,
     softcap: float | None = None,
     sliding_window: int | None = None,
-    **given: Any,
+    **unused: Any,
 ) -> tuple[Tensor, None]:
-    """What transformers calls in each layer, with the pack's arrays as keyword arguments."""
-    packed = (each[0].transpose(0, 1) for each in (query, key, value))
-    offsets = (given[name] for name in Segments._fields)
-    options = (scaling, softcap or 0.0, sliding_window or 0, kernel)
-    return packed_attention(*packed, *offsets, *options)[None], None
+    """Compute a layer's attention; transformers calls this, with a pack's arrays as keywords.
+
+    Args:
+        query, key, value: shape (1, heads, tokens, width).
+        kernel: one of `KERNELS`.
+
+    Returns:
+        the states, shape (1, tokens, heads, width), and no weights.
+    """
+    states = packed_attention(
+        query[0].transpose(0, 1),
+        key[0].transpose(0, 1),
+        value[0].transpose(0, 1),
+        query_offsets,
+        key_offsets,
+        keys,
+        longest,
+        scaling,
+        softcap or 0.0,
+        sliding_window or 0,
+        kernel,
+    )
+    return states[None], None
 
 
-AttentionInterface.register("packed", attend)  # a name that gets no mask from transformers
+AttentionInterface.register("packed", attend)  # a name for which transformers makes no mask
 
 
 def last_layer(
@@ -215,93 +403,143 @@ def last_layer(
     rows: Tensor | None = None,
     **options: Any,
 ) -> Tensor:
-    """Forward of the last decoder layer: keys and values of all tokens, all else of `rows` only."""
-    told = options | {"position_embeddings": position_embeddings}
+    """Compute the last decoder layer: keys and values of all tokens, everything else of `rows` only.
+
+    Args:
+        layer: of Llama, Gemma or Gemma-2.
+        hidden_states: shape (1, tokens, hidden).
+        position_embeddings: cosines and sines of the rotary embedding.
+        rows: tokens whose states are read; None for all, by the layer's own forward.
+
+    Returns:
+        the layer's output, shape (1, rows, hidden).
+    """
     if rows is None:
-        return type(layer).forward(layer, hidden_states, **told)
-    own, cos_sin = layer.self_attn, position_embeddings
-    normed, kept = layer.input_layernorm(hidden_states), hidden_states[:, rows]
+        return type(layer).forward(
+            layer, hidden_states, position_embeddings=position_embeddings, **options
+        )
+    normed = layer.input_layernorm(hidden_states)
+    kept = hidden_states[:, rows]
+    states = _attention_of_rows(layer.self_attn, normed, position_embeddings, rows, options)
+    if hasattr(layer, "pre_feedforward_layernorm"):  # Gemma-2
+        kept = kept + layer.post_attention_layernorm(states)
+        mlp = layer.mlp(layer.pre_feedforward_layernorm(kept))
+        return kept + layer.post_feedforward_layernorm(mlp)
+    kept = kept + states
+    return kept + layer.mlp(layer.post_attention_layernorm(kept))
 
-    def heads(project: nn.Module, states: Tensor) -> Tensor:
-        return project(states).unflatten(-1, (-1, own.head_dim)).transpose(1, 2)
 
-    asked = heads(own.q_proj, normed[:, rows])
-    key, value = (heads(project, normed) for project in (own.k_proj, own.v_proj))
-    asked, _ = apply_rotary_pos_emb(asked, asked, *(each[:, rows] for each in cos_sin))
-    _, key = apply_rotary_pos_emb(key, key, *cos_sin)
-    query = asked.new_zeros(1, asked.shape[1], key.shape[2], own.head_dim)
+def _attention_of_rows(
+    attention: nn.Module,
+    normed: Tensor,
+    position_embeddings: tuple[Tensor, Tensor],
+    rows: Tensor,
+    options: dict[str, Any],
+) -> Tensor:
+    """Compute a layer's attention of some tokens to all, shape (1, rows, hidden)."""
+    cos, sin = position_embeddings
+    asked = _by_heads(attention.q_proj(normed[:, rows]), attention.head_dim)
+    key = _by_heads(attention.k_proj(normed), attention.head_dim)
+    value = _by_heads(attention.v_proj(normed), attention.head_dim)
+    asked, _ = apply_rotary_pos_emb(asked, asked, cos[:, rows], sin[:, rows])
+    _, key = apply_rotary_pos_emb(key, key, cos, sin)
+    # Kernels take a query for each token of the pack; those that nobody reads are zeros.
+    query = asked.new_zeros(1, asked.shape[1], key.shape[2], attention.head_dim)
     query[:, :, rows] = asked
-    gemma = {"softcap": getattr(own, "attn_logit_softcapping", None)}
-    gemma["sliding_window"] = getattr(own, "sliding_window", None)
-    states, _ = attend(own, query, key, value, scaling=own.scaling, **gemma, **options)
-    states = own.o_proj(states[:, rows].flatten(2))
-    if not hasattr(layer, "pre_feedforward_layernorm"):  # Llama, Gemma
-        kept = kept + states
-        return kept + layer.mlp(layer.post_attention_layernorm(kept))
-    kept = kept + layer.post_attention_layernorm(states)
-    return kept + layer.post_feedforward_layernorm(layer.mlp(layer.pre_feedforward_layernorm(kept)))
+    states, _ = attend(
+        attention,
+        query,
+        key,
+        value,
+        scaling=attention.scaling,
+        softcap=getattr(attention, "attn_logit_softcapping", None),
+        sliding_window=getattr(attention, "sliding_window", None),
+        **options,
+    )
+    return attention.o_proj(states[:, rows].flatten(2))
+
+
+def _by_heads(states: Tensor, head_dim: int) -> Tensor:
+    """Reshape projected states to (1, heads, tokens, width)."""
+    return states.unflatten(-1, (-1, head_dim)).transpose(1, 2)
 
 
 def prepare(transformer: PreTrainedModel, *, compiled: bool, pruned: bool = True) -> None:
-    """Make a loaded transformer ready for packs: its last layer pruned, its layers compiled."""
+    """Make a loaded transformer ready for packs: prune its last layer, and compile its layers."""
     if pruned:
         layer = transformer.layers[-1]
         # accelerate, which spreads layers over GPUs, has put its own forward around this one.
         name = "_old_forward" if hasattr(layer, "_old_forward") else "forward"
         setattr(layer, name, MethodType(last_layer, layer))
-    for layer in transformer.layers if compiled else ():
-        layer.compile(dynamic=False)
+    if compiled:
+        for layer in transformer.layers:
+            layer.compile(dynamic=False)
 
 
 def choose(
     config: PretrainedConfig, device: torch.device, dtype: torch.dtype, asked: str | None = None
 ) -> tuple[str, str]:
-    """Choose the first kernel that is there and passes its self-test, and one for windows.
+    """Choose the first kernel that is installed and passes its self-test, and one for windows.
 
-    The second serves conversations beyond the model's sliding window (Gemma-2: 4,096 tokens); it
-    is the first one unless that has no window.
+    The second serves conversations beyond the model's sliding window (Gemma-2: 4,096 tokens). It
+    is the first one again, unless that has no window.
+
+    Args:
+        asked: the kernel to use; None chooses, on a CPU always "plain".
 
     Raises:
         ValueError: if `asked` cannot be used; the message says why, and what can.
     """
     if asked and asked not in KERNELS:
         raise ValueError(f"attention must be one of {KERNELS}, came {asked!r}")
-    order = (asked,) if asked else KERNELS if device.type == "cuda" else ("plain",)
-    place, windowed = (config, device, dtype), bool(getattr(config, "sliding_window", None))
+    candidates = KERNELS if device.type == "cuda" else ("plain",)
+    if asked:
+        candidates = (asked,)
+    windowed = bool(getattr(config, "sliding_window", None))
+    place = (config, device, dtype)
+    kernel = _first_that_works(candidates, place, windowed)
+    if windowed and kernel == "fa3_fwd":
+        return kernel, _first_that_works(WINDOWED, place, windowed)
+    return kernel, kernel
 
-    def fails(kernel: str, window: int) -> str | None:
-        return why_not(kernel, *place) or (why_not(kernel, *place, window) if window else None)
 
-    unfit = {}
-    for kernel in order:
-        window = 64 if windowed and kernel != "fa3_fwd" else 0
-        if not unfit.setdefault(kernel, fails(kernel, window)):
-            break
-    else:
-        told = "; ".join(f"{name}: {reason}" for name, reason in unfit.items())
-        raise ValueError(f"attention {told}; leave it out, and the best that works is taken")
-    if not windowed or kernel != "fa3_fwd":
-        return kernel, kernel
-    return kernel, next(each for each in ("flash_attn", "flex", "plain") if not fails(each, 64))
+def _first_that_works(
+    kernels: tuple[str, ...],
+    place: tuple[PretrainedConfig, torch.device, torch.dtype],
+    windowed: bool,
+) -> str:
+    """Choose the first kernel that passes its self-tests, also that of a window if it has one."""
+    reasons = {}
+    for kernel in kernels:
+        reason = why_not(kernel, *place)
+        if reason is None and windowed and kernel != "fa3_fwd":
+            reason = why_not(kernel, *place, TEST_WINDOW)
+        if reason is None:
+            return kernel
+        reasons[kernel] = reason
+    listed = "; ".join(f"{kernel}: {reason}" for kernel, reason in reasons.items())
+    raise ValueError(f"attention {listed}; leave it out, and the best that works is taken")
 
 
 def why_not(
     kernel: str, config: PretrainedConfig, device: torch.device, dtype: torch.dtype, window: int = 0
 ) -> str | None:
-    """Say why a kernel cannot be used, or None: it agrees with `plain` in float32 on a small pack."""
+    """Say why a kernel cannot be used; None if it agrees with `plain` in float32 on a small pack."""
     softcap = getattr(config, "attn_logit_softcapping", None) or 0.0
-    short = dtype in (torch.bfloat16, torch.float16)
-    if kernel in ("flash_attn", "fa3_fwd", "varlen_attn") and not (short and device.type == "cuda"):
+    is_short = dtype in (torch.bfloat16, torch.float16)
+    if kernel in SIXTEEN_BIT and not (is_short and device.type == "cuda"):
         return f"needs a GPU and 16 bit numbers, not {dtype} on {device.type}"
     if kernel == "varlen_attn" and softcap:
         return "has no soft-cap, which this model needs"
     try:
         error = self_test(kernel, config, device, dtype, softcap, window)
-    except Exception as problem:  # noqa: BLE001 (a foreign kernel; another one can do it)
+    except Exception as problem:  # noqa: BLE001 (any failure of a kernel means: try the next)
         return f"{type(problem).__name__}: {problem}"[:300]
     # Rounding of 16 bit numbers was measured at 0.0008, with soft-cap at 0.0018 (H200).
-    most = 5e-3 if short else 1e-5
-    return None if error < most else f"its self-test differs by {error:.1e}, more than {most:.0e}"
+    most = 5e-3 if is_short else 1e-5
+    if error < most:
+        return None
+    return f"its self-test differs by {error:.1e}, more than {most:.0e}"
 
 
 def self_test(
@@ -313,19 +551,28 @@ def self_test(
     window: int = 0,
 ) -> float:
     """Measure a kernel's relative error against `plain` in float32, on shared and single prompts."""
-    ids = [[1] * 77 + [own] * rest for own, rest in ((2, 123), (3, 253), (4, 13))] + [[9] * 17]
+    ids = [[1] * 77 + [2] * 123, [1] * 77 + [3] * 253, [1] * 77 + [4] * 13, [9] * 17]
     (plan,) = plan_packs(ids, 1024, [0, 0, 0, 1])
-    pack = lay_out(plan, ids, [(0,)] * 4)
+    pack = lay_out(plan, ids, [(0,)] * len(ids))
+    segments = Segments(
+        torch.from_numpy(pack.query_offsets).to(device),
+        torch.from_numpy(pack.key_offsets).to(device),
+        torch.from_numpy(pack.keys).to(device),
+        pack.longest,
+    )
     heads = config.num_attention_heads
     width = getattr(config, "head_dim", None) or config.hidden_size // heads
     generator = torch.Generator().manual_seed(0)
-    shapes = [(1024, each, width) for each in (heads, *[config.num_key_value_heads] * 2)]
-    packed = [torch.randn(shape, generator=generator).to(device, dtype) for shape in shapes]
-    arrays = (pack.query_offsets, pack.key_offsets, pack.keys)
-    segments = Segments(*(torch.from_numpy(each).to(device) for each in arrays), pack.longest)
+
+    def draw(heads: int) -> Tensor:
+        return torch.randn((plan.size, heads, width), generator=generator).to(device, dtype)
+
+    query = draw(heads)
+    key = draw(config.num_key_value_heads)
+    value = draw(config.num_key_value_heads)
     options = (segments, width**-0.5, softcap, window)
-    given = globals()[kernel](*packed, *options)
-    exact = plain(*(each.float() for each in packed), *options)
+    states = _kernel(kernel)(query, key, value, *options).float()
+    exact = plain(query.float(), key.float(), value.float(), *options)
     used = int(pack.query_offsets[-2])  # what follows is the dummy
-    error = (given.float() - exact)[:used].norm() / exact[:used].norm()
+    error = (states - exact)[:used].norm() / exact[:used].norm()
     return float(error.nan_to_num(torch.inf))
