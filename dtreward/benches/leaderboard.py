@@ -1,6 +1,6 @@
 """RewardBench's leaderboard as a table: measured scores beside the published ones."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -224,7 +224,8 @@ def write_tables(stem: str | Path, table: pd.DataFrame, text: pd.DataFrame, capt
     Args:
         caption: of the LaTeX table, in LaTeX.
     """
-    markdown = _markdown(text)
+    without_bars = text.map(lambda cell: str(cell).replace("|", "/"))
+    markdown = without_bars.to_markdown(index=False, disable_numparse=True) + "\n"
     latex = text.to_latex(
         index=False,
         escape=True,
@@ -234,13 +235,3 @@ def write_tables(stem: str | Path, table: pd.DataFrame, text: pd.DataFrame, capt
     write_atomically(f"{stem}.md", lambda path: path.write_text(markdown, encoding="utf-8"))
     write_atomically(f"{stem}.tex", lambda path: path.write_text(latex, encoding="utf-8"))
     write_atomically(f"{stem}.csv", lambda path: table.to_csv(path, index=False))
-
-
-def _markdown(text: pd.DataFrame) -> str:
-    lines: list[Sequence] = [list(text.columns), ["---"] * text.shape[1]]
-    lines += text.itertuples(index=False)
-    written = []
-    for line in lines:
-        cells = [str(cell).replace("|", "/") for cell in line]
-        written.append(f"| {' | '.join(cells)} |\n")
-    return "".join(written)

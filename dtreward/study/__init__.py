@@ -12,7 +12,8 @@ Commands (`dtreward.cli`) and the Snakefile call this room; notebooks use `input
 - `inputs`: refuses to start a notebook whose inputs are missing or outdated.
 - `parallel`: does a notebook's long work side by side, and keeps what is done when interrupted.
 - `throughput`: what the benchmark measured, compared, drawn and turned into costs.
-- `paper`: the paper's data files, tables and macros, which notebook 99 writes.
+- `paper`: the paper's data files and tables, which notebook 99 writes.
+- `macros`: numbers for the text of the paper, as LaTeX macros.
 - `publish`: copies results to the places where they are committed.
 - `readme`: keeps the tables of committed pages equal to those of notebook 99.
 - `report`: one HTML site of a study.

@@ -1,33 +1,48 @@
-"""Keep what README shows of a study's results the same as what notebook 99 wrote."""
+"""Keep what committed pages show of a study's results the same as what notebook 99 wrote."""
+
+from __future__ import annotations
 
 import re
+from pathlib import Path
 
 from dtreward.files import write_atomically
 
-# <!-- table: figures/demo/paper/table_models.md --> ... <!-- end -->; failed: the claims of a table that did not hold
+# <!-- table: figures/demo/paper/table_models.md --> ... <!-- end -->
+# "failed" instead of "table" lists the claims of a table that did not hold.
 PLACE = re.compile(r"(<!-- (table|failed): (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
-def refreshed(page):
+def refreshed(page: Path) -> str:
     """Give a page's text with each marked place filled from the file that its marker names."""
-    kinds = {"table": str.strip, "failed": failed_claims}
 
-    def fill(found):
-        head, kind, name, end = found.groups()
-        return f"{head}\n{kinds[kind]((page.parent / name).read_text(encoding='utf-8'))}\n\n{end}"
+    def fill(place: re.Match) -> str:
+        start, kind, name, end = place.groups()
+        table = (page.parent / name).read_text(encoding="utf-8")
+        content = failed_claims(table) if kind == "failed" else table.strip()
+        return f"{start}\n{content}\n\n{end}"
 
     return PLACE.sub(fill, page.read_text(encoding="utf-8"))
 
 
-def refresh(page):
-    """Write a page anew if a marked place has changed; say whether."""
+def refresh(page: Path) -> bool:
+    """Write a page anew if a marked place has changed; say whether it has."""
     text = refreshed(page)
-    if changed := text != page.read_text(encoding="utf-8"):
-        write_atomically(page, lambda path: path.write_text(text, encoding="utf-8"))
-    return changed
+    if text == page.read_text(encoding="utf-8"):
+        return False
+    write_atomically(page, lambda path: path.write_text(text, encoding="utf-8"))
+    return True
 
 
-def failed_claims(table):
-    """List the claims of notebook 99's `table_claims.md` that did not hold, one a line."""
-    rows = [line.strip("| ").split(" | ") for line in table.splitlines() if line.startswith("|")]
-    return "\n".join(f"- {row[1]}" for row in rows if row[-1] == "did not hold")
+def failed_claims(table: str) -> str:
+    """List the claims of notebook 99's `table_claims.md` that did not hold, one a line.
+
+    Example:
+        >>> failed_claims("| notebook | claim | outcome |\\n| 04 | Less is more. | did not hold |")
+        '- Less is more.'
+    """
+    sentences = []
+    for line in table.splitlines():
+        cells = [cell.strip() for cell in line.strip("| ").split(" | ")]
+        if cells[-1] == "did not hold":
+            sentences.append(f"- {cells[1]}")
+    return "\n".join(sentences)

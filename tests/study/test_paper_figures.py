@@ -10,14 +10,8 @@ import pytest
 import yaml
 from conftest import ROOT
 
-from dtreward.study.paper import (
-    latex,
-    list_macros,
-    list_nodes,
-    macro_name,
-    write_macros,
-    write_table,
-)
+from dtreward.study.macros import list_macros, macro_name, write_macros
+from dtreward.study.paper import latex, list_nodes, write_table
 from dtreward.study.run import run
 from dtreward.tree.tree import PreferenceTree
 
