@@ -1,5 +1,7 @@
 """Copy what a study has made to the places where it is committed."""
 
+from __future__ import annotations
+
 import filecmp
 import shutil
 from pathlib import Path
@@ -8,8 +10,11 @@ from dtreward.study.readme import refresh
 from dtreward.study.settings import NOTEBOOKS, plain_name
 
 
-def publish(study, root=Path(".")):
-    """Copy a study's executed notebooks and figures, and the demo's model, and print what changed."""
+def publish(study: str, root: Path = Path(".")) -> None:
+    """Copy a study's executed notebooks and figures, and the demo's model, and print what changed.
+
+    Committed notebooks and figures that the study does not make any more are deleted.
+    """
     copies = _copies(plain_name(study), root)
     changed = [target for source, target in copies.items() if _copy(source, target)]
     page = root / "docs" / "demo-results.md"
@@ -17,9 +22,19 @@ def publish(study, root=Path(".")):
         changed.append(page)
     print(f"{len(changed)} of {len(copies)} files were new or changed")
     print(*(f"  {target.relative_to(root)}" for target in changed), sep="\n")
+    for path in _outdated(study, root, set(copies.values())):
+        path.unlink()
+        print(f"  deleted {path.relative_to(root)}, which the study does not make any more")
 
 
-def _copies(study, root):
+def _outdated(study: str, root: Path, targets: set[Path]) -> list[Path]:
+    """List committed files of a study that none of its files is copied to."""
+    folders = (root / NOTEBOOKS / "executed" / study, root / "figures" / study)
+    paths = [path for folder in folders for path in sorted(folder.rglob("*")) if path.is_file()]
+    return [path for path in paths if path not in targets]
+
+
+def _copies(study: str, root: Path) -> dict[Path, Path]:
     """Give where each file of a study is copied to: {source: target}."""
     made = root / "data" / study
     figures = root / "figures" / study
@@ -36,13 +51,13 @@ def _copies(study, root):
     return copies
 
 
-def executed_notebooks(folder):
+def executed_notebooks(folder: Path) -> list[Path]:
     """List a study's finished notebooks in order."""
     paths = sorted(folder.glob("[0-9][0-9]_*.ipynb"))
     return [path for path in paths if ".partial" not in path.name]
 
 
-def _copy(source, target):
+def _copy(source: Path, target: Path) -> bool:
     if target.exists() and filecmp.cmp(source, target, shallow=False):
         return False
     target.parent.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,43 @@
+"""What a study made is copied to where it is committed, and nothing older stays there."""
+
+import pytest
+
+from dtreward.study.publish import publish
+
+
+@pytest.fixture
+def repository(tmp_path):
+    """A repository with a study whose files were published once, and made anew since."""
+    files = {
+        "docs/demo-results.md": "No table.\n",
+        "data/toy/01_load_pairs.ipynb": "new",
+        "data/toy/02_extract_features.partial.ipynb": "unfinished",
+        "data/toy/figures/01_shares.png": "new",
+        "data/toy/paper/macros.tex": "new",
+        "notebooks/executed/toy/01_load_pairs.ipynb": "old",
+        "notebooks/executed/other/01_load_pairs.ipynb": "of another study",
+        "figures/toy/01_shares.png": "new",
+        "figures/toy/01_renamed_since.png": "old",
+    }
+    for name, text in files.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return tmp_path
+
+
+def test_new_files_are_copied_and_those_of_before_go(repository, capsys):
+    publish("toy", root=repository)
+    told = capsys.readouterr().out
+    assert (repository / "notebooks/executed/toy/01_load_pairs.ipynb").read_text() == "new"
+    assert (repository / "figures/toy/paper/macros.tex").read_text() == "new"
+    assert not (repository / "figures/toy/01_renamed_since.png").exists()
+    assert "deleted figures/toy/01_renamed_since.png" in told
+    assert told.startswith("2 of 3 files were new or changed")
+
+
+def test_an_unfinished_notebook_is_not_published_and_other_studies_stay(repository):
+    publish("toy", root=repository)
+    executed = repository / "notebooks" / "executed"
+    assert [path.name for path in (executed / "toy").iterdir()] == ["01_load_pairs.ipynb"]
+    assert (executed / "other" / "01_load_pairs.ipynb").exists()
