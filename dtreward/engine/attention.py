@@ -322,7 +322,7 @@ def _kernel(name: str) -> Callable[..., Tensor]:
 
 
 @torch.library.custom_op("dtreward::packed_attention", mutates_args=())
-def packed_attention(
+def packed_attention(  # noqa: PLR0913
     query: Tensor,
     key: Tensor,
     value: Tensor,
@@ -350,7 +350,7 @@ def _(query, key, value, *rest):
     return torch.empty(query.shape, dtype=query.dtype, device=query.device)
 
 
-def attend(
+def attend(  # noqa: PLR0913
     module: nn.Module,
     query: Tensor,
     key: Tensor,

@@ -57,7 +57,7 @@ class Question(NamedTuple):
     texts: tuple[str, str, str]
 
 
-def collect(
+def collect(  # noqa: PLR0913
     store: str | Path,
     pairs: pd.DataFrame,
     judges: Sequence[Judge],

@@ -29,7 +29,7 @@ COPIED = ("*token*.json", "tokenizer.model", "*.jinja", "LICENSE*", "NOTICE*")
 DROPPED_KEYS = ("_name_or_path", "name_or_path", "special_tokens_map_file", "num_labels")
 
 
-def export_checkpoint(
+def export_checkpoint(  # noqa: PLR0913
     folder: str | Path,
     *,
     backbone_folder: str | Path,

@@ -30,7 +30,7 @@ from dtreward.tree.tree import PreferenceTree
 READS = ("next token", "verdict")
 
 
-def load(
+def load(  # noqa: PLR0913
     name: str | Path,
     *,
     device: str | torch.device | None = None,

@@ -42,7 +42,7 @@ class Pairs:
     counts: dict[str, int]
 
 
-def load_pairs(
+def load_pairs(  # noqa: PLR0913
     source: str | Path | pd.DataFrame,
     *,
     attributes: Sequence[str] = (),

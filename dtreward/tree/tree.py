@@ -52,7 +52,7 @@ class PreferenceTree(NodeTable):
     """
 
     @classmethod
-    def fit(
+    def fit(  # noqa: PLR0913
         cls,
         differences: Differences,
         preference: Shaped[np.ndarray, " pairs"],
