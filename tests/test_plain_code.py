@@ -1,6 +1,8 @@
 """The form of the package's code that ruff does not check: short functions, one thing a line."""
 
 import ast
+import subprocess
+import sys
 
 import pytest
 from conftest import ROOT
@@ -51,3 +53,10 @@ def test_one_line_assigns_one_thing(path):
         and isinstance(node.value, ast.Tuple)
     ]
     assert not packed
+
+
+@pytest.mark.parametrize("words", [("check",), ("format", "--check")], ids=" ".join)
+def test_ruff_has_nothing_to_say(words):
+    command = [sys.executable, "-m", "ruff", *words, "--no-cache", "."]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
