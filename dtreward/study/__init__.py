@@ -17,4 +17,6 @@ Commands (`dtreward.cli`) and the Snakefile call this room; notebooks use `input
 - `publish`: copies results to the places where they are committed.
 - `readme`: keeps the tables of committed pages equal to those of notebook 99.
 - `report`: one HTML site of a study.
+- `listing`: what a page says of the pairs: numbers, leaves that they reach, verdicts.
+- `pairs_page`: the page on which people read the pairs.
 """
