@@ -321,6 +321,11 @@ def test_a_name_with_control_characters_is_drawn_in_lines_of_its_own():
     assert "a b c" in "".join(ElementTree.fromstring(tree_svg(tree)).itertext())
 
 
+def test_svg_is_a_light_card_where_the_page_is_dark():
+    svg = tree_svg(PreferenceTree.published("Human"))
+    assert re.search(r"\.preference-tree {[^}]*background: #fff", svg)
+
+
 def test_svg_escapes_names():
     tree = PreferenceTree.single_split('<b>&"$x$', 0.5)
     texts = [element.text for element in ElementTree.fromstring(tree_svg(tree)).iter()]
