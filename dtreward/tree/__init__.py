@@ -17,6 +17,7 @@ The room fits, explains, stores and draws them; it reads scikit-learn's pickles 
 - `layout`: where the boxes of a drawn tree stand
 - `figure`: a tree drawn for paper
 - `page`: a tree drawn for the screen
+- `outline`: a tree as nested lists, for narrow screens
 """
 
 from dtreward.tree.nodes import ATTRIBUTES, Step
