@@ -90,13 +90,15 @@ def relative_errors(
 ) -> Float[np.ndarray, "strengths attributes"]:
     """Give the mean squared error of held-out rewards, divided by the variance of the ratings.
 
-    One minus it is R². The mean rating as a constant answer has 1.
+    One minus it is R². The mean rating as a constant answer has 1. Of ratings that do not vary, it
+    is the mean squared error itself.
 
     Example:
         >>> relative_errors(np.zeros((1, 2, 1)), np.array([[0.0], [2.0]])).tolist()
         [[2.0]]
     """
-    return ((held_out - ratings) ** 2).mean(axis=1) / ratings.var(axis=0)
+    variance = ratings.var(axis=0)
+    return ((held_out - ratings) ** 2).mean(axis=1) / np.where(variance > 0, variance, 1)
 
 
 def best_strengths(held_out: HeldOut, ratings: Ratings) -> Int[np.ndarray, " attributes"]:

@@ -1,6 +1,7 @@
 """Figures of linear probes: how well they read, which strength serves, and where they err."""
 
 from collections.abc import Mapping, Sequence
+from textwrap import fill
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -9,10 +10,13 @@ import seaborn as sns
 from jaxtyping import Int, Real
 from matplotlib.figure import Figure
 
-from dtreward.figures import colour
+from dtreward.figures import colour, short_titles
 from dtreward.stats import Interval
 
 WIDTH = 6.75  # inches, of a page
+LINE = 0.12  # inches that each further line of a name takes
+READER_COLOURS = ("#222222", "#888888", "#BBBBBB", "#DDDDDD")  # attributes have the other colours
+LOWEST = -0.5  # of R² in the figure of strengths; curves below it are cut
 POOLED = 7  # ratings with more values than this are pooled in fifths
 
 
@@ -26,14 +30,14 @@ def draw_strengths(explained: pd.DataFrame, chosen: Sequence[int] | np.ndarray) 
     figure, axis = plt.subplots(figsize=(WIDTH, 2.3), layout="constrained")
     for attribute, place in zip(explained.columns, chosen, strict=True):
         curve = explained[attribute]
-        axis.plot(curve.index, curve, color=colour(attribute), label=attribute)
+        axis.plot(curve.index, curve, color=colour(attribute), label=fill(attribute, 18))
         axis.plot(curve.index[place], curve.iloc[place], "o", color=colour(attribute))
     axis.axhline(0, color="black", lw=0.8, ls=":")
     axis.set(
         xscale="log",
         xlabel="strength of the penalty, in mean variances of the features",
         ylabel="R² in cross-validation",
-        ylim=(max(-0.5, explained.to_numpy().min() - 0.05), 1),
+        ylim=(max(LOWEST, np.nanmin(explained.to_numpy()) - 0.05), 1),
     )
     axis.xaxis.set_major_formatter("{x:g}")
     axis.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
@@ -49,7 +53,9 @@ def draw_correlations_of_readers(
         correlations: by reader, one interval an attribute.
         attributes: names of the groups.
     """
-    figure, axis = plt.subplots(figsize=(WIDTH, 2.4), layout="constrained")
+    labels = list(short_titles(attributes).values())
+    taller = LINE * max(label.count("\n") for label in labels)
+    figure, axis = plt.subplots(figsize=(WIDTH, 2.4 + taller), layout="constrained")
     places = np.arange(len(attributes))
     width = 0.72 / len(correlations)
     lowest = -0.2
@@ -61,13 +67,13 @@ def draw_correlations_of_readers(
             estimates,
             0.94 * width,
             yerr=np.abs(ends - estimates[:, None]).T,
-            color=f"C{number}",
+            color=READER_COLOURS[number % len(READER_COLOURS)],
             label=reader,
-            error_kw={"lw": 0.8},
+            error_kw={"lw": 0.8, "ecolor": "#D55E00"},
         )
-        lowest = min(lowest, 1.1 * ends.min())
+        lowest = np.nanmin([lowest, 1.1 * np.nanmin(ends)]) if np.isfinite(ends).any() else lowest
     axis.axhline(0, color="black", lw=0.6)
-    axis.set(xticks=places, xticklabels=attributes, ylim=(lowest, 1))
+    axis.set(xticks=places, xticklabels=labels, ylim=(lowest, 1))
     axis.set_ylabel("Pearson correlation with the rating")
     axis.legend(frameon=False, ncols=4, loc="upper center", bbox_to_anchor=(0.5, 1.16))
     return figure
@@ -101,10 +107,12 @@ def draw_rewards_by_rating(
     attributes: Sequence[str],
 ) -> Figure:
     """Draw the distribution of predicted rewards at each rating, a panel an attribute."""
+    titles = short_titles(attributes)
+    taller = LINE * max(title.count("\n") for title in titles.values())
     figure, axes = plt.subplots(
         1,
         len(attributes),
-        figsize=(WIDTH, 2.1),
+        figsize=(WIDTH, 2.1 + taller),
         sharey=True,
         squeeze=False,
         layout="constrained",
@@ -113,6 +121,6 @@ def draw_rewards_by_rating(
         bins = pool_ratings(ratings[:, column])
         style = {"color": colour(name), "fliersize": 1, "linewidth": 0.7}
         sns.boxplot(x=bins, y=rewards[:, column], ax=axis, **style)
-        axis.set(title=name, xlabel="rating")
+        axis.set(title=titles[name], xlabel="rating")
     axes[0, 0].set_ylabel("reward")
     return figure
