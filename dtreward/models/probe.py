@@ -90,20 +90,23 @@ def relative_errors(
 ) -> Float[np.ndarray, "strengths attributes"]:
     """Give the mean squared error of held-out rewards, divided by the variance of the ratings.
 
-    One minus it is R². The mean rating as a constant answer has 1. Of ratings that do not vary, it
-    is the mean squared error itself.
+    One minus it is R². The mean rating as a constant answer has 1. It is nan for an attribute
+    whose ratings do not vary.
 
     Example:
         >>> relative_errors(np.zeros((1, 2, 1)), np.array([[0.0], [2.0]])).tolist()
         [[2.0]]
     """
     variance = ratings.var(axis=0)
-    return ((held_out - ratings) ** 2).mean(axis=1) / np.where(variance > 0, variance, 1)
+    return ((held_out - ratings) ** 2).mean(axis=1) / np.where(variance > 0, variance, np.nan)
 
 
 def best_strengths(held_out: HeldOut, ratings: Ratings) -> Int[np.ndarray, " attributes"]:
-    """Give for each attribute the number of the strength with the smallest held-out error."""
-    return relative_errors(held_out, ratings).argmin(axis=0)
+    """Give for each attribute the number of the strength with the smallest held-out error.
+
+    It is the first one for an attribute whose ratings do not vary.
+    """
+    return np.nan_to_num(relative_errors(held_out, ratings)).argmin(axis=0)
 
 
 def _ridge(

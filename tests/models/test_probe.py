@@ -66,6 +66,15 @@ def test_a_constant_answer_has_the_relative_error_one():
     np.testing.assert_allclose(relative_errors(constant, RATINGS), 1)
 
 
+def test_an_attribute_that_does_not_vary_has_no_error_and_takes_the_first_strength():
+    ratings = RATINGS.copy()
+    ratings[:, 1] = 3.0
+    held_out = held_out_rewards(FEATURES, ratings, PROMPTS, STRENGTHS)
+    assert np.isnan(relative_errors(held_out, ratings)[:, 1]).all()
+    assert best_strengths(held_out, ratings)[1] == 0
+    assert best_strengths(held_out, ratings)[0] == best_strengths(held_out[..., :1], RATINGS[:, :1])
+
+
 @pytest.mark.parametrize(
     ("ratings", "expected"),
     [([0, 1, 2, 3, 4], {0, 1, 2, 3, 4}), ([0.5, 1.0], {0.5, 1.0}), (range(100), {0, 1, 2, 3, 4})],
