@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help install study test lab report publish lock
+.PHONY: help install study test lab report docs publish lock
 
 STUDY ?= demo
 PYTHON ?= python3
@@ -29,7 +29,8 @@ help:
 	@echo "make study STUDY=own SOURCE=f   run the study on your own table f (.parquet, .csv, .jsonl)"
 	@echo "make study SET='seed=1 limit=500'   the same with other parameters; only what depends on them runs"
 	@echo "make test                       run the tests, a small demo study among them"
-	@echo "make report                     make one HTML site of the study: open data/demo/report/index.html"
+	@echo "make report                     make the site of the study: open data/demo/report/index.html"
+	@echo "make docs                       make it with guides and reference: open data/demo/docs/index.html"
 	@echo "make lab                        open JupyterLab on the notebooks"
 	@echo "make publish                    run the demo study, copy its notebooks, figures and model to their committed places"
 	@echo "make lock                       resolve requirements.lock anew"
@@ -62,10 +63,13 @@ lab: $(INSTALLED)
 report: $(INSTALLED)
 	@$(BIN)/python -m dtreward.cli report $(STUDY)
 
+docs: $(INSTALLED)
+	@$(BIN)/python -m dtreward.cli docs
+
 publish: study
 	@$(BIN)/python -m dtreward.cli publish $(STUDY)
 
 lock:
-	@dir=$$(mktemp -d) && $(PYTHON) -m venv $$dir && $$dir/bin/python -m pip install --quiet '.[study,judges,dev]' \
+	@dir=$$(mktemp -d) && $(PYTHON) -m venv $$dir && $$dir/bin/python -m pip install --quiet '.[study,judges,docs,dev]' \
 	&& { echo "# Every package that \`make\` installs, at one version (Python 3.11). Made by \`make lock\` from pyproject.toml."; \
 	$$dir/bin/python -m pip freeze --exclude dtreward | sed 's/+cpu$$//'; } > requirements.lock && rm -r $$dir

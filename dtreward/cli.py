@@ -37,9 +37,11 @@ def _parser():
     preflight = commands.add_parser("preflight", help="say what a study needs and lacks")
     preflight.add_argument("words", nargs="*", metavar="name=value", help="study=NAME, parameters")
     preflight.set_defaults(command=_preflight)
-    report = commands.add_parser("report", help="make one HTML site of a study")
+    report = commands.add_parser("report", help="make the site of a study")
     report.add_argument("study", type=_study)
     report.set_defaults(command=_report)
+    docs = commands.add_parser("docs", help="make the demo study's site with guides and reference")
+    docs.set_defaults(command=_docs)
     publish = commands.add_parser("publish", help="copy a study's results to be committed")
     publish.add_argument("study", type=_study)
     publish.set_defaults(command=_publish)
@@ -68,9 +70,15 @@ def _preflight(arguments):
 
 
 def _report(arguments):
-    from dtreward.study.report import make
+    from dtreward.study.site import make_report
 
-    print(f"   open {make(arguments.study)}")
+    print(f"   open {make_report(arguments.study)}")
+
+
+def _docs(arguments):
+    from dtreward.study.site import make_docs
+
+    print(f"   open {make_docs()}")
 
 
 def _publish(arguments):

@@ -10,17 +10,11 @@ from conftest import ROOT
 PACKAGE = ROOT / "dtreward"
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if "checkpoint_files" not in path.parts)
 LONGEST = 40  # lines of a function, docstring not counted
-DENSE = ("study/report.py",)  # the site replaces it
 
 
-def each_module(dense=()):
-    """Run a test for each module; it must fail for those that are known to be dense."""
-    cases = []
-    for path in MODULES:
-        name = str(path.relative_to(PACKAGE))
-        marks = [pytest.mark.xfail(strict=True, reason="still dense")] if name in dense else []
-        cases.append(pytest.param(path, id=name, marks=marks))
-    return pytest.mark.parametrize("path", cases)
+each_module = pytest.mark.parametrize(
+    "path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE))
+)
 
 
 def functions(path):
@@ -36,13 +30,13 @@ def length(function):
     return function.end_lineno - function.lineno + 1 - (len(text.splitlines()) if text else 0)
 
 
-@each_module()
+@each_module
 def test_functions_fit_a_screen(path):
     long = {node.name: length(node) for node in functions(path) if length(node) > LONGEST}
     assert not long
 
 
-@each_module(DENSE)
+@each_module
 def test_one_line_assigns_one_thing(path):
     tree = ast.parse(path.read_text(encoding="utf-8"))
     packed = [

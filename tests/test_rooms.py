@@ -36,6 +36,10 @@ MODULES = {
 EXTRAS = {
     "study": "study",
     "study/parallel": "ray",
+    "study/chapters": "docs",
+    "study/cleaning": "docs",
+    "study/gallery": "docs",
+    "study/site": "docs",
     "demo": "study",
     "explorer": "app",
     "judges/attribution": "study",

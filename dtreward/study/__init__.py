@@ -16,7 +16,10 @@ Commands (`dtreward.cli`) and the Snakefile call this room; notebooks use `input
 - `macros`: numbers for the text of the paper, as LaTeX macros.
 - `publish`: copies results to the places where they are committed.
 - `readme`: keeps the tables of committed pages equal to those of notebook 99.
-- `report`: one HTML site of a study.
 - `listing`: what a page says of the pairs: numbers, leaves that they reach, verdicts.
 - `pairs_page`: the page on which people read the pairs.
+- `chapters`: what the site says of each notebook: state, claims, parameters.
+- `cleaning`: makes executed notebooks safe to publish.
+- `gallery`: figures and tables of the site, with captions and downloads.
+- `site`: the site of a study, built by Sphinx.
 """

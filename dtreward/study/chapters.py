@@ -1,0 +1,238 @@
+"""What a study's site says of each notebook: its state, claims, parameters and provenance."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import yaml
+from nbformat import NotebookNode
+
+from dtreward.files import file_digest
+from dtreward.study.cleaning import clean_text
+
+STATES = {
+    "done": "ran to its end",
+    "failed": "stopped at an error",
+    "unfinished": "was interrupted, or still runs",
+    "outdated": "read files that have changed since: run the study again",
+    "unreadable": "left a file that is no whole notebook",
+    "not run": "has not run",
+}
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where the parts of a study lie.
+
+    Attributes:
+        made: the study's folder, with records and what they were made from.
+        executed: executed notebooks, partial ones among them.
+        figures: figures of the notebooks.
+        paper: what notebook 99 drew, with its index.
+        sources: sources of the notebooks, and `studies/`.
+    """
+
+    made: Path
+    executed: Path
+    figures: Path
+    paper: Path
+    sources: Path
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A parameter of a notebook: its value as text, what it means, and whether it was set."""
+
+    name: str
+    value: str
+    meaning: str
+    is_set: bool
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """One notebook of a study.
+
+    Attributes:
+        name: of its file, without the suffix.
+        title: its first heading.
+        question: the paragraph below it, in Markdown.
+        state: one of `STATES`.
+        error: the last error of a failed run.
+        claims: (sentence, held).
+        notebook: as far as it ran; None where nothing can be read.
+        record: what the notebook recorded; empty unless it is of this run.
+    """
+
+    name: str
+    title: str
+    question: str
+    state: str
+    error: str
+    claims: list[tuple[str, bool]]
+    parameters: list[Parameter]
+    notebook: NotebookNode | None
+    record: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """Give versions, inputs and machine of the run, as far as they are known."""
+        return self.record.get("provenance", {})
+
+
+def read_plan(study: str, sources: Path) -> dict[str, Any]:
+    """Read the YAML of a study; {} where it has none."""
+    path = sources / "studies" / f"{study}.yaml"
+    return yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+
+def read_chapters(study: str, places: Places) -> list[Chapter]:
+    """Read the notebooks that a study names (all, where it names none) and those that ran."""
+    plan = read_plan(study, places.sources)
+    named = set(plan.get("notebooks", []))
+    if not named:
+        named = {path.stem for path in places.sources.glob("[0-9][0-9]_*.ipynb")}
+    ran = {path.name.split(".")[0] for path in places.executed.glob("[0-9][0-9]_*.ipynb")}
+    return [_chapter(name, places, plan) for name in sorted(named | ran)]
+
+
+def _chapter(name: str, places: Places, plan: dict[str, Any]) -> Chapter:
+    file = _file_of(name, places.executed)
+    notebook = _read(file) if file else None
+    shown = notebook or _read(places.sources / f"{name}.ipynb")
+    state = _state(file, notebook)
+    record = read_record(places.made / f"{name}.json") if state == "done" else {}
+    if _has_outdated_inputs(record, places.made):
+        state = "outdated"
+    title, question = _opening(shown, name)
+    planned = {} if notebook else plan.get("parameters", {}) | (plan.get(name) or {})
+    return Chapter(
+        name=name,
+        title=title,
+        question=question,
+        state=state,
+        error=_last_error(notebook),
+        claims=_claims(notebook, record),
+        parameters=_parameters(shown, planned),
+        notebook=notebook,
+        record=record,
+    )
+
+
+def _file_of(name: str, executed: Path) -> Path | None:
+    """Give the finished notebook, else the partial one, else None."""
+    for path in (executed / f"{name}.ipynb", executed / f"{name}.partial.ipynb"):
+        if path.exists():
+            return path
+    return None
+
+
+def _read(path: Path) -> NotebookNode | None:
+    try:
+        return nbformat.read(path, as_version=4)
+    except (OSError, ValueError):
+        return None
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """Read a record; {} where there is none that can be read."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+
+
+def _state(file: Path | None, notebook: NotebookNode | None) -> str:
+    if file is None:
+        return "not run"
+    if notebook is None:
+        return "unreadable"
+    if ".partial" not in file.name:
+        return "done"
+    return "failed" if _last_error(notebook) else "unfinished"
+
+
+def outputs_of(notebook: NotebookNode | None) -> list[NotebookNode]:
+    """List the outputs of all cells."""
+    cells = notebook.cells if notebook else []
+    return [output for cell in cells for output in cell.get("outputs", ())]
+
+
+def _last_error(notebook: NotebookNode | None) -> str:
+    errors = [output for output in outputs_of(notebook) if output.output_type == "error"]
+    if not errors:
+        return ""
+    return clean_text(f"{errors[-1].ename}: {errors[-1].evalue}")
+
+
+def _opening(notebook: NotebookNode | None, name: str) -> tuple[str, str]:
+    """Give title and question from the first cell that has a heading."""
+    for cell in notebook.cells if notebook else []:
+        if cell.source.startswith("# "):
+            parts = cell.source.split("\n\n")
+            question = parts[1] if len(parts) > 1 else ""
+            return clean_text(parts[0].removeprefix("# ")), clean_text(question)
+    return name, ""
+
+
+def _claims(notebook: NotebookNode | None, record: dict[str, Any]) -> list[tuple[str, bool]]:
+    """Give claims as recorded; without a record, as the notebook printed them."""
+    if record:
+        return [(clean_text(claim["sentence"]), claim["held"]) for claim in record["claims"]]
+    streams = [output for output in outputs_of(notebook) if output.output_type == "stream"]
+    printed = "".join(output.text for output in streams)
+    lines = re.findall(r"^(held|did not hold): (.+)$", printed, flags=re.MULTILINE)
+    return [(clean_text(sentence), outcome == "held") for outcome, sentence in lines]
+
+
+def _parameters(notebook: NotebookNode | None, planned: dict[str, Any]) -> list[Parameter]:
+    """List the parameters that a notebook declares, with the values of its run or of its plan."""
+    if notebook is None:
+        return []
+    given = planned | notebook.metadata.get("papermill", {}).get("parameters", {})
+    cells = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", ())]
+    parameters = []
+    for name, value, meaning in _declared(cells[0].source if cells else ""):
+        text = clean_text(json.dumps(given.get(name, value), ensure_ascii=False))
+        parameters.append(Parameter(name, text, meaning, name in given))
+    return parameters
+
+
+def _declared(source: str) -> list[tuple[str, Any, str]]:
+    """Give name, value and comment of each annotated assignment; [] for other code."""
+    lines = source.split("\n")
+    declared = []
+    try:
+        for node in ast.parse(source).body:
+            if isinstance(node, ast.AnnAssign):
+                meaning = lines[node.end_lineno - 1].partition("  # ")[2]
+                declared.append((node.target.id, ast.literal_eval(node.value), meaning))
+    except (SyntaxError, ValueError, AttributeError):
+        return []
+    return declared
+
+
+def _has_outdated_inputs(record: dict[str, Any], made: Path) -> bool:
+    inputs = record.get("provenance", {}).get("inputs", {})
+    return any(compare_input(made, *item) == "changed since" for item in inputs.items())
+
+
+def compare_input(made: Path, name: str, digest: str) -> str:
+    """Say whether a file that a notebook read is still the same."""
+    paths = [path for path in made.rglob("*") if path.name == Path(name).name and path.is_file()]
+    if not paths:
+        return "not in the study's folder"
+    now = {_digest(path, path.stat().st_mtime_ns) for path in paths}
+    return "as it is now" if digest in now else "changed since"
+
+
+@cache
+def _digest(path: Path, written: int) -> str:
+    return file_digest(path)

@@ -1,0 +1,347 @@
+"""Make the site of a study with Sphinx: it opens from the disk and loads nothing from the network.
+
+    dtreward report STUDY     the study's notebooks, figures, claims and provenance
+    dtreward docs             the same of the demo study, with the guides and the reference
+
+The site shows what the study made in data/STUDY, or its committed copies where it has not run here.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import nbformat
+from nbformat.v4 import new_markdown_cell
+
+from dtreward.files import write_atomically
+from dtreward.study import gallery
+from dtreward.study.chapters import (
+    STATES,
+    Chapter,
+    Places,
+    compare_input,
+    read_chapters,
+    read_plan,
+    read_record,
+)
+from dtreward.study.cleaning import clean_notebook, clean_text, markdown_html
+from dtreward.study.gallery import Figure
+from dtreward.study.publish import executed_notebooks
+from dtreward.study.settings import NOTEBOOKS
+
+TEMPLATES = Path(__file__).with_name("site_files")
+ROOT = NOTEBOOKS.resolve().parent
+GUIDES = ROOT / "docs"
+ROOMS = ("", "pairs", "tree", "engine", "judges", "models", "benches", "study", "demo")
+
+
+@dataclass(frozen=True)
+class Site:
+    """All that the pages of a study's site show."""
+
+    study: str
+    world: str
+    chapters: list[Chapter]
+    figures: dict[str, Figure]
+    paper: list[Figure]
+    with_docs: bool
+
+    @property
+    def is_demo(self) -> bool:
+        """Say whether the study is of the demo world."""
+        return self.world == "demo world"
+
+    def figures_of(self, chapter: Chapter) -> list[Figure]:
+        """List the figures that a notebook saved."""
+        return [one for stem, one in self.figures.items() if stem[:2] == chapter.name[:2]]
+
+
+def make_report(study: str) -> Path:
+    """Make the site of a study, and give its first page.
+
+    Raises:
+        FileNotFoundError: if the study has neither run here nor committed copies.
+    """
+    places = find_places(study)
+    return build(study, places, places.made / "report")
+
+
+def make_docs() -> Path:
+    """Make the site of the demo study with guides and reference, and give its first page."""
+    places = find_places("demo")
+    return build("demo", places, places.made / "docs", with_docs=True)
+
+
+def find_places(study: str) -> Places:
+    """Find what a study made: in its folder, else as it was committed."""
+    made = NOTEBOOKS.parent / "data" / study
+    if list(made.glob("[0-9][0-9]_*.ipynb")):
+        return Places(made, made, made / "figures", made / "paper", NOTEBOOKS)
+    executed = NOTEBOOKS / "executed" / study
+    figures = NOTEBOOKS.parent / "figures" / study
+    if not executed.is_dir() or not executed_notebooks(executed):
+        raise FileNotFoundError(
+            f"expected executed notebooks in data/{study}, there are none: make study STUDY={study}"
+        )
+    print(f"   {study} has not run here: the site shows its committed copies")
+    return Places(made, executed, figures, figures / "paper", NOTEBOOKS)
+
+
+def build(study: str, places: Places, target: Path, *, with_docs: bool = False) -> Path:
+    """Write the site of a study into the folder `target`, which is replaced.
+
+    Args:
+        places: where the parts of the study lie.
+        with_docs: adds the guides and the reference of the package.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder, "source")
+        _write_source(study, places, source, with_docs=with_docs)
+        print("   Sphinx builds the pages", flush=True)
+        made = Path(folder, "site")
+        _run_sphinx(source, made, Path(folder, "doctrees"))
+        shutil.rmtree(target, ignore_errors=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copytree(made, target)
+    return target / "index.html"
+
+
+def _run_sphinx(source: Path, target: Path, doctrees: Path) -> None:
+    """Build the pages in a process of its own.
+
+    Raises:
+        RuntimeError: with the end of what Sphinx printed, if it fails.
+    """
+    command = [sys.executable, "-m", "sphinx", "-q", "-b", "html", "-d", str(doctrees)]
+    done = subprocess.run(
+        [*command, str(source), str(target)], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise RuntimeError(f"Sphinx could not build the site:\n{done.stderr[-2000:]}")
+    warnings = [line for line in done.stderr.splitlines() if "WARNING" in line]
+    for line in warnings:
+        print(f"   {line.replace(str(source), '')}")
+
+
+def _write_source(study: str, places: Places, source: Path, *, with_docs: bool) -> None:
+    """Write what Sphinx reads: pages, cleaned notebooks, figures and settings."""
+    downloads = source / "_static" / "downloads"
+    downloads.mkdir(parents=True)
+    (source / "notebooks").mkdir()
+    chapters = read_chapters(study, places)
+    site = Site(
+        study=study,
+        world=_world(study, places),
+        chapters=chapters,
+        figures=gallery.copy_figures(places.figures, downloads, chapters),
+        paper=gallery.copy_paper(places.paper, downloads),
+        with_docs=with_docs,
+    )
+    for number, chapter in enumerate(chapters, 1):
+        print(f"   {number} of {len(chapters)}: {chapter.name}, {chapter.state}", flush=True)
+        _write_chapter(site, chapter, source)
+    _write_pages(site, source, places.made)
+    shutil.copyfile(TEMPLATES / "conf.py.txt", source / "conf.py")
+    shutil.copyfile(TEMPLATES / "site.css", source / "_static" / "site.css")
+    title = f"{study}, demo world" if site.is_demo else study
+    _write(
+        source / "settings.json",
+        jinja2.Template("{{ it | tojson }}").render(
+            it={"title": title, "demo": site.is_demo, "with_docs": with_docs}
+        ),
+    )
+    if with_docs:
+        _write_docs(source)
+
+
+def _write_pages(site: Site, source: Path, made: Path) -> None:
+    """Write the pages that are no notebooks."""
+    first = {"finding": finding(site), "headline": headline(site), "bibtex": bibtex()}
+    pages = {
+        "index": first | {"states": STATES},
+        "figures": {},
+        "claims": {},
+        "provenance": provenance(site.chapters, made),
+    }
+    for name, values in pages.items():
+        _write(source / f"{name}.md", _render(f"{name}.md.jinja", site=site, **values))
+    _write(source / "notebooks" / "index.md", _render("notebooks.md.jinja", site=site))
+
+
+def _write_chapter(site: Site, chapter: Chapter, source: Path) -> None:
+    """Write a notebook's page: its cleaned copy, or a page that says why there is none."""
+    head = _render("chapter.md.jinja", site=site, chapter=chapter, states=STATES)
+    target = source / "notebooks" / chapter.name
+    if chapter.notebook is None:
+        _write(target.with_suffix(".md"), f"# {_one_line(chapter.title)}\n\n{head}")
+        return
+    cleaned = clean_notebook(chapter.notebook)
+    _name_images(cleaned, chapter, site.figures_of(chapter))
+    cleaned.cells.insert(1, new_markdown_cell(head, id="about-this-run"))
+    text = nbformat.writes(cleaned)
+    _write(target.with_suffix(".ipynb"), text)
+
+
+def _name_images(cleaned: Any, chapter: Chapter, figures: Sequence[Figure]) -> None:
+    """Give the images of each cell the words of the figures that it saves."""
+    for cell in cleaned.cells:
+        if cell.cell_type == "code":
+            saved = [figure for figure in figures if gallery.saves(cell.source, figure.stem)]
+            words = " or ".join(figure.alternative for figure in saved)
+            alternative = words or f"Figure of the notebook {chapter.title}"
+            cell.metadata["mystnb"] = {"image": {"alt": alternative}}
+
+
+def _world(study: str, places: Places) -> str:
+    """Give what figures call the study: "demo world", or its name."""
+    record = read_record(places.made / "01_load_pairs.json")
+    source = record.get("provenance", {}).get("parameters", {}).get("source")
+    if source is None:
+        source = read_plan(study, places.sources).get("parameters", {}).get("source")
+    return "demo world" if source == "demo" else study
+
+
+def provenance(chapters: Sequence[Chapter], made: Path) -> dict[str, Any]:
+    """Gather versions and inputs of all notebooks, each with the notebooks that recorded it."""
+    versions: dict[tuple[str, str], list[str]] = {}
+    inputs: dict[tuple[str, str], list[str]] = {}
+    for chapter in chapters:
+        number = chapter.name[:2]
+        machine = chapter.provenance.get("machine")
+        known = dict(chapter.provenance.get("versions", {}))
+        if machine:
+            known["machine type"] = machine
+        for item in known.items():
+            versions.setdefault(item, []).append(number)
+        for item in chapter.provenance.get("inputs", {}).items():
+            inputs.setdefault(item, []).append(number)
+    rows = []
+    for (name, digest), numbers in sorted(inputs.items()):
+        rows.append((clean_text(name), digest, numbers, compare_input(made, name, digest)))
+    return {
+        "versions": [(*item, numbers) for item, numbers in versions.items()],
+        "inputs": rows,
+    }
+
+
+def finding(site: Site) -> str:
+    """Say in one sentence what the study found, from its records."""
+    numbers = _numbers_of(site, "04_fit_preference_tree")
+    if not numbers:
+        return "The tree of this study has not been fitted yet."
+    name = list(numbers["trees"])[-1]
+    accuracy = numbers["quality"][f"{name}, tree"]["accuracy"]
+    splits, needed = numbers["splits_drawn_and_needed"][name]
+    return (
+        f"A decision tree on {name} predicts {accuracy['estimate']:.1%} of the preferences of "
+        f"{'simulated people' if site.is_demo else 'the judge'} "
+        f"[{accuracy['low']:.1%}, {accuracy['high']:.1%}], where the constant answer reaches "
+        f"{numbers['floor']:.1%}; it needs {needed} of its {splits} splits to decide."
+    )
+
+
+def headline(site: Site) -> dict[str, Any]:
+    """Give the headline figure and four numbers with what they mean."""
+    claims = [held for chapter in site.chapters for _, held in chapter.claims]
+    states = [chapter.state for chapter in site.chapters]
+    pairs = _numbers_of(site, "01_load_pairs").get("counts", {}).get("pairs")
+    judges = _numbers_of(site, "06_collect_judge_preferences").get("judges")
+    figure = None
+    for stem in ("04_tree_predicted_rewards", "04_tree_human_ratings"):
+        figure = figure or site.figures.get(stem)
+    return {
+        "figure": figure,
+        "numbers": [
+            (f"{pairs:,}" if pairs else "–", "pairs of responses"),
+            (
+                f"{judges:,}" if judges else "–",
+                "LLM judges, simulated" if site.is_demo else "LLM judges",
+            ),
+            (f"{sum(claims)} of {len(claims)}", "claims held"),
+            (f"{states.count('done')} of {len(states)}", "notebooks ran to their end"),
+        ],
+    }
+
+
+def _numbers_of(site: Site, name: str) -> dict[str, Any]:
+    for chapter in site.chapters:
+        if chapter.name == name:
+            return chapter.record.get("numbers", {})
+    return {}
+
+
+def bibtex() -> str:
+    """Give the BibTeX entry of this workbook, from CITATION.cff."""
+    import yaml
+
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    authors = " and ".join(f"{{{one['name']}}}" for one in cited["authors"] if "name" in one)
+    return f"@software{{dtreward,\n  author = {{{authors}}},\n  title = {{{cited['title']}}}\n}}"
+
+
+def _write_docs(source: Path) -> None:
+    """Write the guides, with links that lead within the site, and a reference page for each room."""
+    (source / "guides").mkdir()
+    (source / "reference").mkdir()
+    for path in sorted(GUIDES.glob("*.md")):
+        _write(
+            source / "guides" / path.name, _without_outer_links(path.read_text(encoding="utf-8"))
+        )
+    guides = [path.stem for path in sorted(GUIDES.glob("*.md"))]
+    rooms = [f"dtreward.{room}" if room else "dtreward" for room in ROOMS]
+    for folder, title, names in (("guides", "Guides", guides), ("reference", "Reference", rooms)):
+        _write(source / folder / "index.md", _render("list.md.jinja", title=title, names=names))
+    for room in ROOMS:
+        modules = _modules_of(room)
+        name = f"dtreward.{room}" if room else "dtreward"
+        _write(
+            source / "reference" / f"{name}.md",
+            _render("room.md.jinja", name=name, modules=modules),
+        )
+
+
+def _modules_of(room: str) -> list[str]:
+    folder = ROOT / "dtreward" / room
+    names = [path.stem for path in sorted(folder.glob("*.py")) if path.stem != "__init__"]
+    return [".".join(part for part in ("dtreward", room, name) if part) for name in names]
+
+
+def _without_outer_links(text: str) -> str:
+    """Keep links to guides and addresses; of others, which lead out of the site, keep the words."""
+
+    def link(found: re.Match) -> str:
+        words, address = found.groups()
+        file = address.partition("#")[0]
+        leads_on = address.startswith(("https://", "http://", "#"))
+        return found[0] if leads_on or (GUIDES / file).is_file() else words
+
+    return re.sub(r"(?<!!)\[([^\]]*)\]\(([^)\s]*)\)", link, text)
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _render(template: str, **values: Any) -> str:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters["markdown"] = markdown_html
+    return environment.get_template(template).render(values)
+
+
+def _write(path: Path, text: str) -> None:
+    write_atomically(path, lambda new: new.write_text(text, encoding="utf-8", newline="\n"))
