@@ -61,7 +61,7 @@ lab: $(INSTALLED)
 	@$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) --notebook-dir=. notebooks/00_compare_two_responses.ipynb
 
 report: $(INSTALLED)
-	@$(BIN)/python -m dtreward.cli report $(STUDY)
+	@$(BIN)/python -m dtreward.cli report $(STUDY) $(if $(TEXTS),--texts)
 
 docs: $(INSTALLED)
 	@$(BIN)/python -m dtreward.cli docs

@@ -39,6 +39,9 @@ def _parser():
     preflight.set_defaults(command=_preflight)
     report = commands.add_parser("report", help="make the site of a study")
     report.add_argument("study", type=_study)
+    report.add_argument(
+        "--texts", action="store_true", help="show the texts of the pairs, for this machine alone"
+    )
     report.set_defaults(command=_report)
     docs = commands.add_parser("docs", help="make the demo study's site with guides and reference")
     docs.set_defaults(command=_docs)
@@ -72,7 +75,7 @@ def _preflight(arguments):
 def _report(arguments):
     from dtreward.study.site import make_report
 
-    print(f"   open {make_report(arguments.study)}")
+    print(f"   open {make_report(arguments.study, texts=arguments.texts)}")
 
 
 def _docs(arguments):

@@ -121,7 +121,8 @@ def captions_of(notebook: NotebookNode | None, stems: Sequence[str]) -> dict[str
     waiting: list[str] = []
     for cell in notebook.cells if notebook else []:
         if cell.cell_type != "code":
-            waiting = []
+            begins_a_section = re.search(r"(?m)^##", cell.source)
+            waiting = [] if begins_a_section else waiting
             continue
         waiting += [stem for stem in stems if saves(cell.source, stem)]
         text = "\n\n".join(

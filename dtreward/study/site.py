@@ -1,7 +1,7 @@
 """Make the site of a study with Sphinx: it opens from the disk and loads nothing from the network.
 
-    dtreward report STUDY     the study's notebooks, figures, claims and provenance
-    dtreward docs             the same of the demo study, with the guides and the reference
+    dtreward report STUDY [--texts]    the study's notebooks, figures, trees, pairs and provenance
+    dtreward docs                      the same of the demo study, with guides and reference
 
 The site shows what the study made in data/STUDY, or its committed copies where it has not run here.
 """
@@ -15,11 +15,14 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 from typing import Any
 
 import jinja2
 import nbformat
+import yaml
+from markupsafe import Markup
 from nbformat.v4 import new_markdown_cell
 
 from dtreward.files import write_atomically
@@ -35,8 +38,11 @@ from dtreward.study.chapters import (
 )
 from dtreward.study.cleaning import clean_notebook, clean_text, markdown_html
 from dtreward.study.gallery import Figure
+from dtreward.study.pairs_page import pairs_page
 from dtreward.study.publish import executed_notebooks
 from dtreward.study.settings import NOTEBOOKS
+from dtreward.tree.outline import STYLE, tree_outline
+from dtreward.tree.tree import PreferenceTree
 
 TEMPLATES = Path(__file__).with_name("site_files")
 ROOT = NOTEBOOKS.resolve().parent
@@ -65,14 +71,18 @@ class Site:
         return [one for stem, one in self.figures.items() if stem[:2] == chapter.name[:2]]
 
 
-def make_report(study: str) -> Path:
+def make_report(study: str, *, texts: bool = False) -> Path:
     """Make the site of a study, and give its first page.
+
+    Args:
+        texts: shows the texts of prompts and responses among the pairs to read, for this machine
+            alone; those of the demo world always show.
 
     Raises:
         FileNotFoundError: if the study has neither run here nor committed copies.
     """
     places = find_places(study)
-    return build(study, places, places.made / "report")
+    return build(study, places, places.made / "report", texts=texts)
 
 
 def make_docs() -> Path:
@@ -96,16 +106,19 @@ def find_places(study: str) -> Places:
     return Places(made, executed, figures, figures / "paper", NOTEBOOKS)
 
 
-def build(study: str, places: Places, target: Path, *, with_docs: bool = False) -> Path:
+def build(
+    study: str, places: Places, target: Path, *, with_docs: bool = False, texts: bool = False
+) -> Path:
     """Write the site of a study into the folder `target`, which is replaced.
 
     Args:
         places: where the parts of the study lie.
         with_docs: adds the guides and the reference of the package.
+        texts: shows the texts of the pairs, see `make_report`.
     """
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder, "source")
-        _write_source(study, places, source, with_docs=with_docs)
+        _write_source(study, places, source, with_docs=with_docs, texts=texts)
         print("   Sphinx builds the pages", flush=True)
         made = Path(folder, "site")
         _run_sphinx(source, made, Path(folder, "doctrees"))
@@ -132,7 +145,9 @@ def _run_sphinx(source: Path, target: Path, doctrees: Path) -> None:
         print(f"   {line.replace(str(source), '')}")
 
 
-def _write_source(study: str, places: Places, source: Path, *, with_docs: bool) -> None:
+def _write_source(
+    study: str, places: Places, source: Path, *, with_docs: bool, texts: bool
+) -> None:
     """Write what Sphinx reads: pages, cleaned notebooks, figures and settings."""
     downloads = source / "_static" / "downloads"
     downloads.mkdir(parents=True)
@@ -150,6 +165,7 @@ def _write_source(study: str, places: Places, source: Path, *, with_docs: bool) 
         print(f"   {number} of {len(chapters)}: {chapter.name}, {chapter.state}", flush=True)
         _write_chapter(site, chapter, source)
     _write_pages(site, source, places.made)
+    _write_pairs(site, source, places.made, texts=texts)
     shutil.copyfile(TEMPLATES / "conf.py.txt", source / "conf.py")
     shutil.copyfile(TEMPLATES / "site.css", source / "_static" / "site.css")
     title = f"{study}, demo world" if site.is_demo else study
@@ -171,10 +187,35 @@ def _write_pages(site: Site, source: Path, made: Path) -> None:
         "figures": {},
         "claims": {},
         "provenance": provenance(site.chapters, made),
+        "trees": {"outlines": outlines(site, made)},
     }
     for name, values in pages.items():
         _write(source / f"{name}.md", _render(f"{name}.md.jinja", site=site, **values))
     _write(source / "notebooks" / "index.md", _render("notebooks.md.jinja", site=site))
+
+
+def _write_pairs(site: Site, source: Path, made: Path, *, texts: bool) -> None:
+    """Write the page of pairs to read, with what it loads."""
+    page = pairs_page(made, texts=texts or site.is_demo)
+    _write(source / "pairs.md", f"# Pairs to read\n\n```{{raw}} html\n{page.html}\n```\n")
+    for path in page.assets:
+        shutil.copyfile(path, source / "_static" / path.name)
+    shutil.copyfile(STYLE, source / "_static" / STYLE.name)
+
+
+def outlines(site: Site, made: Path) -> list[tuple[str, str]]:
+    """Give each tree of the study as nested lists, which fit a phone: (name, HTML)."""
+    trees = _numbers_of(site, "04_fit_preference_tree").get("trees", {})
+    named = {f"Tree on {name}": tree for name, tree in trees.items()}
+    for judge, tree in read_record(made / "judge_trees.json").items():
+        named[f"Tree of {judge}"] = tree
+    drawn = []
+    for name, tree in named.items():
+        try:
+            drawn.append((name, tree_outline(PreferenceTree.from_dict(tree), name=name)))
+        except ValueError as error:
+            drawn.append((name, f"<p>This tree cannot be read: {escape(str(error))}</p>"))
+    return drawn
 
 
 def _write_chapter(site: Site, chapter: Chapter, source: Path) -> None:
@@ -182,7 +223,7 @@ def _write_chapter(site: Site, chapter: Chapter, source: Path) -> None:
     head = _render("chapter.md.jinja", site=site, chapter=chapter, states=STATES)
     target = source / "notebooks" / chapter.name
     if chapter.notebook is None:
-        _write(target.with_suffix(".md"), f"# {_one_line(chapter.title)}\n\n{head}")
+        _write(target.with_suffix(".md"), f"# {heading(chapter.title)}\n\n{head}")
         return
     cleaned = clean_notebook(chapter.notebook)
     _name_images(cleaned, chapter, site.figures_of(chapter))
@@ -281,8 +322,6 @@ def _numbers_of(site: Site, name: str) -> dict[str, Any]:
 
 def bibtex() -> str:
     """Give the BibTeX entry of this workbook, from CITATION.cff."""
-    import yaml
-
     cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
     authors = " and ".join(f"{{{one['name']}}}" for one in cited["authors"] if "name" in one)
     return f"@software{{dtreward,\n  author = {{{authors}}},\n  title = {{{cited['title']}}}\n}}"
@@ -327,8 +366,14 @@ def _without_outer_links(text: str) -> str:
     return re.sub(r"(?<!!)\[([^\]]*)\]\(([^)\s]*)\)", link, text)
 
 
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
+def heading(text: str) -> str:
+    """Give a text as one line of Markdown in which no sign has a meaning.
+
+    Example:
+        >>> heading("Tree of [x](y)")
+        'Tree of \\\\[x\\\\]\\\\(y\\\\)'
+    """
+    return re.sub(r"([\\\\`*_{}\[\]()<>#+!|~$:&-])", r"\\\1", " ".join(text.split()))
 
 
 def _render(template: str, **values: Any) -> str:
@@ -340,6 +385,7 @@ def _render(template: str, **values: Any) -> str:
         undefined=jinja2.StrictUndefined,
     )
     environment.filters["markdown"] = markdown_html
+    environment.filters["heading"] = lambda text: Markup(heading(text))
     return environment.get_template(template).render(values)
 
 
