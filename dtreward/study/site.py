@@ -361,7 +361,8 @@ def _without_outer_links(text: str) -> str:
         words, address = found.groups()
         file = address.partition("#")[0]
         leads_on = address.startswith(("https://", "http://", "#"))
-        return found[0] if leads_on or (GUIDES / file).is_file() else words
+        is_guide = ".." not in file and (GUIDES / file).is_file()
+        return found[0] if leads_on or is_guide else words
 
     return re.sub(r"(?<!!)\[([^\]]*)\]\(([^)\s]*)\)", link, text)
 

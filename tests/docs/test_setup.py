@@ -57,7 +57,7 @@ def test_the_conda_environment_pins_exactly_and_takes_its_packages_from_the_lock
     assert pins["python"] in Requirement(f"python{project['requires-python']}").specifier
     assert all(re.fullmatch(r"\d+(\.\d+)+", version) for version in pins.values())
     (pip,) = [line["pip"] for line in environment["dependencies"] if isinstance(line, dict)]
-    assert pip == ["-r requirements.lock", "-e .[study,judges,dev]"]
+    assert pip == ["-r requirements.lock", "-e .[study,judges,docs,dev]"]
     assert environment["name"] == "dtreward"  # the Makefile knows the environment by this name
 
 
