@@ -82,9 +82,9 @@ def collect(  # noqa: PLR0913
         judges: with distinct names.
         template: the question, with the fields {conversation}, {response_a} and {response_b}.
         concurrency: requests under way at once.
-        max_requests: of this run, repeats included; 0 means any number.
-        max_tokens: of this run; 0 means any number. Answers under way when it is reached, at most
-            `concurrency`, still count.
+        max_requests: most requests of this run, repeats included; 0 means any number.
+        max_tokens: most tokens of this run, questions and answers; 0 means any number. Answers
+            under way when it is reached, at most `concurrency`, still count.
         retries: repeats after 408, 409, 429, 5xx, silence and broken replies. Each waits as long
             as Retry-After says (for all questions to that judge), else 0.5 s, 1 s, 2 s ...,
             shortened by chance.
@@ -119,13 +119,17 @@ def _open_questions(
     store: str | Path, pairs: pd.DataFrame, judges: Sequence[Judge], template: str
 ) -> list[Question]:
     """List the questions without an answer, those that failed before at the end."""
-    texts = {}
+    texts_of_digest = {}
     for orders in both_orders(pairs):
-        for shown in orders:
-            texts[digest(*shown)] = shown
+        for texts in orders:
+            texts_of_digest[digest(*texts)] = texts
     stored = stored_answers(store, judges, template=template)
     states = stored.set_index(["judge", "shown"])["state"].to_dict()
-    questions = [Question(judge, key, shown) for key, shown in texts.items() for judge in judges]
+    questions = [
+        Question(judge, shown, texts)
+        for shown, texts in texts_of_digest.items()
+        for judge in judges
+    ]
     fresh = []
     failed = []
     for question in questions:
@@ -134,7 +138,7 @@ def _open_questions(
             fresh.append(question)
         elif state == "error":
             failed.append(question)
-    # In random order: else what always fails would hide what failed once.
+    # In random order, so that questions that always fail do not block the others.
     return fresh + [failed[place] for place in np.random.permutation(len(failed))]
 
 
@@ -160,11 +164,11 @@ class Sender:
         self.without_logprobs: set[str] = set()
 
     def send(self, judge: Judge, text: str) -> tuple[Outcome, bool]:
-        """Ask once; whether to ask at once again, now without log-probabilities."""
+        """Ask once, and say whether to ask again at once, now without log-probabilities."""
         asks_logprobs = judge.logprobs and judge.name not in self.without_logprobs
         outcome = self._post(judge, text, asks_logprobs)
-        is_ours = asks_logprobs and "logprobs" not in judge.extra
-        if is_ours and "logprob" in outcome.refused_text.lower():
+        may_leave_them_out = asks_logprobs and "logprobs" not in judge.extra
+        if may_leave_them_out and "logprob" in outcome.refused_text.lower():
             self.without_logprobs.add(judge.name)
             return outcome, True
         return outcome, False
@@ -202,7 +206,8 @@ class Run:
         self.bar = bar
         self.lock = Lock()
         self.stop = Event()
-        self.waiting: Iterator[Question] = iter(questions)
+        # Shared by the workers: `next` of a list's iterator gives each question to one of them.
+        self.remaining: Iterator[Question] = iter(questions)
         self.count = len(questions)
         self.missing = Counter(question.judge.name for question in questions)
         self.requests = 0
@@ -213,7 +218,7 @@ class Run:
 
     def work(self) -> None:
         """Ask and keep, one question after the other, until none waits."""
-        for question in self.waiting:
+        for question in self.remaining:
             if self.errors_in_a_row[question.judge.name] >= GIVE_UP:
                 continue
             answer = self._ask(question)

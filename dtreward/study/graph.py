@@ -49,7 +49,7 @@ def read_graph():
 
 
 def parse_graph(entries):
-    """Turn the entries of a graph's YAML, {notebook: {field: value}}, into `Notebook`s by name.
+    """Turn the entries of a graph's YAML, {notebook: {field: value}}, into notebooks by name.
 
     Raises:
         ValueError: if a notebook reads a file that no notebook writes.
