@@ -38,6 +38,7 @@ from dtreward.study.chapters import (
 )
 from dtreward.study.cleaning import clean_notebook, clean_text, markdown_html
 from dtreward.study.gallery import Figure
+from dtreward.study.macros import list_macros, macro_name
 from dtreward.study.pairs_page import pairs_page
 from dtreward.study.publish import executed_notebooks
 from dtreward.study.settings import NOTEBOOKS
@@ -59,6 +60,7 @@ class Site:
     chapters: list[Chapter]
     figures: dict[str, Figure]
     paper: list[Figure]
+    numbers: dict[str, str]
     with_docs: bool
 
     @property
@@ -159,6 +161,7 @@ def _write_source(
         chapters=chapters,
         figures=gallery.copy_figures(places.figures, downloads, chapters),
         paper=gallery.copy_paper(places.paper, downloads),
+        numbers=key_numbers(chapters, places.paper),
         with_docs=with_docs,
     )
     for number, chapter in enumerate(chapters, 1):
@@ -227,9 +230,9 @@ def _write_chapter(site: Site, chapter: Chapter, source: Path) -> None:
         return
     cleaned = clean_notebook(chapter.notebook)
     _name_images(cleaned, chapter, site.figures_of(chapter))
+    _write(source / "_static" / "downloads" / f"{chapter.name}.ipynb", nbformat.writes(cleaned))
     cleaned.cells.insert(1, new_markdown_cell(head, id="about-this-run"))
-    text = nbformat.writes(cleaned)
-    _write(target.with_suffix(".ipynb"), text)
+    _write(target.with_suffix(".ipynb"), nbformat.writes(cleaned))
 
 
 def _name_images(cleaned: Any, chapter: Chapter, figures: Sequence[Figure]) -> None:
@@ -274,39 +277,55 @@ def provenance(chapters: Sequence[Chapter], made: Path) -> dict[str, Any]:
     }
 
 
+def key_numbers(chapters: Sequence[Chapter], paper: Path) -> dict[str, str]:
+    r"""Give the numbers that notebook 99 writes for the text of a paper, by the names of its macros.
+
+    They are those of the records; where there are none, those of the committed `macros.tex`.
+
+    Example:
+        >>> key_numbers([], Path("nowhere"))
+        {}
+    """
+    numbers = {one.name: one.record["numbers"] for one in chapters if one.record.get("numbers")}
+    judges = numbers.get("06_collect_judge_preferences", {}).get("judges")
+    try:
+        known = {macro_name(words): str(value) for words, value in list_macros(numbers)}
+    except (LookupError, TypeError, ValueError):  # a record of another version
+        known = {}
+    if known:
+        return known | ({"Judges": f"{judges:,}"} if judges else {})
+    file = paper / "macros.tex"
+    text = file.read_text(encoding="utf-8") if file.exists() else ""
+    return dict(re.findall(r"\\newcommand{\\(\w+)}{([^\\{}]*)}", text))
+
+
 def finding(site: Site) -> str:
-    """Say in one sentence what the study found, from its records."""
-    numbers = _numbers_of(site, "04_fit_preference_tree")
-    if not numbers:
-        return "The tree of this study has not been fitted yet."
-    name = list(numbers["trees"])[-1]
-    accuracy = numbers["quality"][f"{name}, tree"]["accuracy"]
-    splits, needed = numbers["splits_drawn_and_needed"][name]
-    return (
-        f"A decision tree on {name} predicts {accuracy['estimate']:.1%} of the preferences of "
-        f"{'simulated people' if site.is_demo else 'the judge'} "
-        f"[{accuracy['low']:.1%}, {accuracy['high']:.1%}], where the constant answer reaches "
-        f"{numbers['floor']:.1%}; it needs {needed} of its {splits} splits to decide."
-    )
+    """Say in one sentence what the study found."""
+    for name in ("predicted rewards", "human ratings"):
+        accuracy = site.numbers.get(macro_name(f"accuracy on {name}, tree"))
+        if accuracy:
+            drawn = site.numbers[macro_name(f"splits on {name}")]
+            needed = site.numbers[macro_name(f"splits needed on {name}")]
+            return (
+                f"A decision tree on {name} predicts preferences with an accuracy of {accuracy}, "
+                f"where the constant answer reaches {site.numbers['Floor']}; "
+                f"{needed} of its {drawn} splits decide."
+            )
+    return "The tree of this study has not been fitted yet."
 
 
 def headline(site: Site) -> dict[str, Any]:
     """Give the headline figure and four numbers with what they mean."""
     claims = [held for chapter in site.chapters for _, held in chapter.claims]
     states = [chapter.state for chapter in site.chapters]
-    pairs = _numbers_of(site, "01_load_pairs").get("counts", {}).get("pairs")
-    judges = _numbers_of(site, "06_collect_judge_preferences").get("judges")
     figure = None
     for stem in ("04_tree_predicted_rewards", "04_tree_human_ratings"):
         figure = figure or site.figures.get(stem)
     return {
         "figure": figure,
         "numbers": [
-            (f"{pairs:,}" if pairs else "–", "pairs of responses"),
-            (
-                f"{judges:,}" if judges else "–",
-                "LLM judges, simulated" if site.is_demo else "LLM judges",
-            ),
+            (site.numbers.get("Pairs", "–"), "pairs of responses"),
+            (site.numbers.get("Judges", "–"), "simulated judges" if site.is_demo else "judges"),
             (f"{sum(claims)} of {len(claims)}", "claims held"),
             (f"{states.count('done')} of {len(states)}", "notebooks ran to their end"),
         ],

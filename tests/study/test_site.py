@@ -303,7 +303,9 @@ def test_two_builds_in_two_folders_have_the_same_bytes(hostile):
 def test_the_landing_page_has_a_finding_a_figure_four_numbers_and_ways_on(demo):
     first = page(demo / "index.html")
     assert len(first.select(".numbers dt")) == 4
-    assert first.find(class_="finding").text and first.find("img", class_="paper")
+    assert re.search(r"accuracy of 0\.\d+ \[", first.find(class_="finding").text)
+    assert "–" not in {number.text for number in first.select(".numbers dt")}
+    assert first.find("img", class_="paper")
     ways = {link.text for link in first.select(".ways a")}
     assert ways >= {"Notebooks", "Figures and tables", "Trees", "Pairs to read", "BibTeX"}
     assert "@software{dtreward" in first.text.replace("\n", "")
@@ -322,7 +324,7 @@ def test_code_is_folded_and_figures_say_what_is_seen(demo):
 
 def test_each_figure_of_the_gallery_has_words_and_files_to_download(demo):
     figures = page(demo / "figures.html")
-    cards = figures.select("figure.card")
+    cards = figures.select("figure.exhibit")
     assert len(cards) > 40
     for card in cards:
         assert len(card.find("img")["alt"]) > 20, card["id"]
