@@ -189,7 +189,8 @@ def _claims(notebook: NotebookNode | None, record: dict[str, Any]) -> list[tuple
     streams = [output for output in outputs_of(notebook) if output.output_type == "stream"]
     printed = "".join(output.text for output in streams)
     lines = re.findall(r"^(held|did not hold): (.+)$", printed, flags=re.MULTILINE)
-    return [(clean_text(sentence), outcome == "held") for outcome, sentence in lines]
+    once = dict.fromkeys(lines)  # some are printed where they arise, and again at the end
+    return [(clean_text(sentence), outcome == "held") for outcome, sentence in once]
 
 
 def _parameters(notebook: NotebookNode | None, planned: dict[str, Any]) -> list[Parameter]:
