@@ -10,12 +10,16 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import nbformat
 import yaml
-from nbformat import NotebookNode
 
 from dtreward.files import file_digest
 from dtreward.study.cleaning import clean_text
+
+try:
+    import nbformat
+    from nbformat import NotebookNode
+except ImportError as error:
+    raise ImportError('the site needs Sphinx and others: pip install "dtreward[docs]"') from error
 
 STATES = {
     "done": "ran to its end",

@@ -9,16 +9,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from nbformat import NotebookNode
-
 from dtreward.study.settings import NOTEBOOKS
 
 try:
     import bleach
     import mistune
     from bs4 import BeautifulSoup
+    from nbformat import NotebookNode
 except ImportError as error:
-    raise ImportError('the site needs bleach and others: pip install "dtreward[docs]"') from error
+    raise ImportError('the site needs Sphinx and others: pip install "dtreward[docs]"') from error
 
 BLOCKS = "caption dd details div dl dt hr h1 h2 h3 h4 h5 h6 p pre summary"
 TABLES = "table tbody td tfoot th thead tr"

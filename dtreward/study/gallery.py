@@ -9,12 +9,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bs4 import BeautifulSoup
-from nbformat import NotebookNode
-
 from dtreward.files import file_digest
 from dtreward.study.chapters import Chapter, read_record
 from dtreward.study.cleaning import clean_text, markdown_html
+
+try:
+    from bs4 import BeautifulSoup
+    from nbformat import NotebookNode
+except ImportError as error:
+    raise ImportError('the site needs Sphinx and others: pip install "dtreward[docs]"') from error
 
 # What answers a notebook's question at a glance; else its first figure does.
 KEY_FIGURES = (

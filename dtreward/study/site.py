@@ -19,11 +19,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-import jinja2
-import nbformat
 import yaml
-from markupsafe import Markup
-from nbformat.v4 import new_markdown_cell
 
 from dtreward.files import write_atomically
 from dtreward.study import gallery
@@ -44,6 +40,14 @@ from dtreward.study.publish import executed_notebooks
 from dtreward.study.settings import NOTEBOOKS
 from dtreward.tree.outline import STYLE, tree_outline
 from dtreward.tree.tree import PreferenceTree
+
+try:
+    import jinja2
+    import nbformat
+    from markupsafe import Markup
+    from nbformat.v4 import new_markdown_cell
+except ImportError as error:
+    raise ImportError('the site needs Sphinx and others: pip install "dtreward[docs]"') from error
 
 TEMPLATES = Path(__file__).with_name("site_files")
 ROOT = NOTEBOOKS.resolve().parent
