@@ -37,7 +37,7 @@ results = pd.DataFrame({"subset": ["math-prm", "hep-go", "hep-go"], "correct": [
 assert round(section_scores(results)["Reasoning"], 1) == 92.9
 
 for module, extra in (("judges.attribution", "study"), ("explorer", "app"), ("study.run", "study"),
-                      ("study.site", "docs")):
+                      ("study.site", "study")):
     if module == "judges.attribution":
         from dtreward.judges.attribution import shap_values
         use = lambda: shap_values(people, np.zeros((1, 5)), background=np.zeros((1, 5)))
