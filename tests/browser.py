@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.request import urlopen
 
+import pytest
 import websocket
 
 SCREENSHOTS = Path(__file__).with_name("screenshots")  # of the last run; git ignores them
@@ -154,3 +155,13 @@ def page(home: Path, *flags: str):
 def _port(profile):
     lines = (profile / "DevToolsActivePort").read_text().split()
     return lines[0] if len(lines) > 1 else None
+
+
+@pytest.fixture(scope="module")
+def offline_tab(tmp_path_factory):
+    """Give a tab of a browser that resolves no name; skip where there is no browser."""
+    if not chromium():
+        pytest.skip("there is no Chromium on this machine")
+    offline = "--host-resolver-rules=MAP * ~NOTFOUND"
+    with page(tmp_path_factory.mktemp("profile"), offline) as opened:
+        yield opened

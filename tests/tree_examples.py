@@ -1,8 +1,9 @@
-"""Any small tree, and rows of differences for it, drawn by hypothesis."""
+"""Any small tree with rows of differences, drawn by hypothesis; pairs with a planted preference."""
 
 import numpy as np
 from hypothesis import strategies as st
 
+from dtreward.tree.ablation import Sample
 from dtreward.tree.document import HEAD
 from dtreward.tree.tree import PreferenceTree
 
@@ -36,3 +37,15 @@ def trees(draw, thresholds=grid):
 def rows():
     row = st.lists(grid, min_size=len(NAMES), max_size=len(NAMES))
     return st.lists(row, min_size=1, max_size=8).map(lambda table: np.array(table, dtype=float))
+
+
+PLANTED_NAMES = ("a", "b")
+
+
+def planted_sample(pairs, *, seed, noise=0.1):
+    """Give pairs whose preference is whether the difference of `a` is above 0, but for some noise."""
+    generator = np.random.default_rng(seed)
+    differences = generator.normal(size=(pairs, len(PLANTED_NAMES)))
+    votes = (differences[:, 0] > 0) ^ (generator.random(pairs) < noise)
+    prompts = np.arange(pairs) // 2
+    return Sample(PLANTED_NAMES, differences, votes.astype(int), prompts)

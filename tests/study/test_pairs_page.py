@@ -6,10 +6,10 @@ import shutil
 from html import unescape
 from html.parser import HTMLParser
 
-import browser
 import numpy as np
 import pandas as pd
 import pytest
+from browser import offline_tab
 
 from dtreward.files import write_json
 from dtreward.judges.verdict import judged_frame
@@ -19,6 +19,7 @@ from dtreward.study.listing import PEOPLE, list_pairs
 from dtreward.study.pairs_page import pairs_page
 from dtreward.tree.tree import PreferenceTree
 
+__all__ = ["offline_tab"]  # a fixture
 EVIL = "</script><b>&quot;<!--<script>"
 WORDS = [f"secret{number}" for number in range(200)]  # of texts, and of nothing else
 STATES = ["A", "B", "refused", "missing"]
@@ -342,31 +343,21 @@ def write_site(folder, made, **options):
     return folder / "pairs.html"
 
 
-@pytest.fixture(scope="module")
-def tab(tmp_path_factory):
-    """A tab of a Chromium that resolves no name."""
-    if not browser.chromium():
-        pytest.skip("there is no Chromium on this machine")
-    offline = "--host-resolver-rules=MAP * ~NOTFOUND"
-    with browser.page(tmp_path_factory.mktemp("profile"), offline) as opened:
-        yield opened
-
-
-def visit(tab, path, width=1280):
-    tab.send("Page.enable")
-    tab.send("Runtime.enable")
-    tab.send("Network.enable")
+def visit(offline_tab, path, width=1280):
+    offline_tab.send("Page.enable")
+    offline_tab.send("Runtime.enable")
+    offline_tab.send("Network.enable")
     size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
-    tab.send("Emulation.setDeviceMetricsOverride", **size)
-    tab.events.clear()
-    tab.send("Page.navigate", url=path.as_uri())
-    tab.wait(path.name, f"location.href + document.readyState == '{path.as_uri()}complete'")
+    offline_tab.send("Emulation.setDeviceMetricsOverride", **size)
+    offline_tab.events.clear()
+    offline_tab.send("Page.navigate", url=path.as_uri())
+    offline_tab.wait(path.name, f"location.href + document.readyState == '{path.as_uri()}complete'")
 
 
-def choose(tab, **values):
+def choose(offline_tab, **values):
     """Choose in the page's lists, by the words that they show."""
     for name, words in values.items():
-        found = tab.evaluate(
+        found = offline_tab.evaluate(
             f"""(() => {{
             const select = document.getElementById("pairs-{name}");
             const wanted = {json.dumps(words)};
@@ -379,12 +370,12 @@ def choose(tab, **values):
         assert found, f"{words} cannot be chosen as {name}"
 
 
-def count(tab):
-    return int(text(tab, "count").split()[0].replace(",", ""))
+def count(offline_tab):
+    return int(text(offline_tab, "count").split()[0].replace(",", ""))
 
 
-def text(tab, name):
-    return tab.evaluate(f"document.getElementById('pairs-{name}').textContent")
+def text(offline_tab, name):
+    return offline_tab.evaluate(f"document.getElementById('pairs-{name}').textContent")
 
 
 @pytest.fixture(scope="module")
@@ -392,77 +383,77 @@ def site(made, tmp_path_factory):
     return write_site(tmp_path_factory.mktemp("site") / "own", made)
 
 
-def test_in_a_browser_nodes_and_splits_filter_the_list(tab, site, made, frame):
-    visit(tab, site)
-    assert count(tab) == len(frame)
+def test_in_a_browser_nodes_and_splits_filter_the_list(offline_tab, site, made, frame):
+    visit(offline_tab, site)
+    assert count(offline_tab) == len(frame)
     tree = list_pairs(made).trees[1]
-    choose(tab, tree="tree on predicted rewards")
-    assert count(tab) == len(frame)  # all come to the root
+    choose(offline_tab, tree="tree on predicted rewards")
+    assert count(offline_tab) == len(frame)  # all come to the root
     for number, node in enumerate(tree.nodes):
         kind = "leaf" if node.last == number else "split"
-        choose(tab, node=f"{kind} {number}: {node.label}")
-        assert count(tab) == sum(number <= leaf <= node.last for leaf in tree.leaf)
-        assert text(tab, "node-words") == node.words
-    choose(tab, tree="(no tree)", split="test")
-    assert count(tab) == (frame["split"] == "test").sum()
+        choose(offline_tab, node=f"{kind} {number}: {node.label}")
+        assert count(offline_tab) == sum(number <= leaf <= node.last for leaf in tree.leaf)
+        assert text(offline_tab, "node-words") == node.words
+    choose(offline_tab, tree="(no tree)", split="test")
+    assert count(offline_tab) == (frame["split"] == "test").sum()
 
 
-def test_in_a_browser_disagreements_filter_the_list(tab, site, made, frame):
+def test_in_a_browser_disagreements_filter_the_list(offline_tab, site, made, frame):
     judged = pd.read_parquet(made / "judges.parquet")
     votes = judged.pivot(index="pair", columns="judge", values="preference").astype("Float64")
     votes["Human"] = frame["preference"].astype("Float64")
-    visit(tab, site)
+    visit(offline_tab, site)
     for first, second in (("J-1", "Human"), ("J-1", "J-2"), ("Human", "J-2")):
         both = votes[[first, second]].dropna()
-        choose(tab, relation="prefers another")
-        choose(tab, first=first, second=second)
-        assert count(tab) == (both[first] != both[second]).sum() > 0
-        choose(tab, relation="prefers the same")
-        assert count(tab) == (both[first] == both[second]).sum() > 0
-    choose(tab, relation="changes its answer", first="J-2")
+        choose(offline_tab, relation="prefers another")
+        choose(offline_tab, first=first, second=second)
+        assert count(offline_tab) == (both[first] != both[second]).sum() > 0
+        choose(offline_tab, relation="prefers the same")
+        assert count(offline_tab) == (both[first] == both[second]).sum() > 0
+    choose(offline_tab, relation="changes its answer", first="J-2")
     wavering = judged.query("judge == 'J-2' and outcome == 'inconsistent'")
-    assert count(tab) == len(wavering) > 0
-    choose(tab, first="tree on human ratings")
-    assert count(tab) == list_pairs(made).trees[0].wavers.count("1") > 0
-    choose(tab, first="Any judge")
-    assert count(tab) == judged.query("outcome == 'inconsistent'")["pair"].nunique()
-    choose(tab, relation="prefers another", second="Human")
+    assert count(offline_tab) == len(wavering) > 0
+    choose(offline_tab, first="tree on human ratings")
+    assert count(offline_tab) == list_pairs(made).trees[0].wavers.count("1") > 0
+    choose(offline_tab, first="Any judge")
+    assert count(offline_tab) == judged.query("outcome == 'inconsistent'")["pair"].nunique()
+    choose(offline_tab, relation="prefers another", second="Human")
     other = votes[["J-1", "J-2"]].ne(votes["Human"], axis=0).fillna(False).any(axis=1)
-    assert count(tab) == other.sum() > 0
-    choose(tab, relation="changes its answer", first="Human")
-    assert count(tab) == 0 and "one order alone" in text(tab, "relation-words")
+    assert count(offline_tab) == other.sum() > 0
+    choose(offline_tab, relation="changes its answer", first="Human")
+    assert count(offline_tab) == 0 and "one order alone" in text(offline_tab, "relation-words")
 
 
-def test_in_a_browser_a_tree_can_disagree_with_people(tab, site, made, frame):
+def test_in_a_browser_a_tree_can_disagree_with_people(offline_tab, site, made, frame):
     page = list_pairs(made)
     tree = page.trees[0]
     second = ["1" if tree.nodes[leaf].second > 0.5 else "0" for leaf in tree.leaf]
     wrong = sum(a != b for a, b in zip(second, page.judges[0].codes, strict=True) if b != "-")
-    visit(tab, site)
-    choose(tab, relation="prefers another")
-    choose(tab, first="tree on human ratings", second="Human")
-    assert count(tab) == wrong
+    visit(offline_tab, site)
+    choose(offline_tab, relation="prefers another")
+    choose(offline_tab, first="tree on human ratings", second="Human")
+    assert count(offline_tab) == wrong
 
 
-def test_in_a_browser_more_are_shown_on_demand_and_reset_shows_all(tab, site, frame):
-    visit(tab, site)
+def test_in_a_browser_more_are_shown_on_demand_and_reset_shows_all(offline_tab, site, frame):
+    visit(offline_tab, site)
     rows = "document.querySelectorAll('#pairs-list > li').length"
-    assert tab.evaluate(rows) == 20
-    while not tab.evaluate("document.getElementById('pairs-more').hidden"):
-        tab.click("document.getElementById('pairs-more')")
-    assert tab.evaluate(rows) == len(frame)
-    choose(tab, split="test", tree="tree on human ratings")
-    assert tab.evaluate(rows) == 20
-    tab.click("document.querySelector('#pairs-form button[type=reset]')")
-    tab.wait(
+    assert offline_tab.evaluate(rows) == 20
+    while not offline_tab.evaluate("document.getElementById('pairs-more').hidden"):
+        offline_tab.click("document.getElementById('pairs-more')")
+    assert offline_tab.evaluate(rows) == len(frame)
+    choose(offline_tab, split="test", tree="tree on human ratings")
+    assert offline_tab.evaluate(rows) == 20
+    offline_tab.click("document.querySelector('#pairs-form button[type=reset]')")
+    offline_tab.wait(
         "reset", f"document.getElementById('pairs-count').textContent.startsWith('{len(frame)} ')"
     )
-    assert text(tab, "node-words") == ""
+    assert text(offline_tab, "node-words") == ""
 
 
-def test_in_a_browser_a_row_says_what_is_known_of_the_pair(tab, site, made, frame):
-    visit(tab, site)
-    row = tab.evaluate("document.querySelector('#pairs-list > li').innerText")
+def test_in_a_browser_a_row_says_what_is_known_of_the_pair(offline_tab, site, made, frame):
+    visit(offline_tab, site)
+    row = offline_tab.evaluate("document.querySelector('#pairs-list > li').innerText")
     words = [len(frame.loc[0, f"response_{side}"].split()) for side in (1, 2)]
     assert f"Pair 0 · prompt 0 · test · {words[0]} and {words[1]} words" in row
     page = list_pairs(made)
@@ -475,46 +466,48 @@ def test_in_a_browser_a_row_says_what_is_known_of_the_pair(tab, site, made, fram
 
 
 @pytest.mark.parametrize("width", [390, 1280])
-def test_in_a_browser_hostile_names_stay_text_and_fit_the_window(tab, tmp_path, width):
+def test_in_a_browser_hostile_names_stay_text_and_fit_the_window(offline_tab, tmp_path, width):
     names = (EVIL, "a_name_without_end_" * 6)
     judges = (EVIL, "J" * 90)
     made = write_study(tmp_path / "evil", make_pairs(60, attributes=names), judges=judges)
     path = write_site(tmp_path / "site", made, texts=True)
-    visit(tab, path, width)
-    choose(tab, tree="tree of </script>", relation="changes its answer")
-    tab.screenshot(f"pairs_{width}")
-    assert "</script><b>" in text(tab, "list")
-    assert tab.evaluate("document.querySelectorAll('b').length") == 0
-    assert tab.evaluate("document.scripts.length") == 2
-    assert tab.evaluate("document.documentElement.scrollWidth") <= width
+    visit(offline_tab, path, width)
+    choose(offline_tab, tree="tree of </script>", relation="changes its answer")
+    offline_tab.screenshot(f"pairs_{width}")
+    assert "</script><b>" in text(offline_tab, "list")
+    assert offline_tab.evaluate("document.querySelectorAll('b').length") == 0
+    assert offline_tab.evaluate("document.scripts.length") == 2
+    assert offline_tab.evaluate("document.documentElement.scrollWidth") <= width
     asked = [
         event["params"]["request"]["url"]
-        for event in tab.events
+        for event in offline_tab.events
         if event["method"] == "Network.requestWillBeSent"
     ]
     assert len(asked) >= 3 and all(url.startswith("file:") for url in asked)
-    errors = [event for event in tab.events if event["method"] == "Runtime.exceptionThrown"]
+    errors = [event for event in offline_tab.events if event["method"] == "Runtime.exceptionThrown"]
     assert not errors
 
 
-def test_in_a_browser_a_study_of_people_alone_has_no_filter_that_cannot_work(tab, tmp_path, frame):
+def test_in_a_browser_a_study_of_people_alone_has_no_filter_that_cannot_work(
+    offline_tab, tmp_path, frame
+):
     made = write_study(tmp_path / "few", frame, judges=(), with_rewards=False)
     (made / "04_fit_preference_tree.json").unlink()
-    visit(tab, write_site(tmp_path / "site", made))
+    visit(offline_tab, write_site(tmp_path / "site", made))
     seen = "['nodes', 'disagreement'].map(n => document.getElementById('pairs-' + n).checkVisibility())"
-    assert tab.evaluate(seen) == [False, False]
-    assert count(tab) == len(frame)
-    choose(tab, split="train")
-    assert count(tab) == (frame["split"] == "train").sum()
+    assert offline_tab.evaluate(seen) == [False, False]
+    assert count(offline_tab) == len(frame)
+    choose(offline_tab, split="train")
+    assert count(offline_tab) == (frame["split"] == "train").sum()
 
 
-def test_in_a_browser_colours_are_those_of_the_theme(tab, site):
-    visit(tab, site)
+def test_in_a_browser_colours_are_those_of_the_theme(offline_tab, site):
+    visit(offline_tab, site)
     theme = {"surface": "rgb(1, 2, 3)", "text-base": "rgb(250, 251, 252)", "border": "rgb(9, 8, 7)"}
     for name, colour in theme.items():
         style = "document.documentElement.style"
-        tab.evaluate(f"{style}.setProperty('--pst-color-{name}', '{colour}')")
+        offline_tab.evaluate(f"{style}.setProperty('--pst-color-{name}', '{colour}')")
     for element in ("#pairs-list > li", "#pairs-tree", "#pairs-more"):
         found = "(s => [s.backgroundColor, s.color, s.borderTopColor])(getComputedStyle(ELEMENT))"
         asked = found.replace("ELEMENT", f"document.querySelector('{element}')")
-        assert tab.evaluate(asked) == list(theme.values())
+        assert offline_tab.evaluate(asked) == list(theme.values())

@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-import browser
 import nbformat
 import pytest
+from browser import offline_tab
 from bs4 import BeautifulSoup
 from conftest import ROOT
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
@@ -18,6 +18,7 @@ from dtreward.record import Claim, write_result
 from dtreward.study.chapters import Places
 from dtreward.study.site import build, find_places
 
+__all__ = ["offline_tab"]  # a fixture
 SCRIPT = "<script>alert('seen')</script>"
 SPOT = (  # one white pixel
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGP4DwABAQEAG7buVgAAAABJRU5ErkJggg=="
@@ -343,51 +344,41 @@ def test_a_study_that_has_not_run_says_how_to_run_it(monkeypatch):
         find_places("no-such-study")
 
 
-@pytest.fixture(scope="module")
-def tab(tmp_path_factory):
-    """A tab of a Chromium that resolves no name."""
-    if not browser.chromium():
-        pytest.skip("there is no Chromium on this machine")
-    offline = "--host-resolver-rules=MAP * ~NOTFOUND"
-    with browser.page(tmp_path_factory.mktemp("profile"), offline) as opened:
-        yield opened
-
-
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390])
 def test_in_a_browser_without_network_no_page_complains_or_scrolls_sideways(
-    tab, demo, width, scheme
+    offline_tab, demo, width, scheme
 ):
     for domain in ("Page", "Runtime", "Network", "Log"):
-        tab.send(f"{domain}.enable")
+        offline_tab.send(f"{domain}.enable")
     size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
-    tab.send("Emulation.setDeviceMetricsOverride", **size)
+    offline_tab.send("Emulation.setDeviceMetricsOverride", **size)
     media = [{"name": "prefers-color-scheme", "value": scheme}]
-    tab.send("Emulation.setEmulatedMedia", features=media)
+    offline_tab.send("Emulation.setEmulatedMedia", features=media)
     names = ("index", "figures", "trees", "pairs", "notebooks/04_fit_preference_tree", "search")
     for name in names:
         address = (demo / f"{name}.html").as_uri()
-        tab.events.clear()
-        tab.send("Page.navigate", url=address)
-        tab.wait(name, f"location.href + document.readyState == '{address}complete'")
-        assert tab.evaluate("document.documentElement.dataset.theme") == scheme
-        wide = tab.evaluate("document.documentElement.scrollWidth")
+        offline_tab.events.clear()
+        offline_tab.send("Page.navigate", url=address)
+        offline_tab.wait(name, f"location.href + document.readyState == '{address}complete'")
+        assert offline_tab.evaluate("document.documentElement.dataset.theme") == scheme
+        wide = offline_tab.evaluate("document.documentElement.scrollWidth")
         assert wide <= width, f"{name} is {wide} wide"
-        tab.screenshot(f"site-{name.replace('/', '-')}-{width}-{scheme}")
-        methods = [event.get("method") for event in tab.events]
+        offline_tab.screenshot(f"site-{name.replace('/', '-')}-{width}-{scheme}")
+        methods = [event.get("method") for event in offline_tab.events]
         assert "Runtime.exceptionThrown" not in methods, name
         errors = [
             event["params"]["entry"]["text"]
-            for event in tab.events
+            for event in offline_tab.events
             if event.get("method") == "Log.entryAdded"
             and event["params"]["entry"]["level"] == "error"
         ]
         assert not errors, f"{name}: {errors}"
 
 
-def test_in_a_browser_the_search_finds_a_word_without_a_network(tab, demo):
+def test_in_a_browser_the_search_finds_a_word_without_a_network(offline_tab, demo):
     address = (demo / "search.html").as_uri() + "?q=calibration"
-    tab.send("Page.enable")
-    tab.send("Page.navigate", url=address)
+    offline_tab.send("Page.enable")
+    offline_tab.send("Page.navigate", url=address)
     found = "[...document.querySelectorAll('#search-results li')].map(e => e.textContent).join()"
-    tab.wait("the search", f"{found}.includes('Fit the preference tree')")
+    offline_tab.wait("the search", f"{found}.includes('Fit the preference tree')")

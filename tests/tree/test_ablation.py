@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from tree_examples import PLANTED_NAMES, planted_sample
 
 from dtreward.stats import accuracy_interval, log_loss_terms, mean_interval
 from dtreward.tree.ablation import (
@@ -23,17 +24,6 @@ from dtreward.tree.ablation import (
     soften,
 )
 from dtreward.tree.tree import PreferenceTree
-
-NAMES = ("a", "b")
-
-
-def planted(pairs, *, seed, noise=0.1):
-    """Pairs whose preference is whether the difference of `a` is above 0, but for some noise."""
-    generator = np.random.default_rng(seed)
-    differences = generator.normal(size=(pairs, len(NAMES)))
-    votes = (differences[:, 0] > 0) ^ (generator.random(pairs) < noise)
-    prompts = np.arange(pairs) // 2
-    return Sample(NAMES, differences, votes.astype(int), prompts)
 
 
 def table(leaves, losses, error=0.02):
@@ -60,14 +50,14 @@ def test_of_equally_many_leaves_the_rule_takes_the_lower_loss():
 
 
 def test_the_rule_finds_one_planted_split_and_more_depth_where_it_takes_two():
-    train = planted(2000, seed=0)
-    validation = planted(1000, seed=1)
+    train = planted_sample(2000, seed=0)
+    validation = planted_sample(1000, seed=1)
     options = {"resamples": 200, "seed": 0}
     assert choose_depth(train, validation, [1, 2, 3, 4], Settings(min_leaf=10), **options) == 1
 
     def corner(sample):
         votes = (sample.differences > 0).all(axis=1).astype(int)
-        return Sample(NAMES, sample.differences, votes, sample.prompts)
+        return Sample(PLANTED_NAMES, sample.differences, votes, sample.prompts)
 
     deeper = choose_depth(
         corner(train), corner(validation), [1, 2, 3], Settings(min_leaf=10), **options
@@ -76,7 +66,7 @@ def test_the_rule_finds_one_planted_split_and_more_depth_where_it_takes_two():
 
 
 def test_a_softened_tree_decides_as_before_and_is_never_certain():
-    sample = planted(200, seed=2, noise=0.0)
+    sample = planted_sample(200, seed=2, noise=0.0)
     (tree,) = grow_trees(sample, list_sizes([3]), Settings())
     softer = soften(tree, len(sample), added=1.0)
     assert tree.value.min() == 0 and softer.value.min() > 0
@@ -87,7 +77,7 @@ def test_a_softened_tree_decides_as_before_and_is_never_certain():
 
 
 def test_softening_adds_pairs_by_laplaces_rule():
-    sample = planted(300, seed=3)
+    sample = planted_sample(300, seed=3)
     (tree,) = grow_trees(sample, list_sizes([2]), Settings())
     leaf_of = tree.apply(sample.differences)
     softer = soften(tree, len(sample), added=1.0)
@@ -98,7 +88,7 @@ def test_softening_adds_pairs_by_laplaces_rule():
 
 
 def test_both_orders_add_each_pair_in_both_too():
-    sample = planted(300, seed=4)
+    sample = planted_sample(300, seed=4)
     (tree,) = grow_trees(sample, list_sizes([2]), Settings(orders="both"))
     both = soften(tree, len(sample), added=1.0, orders="both")
     twice = soften(tree, 2 * len(sample), added=2.0)
@@ -106,7 +96,7 @@ def test_both_orders_add_each_pair_in_both_too():
 
 
 def test_measures_are_those_of_each_tree_alone():
-    sample = planted(120, seed=5)
+    sample = planted_sample(120, seed=5)
     trees = grow_trees(sample, list_sizes([1, 3]), Settings(min_leaf=5))
     trees = [soften(tree, len(sample), added=1.0) for tree in trees]
     found = measure_trees(trees, sample, resamples=300, seed=1)
@@ -121,7 +111,7 @@ def test_measures_are_those_of_each_tree_alone():
 
 
 def test_a_tree_that_is_always_right_still_has_an_interval_with_a_width():
-    sample = planted(40, seed=6, noise=0.0)
+    sample = planted_sample(40, seed=6, noise=0.0)
     trees = grow_trees(sample, list_sizes([1]), Settings())
     row = measure_trees(trees, sample).iloc[0]
     expected = accuracy_interval(np.ones(40), sample.prompts)
@@ -130,9 +120,11 @@ def test_a_tree_that_is_always_right_still_has_an_interval_with_a_width():
 
 
 def test_a_block_has_a_row_a_size_and_returns_trees_that_are_not_softened():
-    train = planted(200, seed=7, noise=0.0)
+    train = planted_sample(200, seed=7, noise=0.0)
     sizes = list_sizes([1, 2], leaves=[2, 4], prunings=[0.5])
-    trees, found = measure_sizes(train, planted(60, seed=8), sizes, Settings(), resamples=100)
+    trees, found = measure_sizes(
+        train, planted_sample(60, seed=8), sizes, Settings(), resamples=100
+    )
     assert found["dial"].tolist() == ["depth", "depth", "leaves", "leaves", "pruning"]
     assert found["size"].tolist() == [1, 2, 2, 4, 0.5]
     assert found["n_leaves"].tolist() == [tree.n_leaves for tree in trees]
@@ -154,7 +146,7 @@ def test_structure_says_what_decides_and_what_is_asked_first():
 
 
 def test_losses_and_hits_of_pairs_average_to_the_measures_of_the_tree():
-    sample = planted(120, seed=5)
+    sample = planted_sample(120, seed=5)
     trees = grow_trees(sample, list_sizes([1, 3]), Settings(min_leaf=5))
     found = measure_trees(trees, sample, resamples=50)
     assert is_right(trees[1], sample).mean() == found["accuracy"][1]
@@ -162,8 +154,8 @@ def test_losses_and_hits_of_pairs_average_to_the_measures_of_the_tree():
 
 
 def test_joined_tables_name_their_settings_and_mark_the_studys_own():
-    train = planted(100, seed=7)
-    validation = planted(60, seed=8)
+    train = planted_sample(100, seed=7)
+    validation = planted_sample(60, seed=8)
     own = Settings(min_leaf=10)
     tables = {}
     for name in ("ratings", "rewards"):

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from tree_examples import PLANTED_NAMES, planted_sample
 
 from dtreward.stats import resampled_rows
 from dtreward.tree.ablation import Sample, Settings, describe_trees, grow_trees, list_sizes
@@ -16,20 +17,9 @@ from dtreward.tree.stability import (
 )
 from dtreward.tree.tree import PreferenceTree
 
-NAMES = ("a", "b")
-
-
-def planted(pairs, *, seed, noise=0.1):
-    """Pairs whose preference is whether the difference of `a` is above 0, but for some noise."""
-    generator = np.random.default_rng(seed)
-    differences = generator.normal(size=(pairs, len(NAMES)))
-    votes = (differences[:, 0] > 0) ^ (generator.random(pairs) < noise)
-    prompts = np.arange(pairs) // 2
-    return Sample(NAMES, differences, votes.astype(int), prompts)
-
 
 def test_a_resample_of_all_pairs_in_order_grows_the_same_trees():
-    sample = planted(150, seed=9)
+    sample = planted_sample(150, seed=9)
     sizes = list_sizes([1, 3])
     settings = Settings(min_leaf=5)
     again = regrow_trees(sample, np.arange(len(sample)), sizes, settings)
@@ -38,7 +28,7 @@ def test_a_resample_of_all_pairs_in_order_grows_the_same_trees():
 
 
 def test_regrown_trees_are_described_and_compared_within_their_depth():
-    sample = planted(150, seed=9)
+    sample = planted_sample(150, seed=9)
     trees = {}
     for depth in (1, 2):
         trees[depth] = []
@@ -53,7 +43,7 @@ def test_regrown_trees_are_described_and_compared_within_their_depth():
 
 
 def test_neighbours_are_compared_by_the_distance_of_trees():
-    sample = planted(150, seed=9)
+    sample = planted_sample(150, seed=9)
     trees = []
     for rows in resampled_rows(sample.prompts, 4, seed=0):
         trees += grow_trees(sample.take(rows), list_sizes([2]), Settings())
@@ -66,7 +56,7 @@ def test_neighbours_are_compared_by_the_distance_of_trees():
 
 
 def test_a_planted_split_recurs_and_chance_does_not():
-    sample = planted(600, seed=10)
+    sample = planted_sample(600, seed=10)
     (reference,) = grow_trees(sample, list_sizes([1]), Settings(min_leaf=10))
     trees = []
     for rows in resampled_rows(sample.prompts, 20, seed=0):
@@ -81,14 +71,14 @@ def test_a_planted_split_recurs_and_chance_does_not():
     trees = []
     for _ in range(20):
         votes = generator.permutation(sample.preference)
-        shuffled = Sample(NAMES, sample.differences, votes, sample.prompts)
+        shuffled = Sample(PLANTED_NAMES, sample.differences, votes, sample.prompts)
         trees += grow_trees(shuffled, list_sizes([1]), Settings(min_leaf=10))
     assert recurring_splits(trees, trees[0], spread)["share"].max() < 0.5
 
 
 def test_a_split_that_a_tree_has_twice_counts_once():
     corner = Sample(
-        NAMES,
+        PLANTED_NAMES,
         np.array([[-1.0, -1], [-1, 1], [1, -1], [1, 1]]).repeat(5, axis=0),
         np.array([0, 1, 1, 0]).repeat(5),
         np.arange(20),
@@ -100,7 +90,7 @@ def test_a_split_that_a_tree_has_twice_counts_once():
 
 
 def test_shares_by_level_add_up_to_the_length_of_paths():
-    sample = planted(300, seed=11)
+    sample = planted_sample(300, seed=11)
     trees = grow_trees(sample, list_sizes([2, 4]), Settings())
     asked = asked_by_level(trees, 4)
     assert asked[1].sum() == pytest.approx(1.0)
@@ -109,7 +99,7 @@ def test_shares_by_level_add_up_to_the_length_of_paths():
 
 
 def test_thresholds_must_all_be_there():
-    tree = PreferenceTree.single_split("a", 0.5, attributes=NAMES)
+    tree = PreferenceTree.single_split("a", 0.5, attributes=PLANTED_NAMES)
     assert splits_together([tree], "a", [0.5]).all()
     assert not splits_together([tree], "a", [0.5, -0.5]).any()
     assert not splits_together([tree], "b", [0.5]).any()
