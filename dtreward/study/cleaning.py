@@ -39,7 +39,8 @@ PRIVATE_PATHS = (
     re.compile(r"(?<![\w./:<~…])~?/(?:[\w.@+-]+/)+"),
     re.compile(r"\b[A-Za-z]:\\(?:[\w.@+ -]+\\)+"),
 )
-DIRECTIVE = re.compile(r"(?m)^(\s*(?:`{3,}|~{3,}|:{3,}))\{")
+DIRECTIVE = re.compile(r"(?m)^(.*?(?:`{3,}|~{3,}|:{3,}))\s*\{([^}\n]*)\}")
+ROLE = re.compile(r"\{([\w:.+-]+)\}(?=`)")
 IMAGE = re.compile(r"!\[([^\]]*)\]\([^)]*\)")
 LINK = re.compile(r"(?<!!)\[([^\]]*)\]\(([^)\s]*)[^)]*\)")
 
@@ -89,7 +90,17 @@ def clean_html(html: str) -> str:
     for link in soup.find_all("a"):
         if not link.get("href", "").startswith(OUTWARD):
             del link["href"]
-    return clean_text(str(soup))
+    return without_fences(clean_text(str(soup)))
+
+
+def without_fences(html: str) -> str:
+    """Write backticks of HTML as entities, so that no text ends the block in which the HTML stands.
+
+    Example:
+        >>> without_fences("<p>```</p>")
+        '<p>&#96;&#96;&#96;</p>'
+    """
+    return html.replace("`", "&#96;")
 
 
 def _svg_as_image(drawing: re.Match) -> str:
@@ -112,13 +123,16 @@ def markdown_html(text: str, *plugins: str) -> str:
 
 
 def clean_markdown(source: str) -> str:
-    """Disarm what a Markdown cell could make Sphinx do: directives, images and links to files.
+    """Disarm what a Markdown cell could make Sphinx do: directives, roles, images, links to files.
 
     Example:
+        >>> clean_markdown("> ``` {raw} html")
+        '> ```raw html'
         >>> clean_markdown("![x](https://a.org/x.png) [data](../data/README.md) [a](https://a.org)")
         '[image left out: x] data [a](https://a.org)'
     """
-    source = DIRECTIVE.sub(r"\1 {", source)
+    source = DIRECTIVE.sub(r"\1\2", source)
+    source = ROLE.sub(r"{\1} ", source)
     source = IMAGE.sub(r"\[image left out: \1]", source).replace("\\[image", "[image")
     source = LINK.sub(_outward_link, source)
     return clean_text(source)

@@ -21,7 +21,7 @@ from typing import Any
 
 import yaml
 
-from dtreward.files import write_atomically
+from dtreward.files import write_atomically, write_json
 from dtreward.study import gallery
 from dtreward.study.chapters import (
     STATES,
@@ -32,7 +32,7 @@ from dtreward.study.chapters import (
     read_plan,
     read_record,
 )
-from dtreward.study.cleaning import clean_notebook, clean_text, markdown_html
+from dtreward.study.cleaning import clean_notebook, clean_text, markdown_html, without_fences
 from dtreward.study.gallery import Figure
 from dtreward.study.macros import list_macros, macro_name
 from dtreward.study.pairs_page import pairs_page
@@ -44,6 +44,7 @@ from dtreward.tree.tree import PreferenceTree
 try:
     import jinja2
     import nbformat
+    import sphinx  # noqa: F401  it is called as a program
     from markupsafe import Markup
     from nbformat.v4 import new_markdown_cell
 except ImportError as error:
@@ -128,10 +129,17 @@ def build(
         print("   Sphinx builds the pages", flush=True)
         made = Path(folder, "site")
         _run_sphinx(source, made, Path(folder, "doctrees"))
-        shutil.rmtree(target, ignore_errors=True)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copytree(made, target)
+        _replace(target, made)
     return target / "index.html"
+
+
+def _replace(target: Path, made: Path) -> None:
+    """Put a new site in the place of the old one, which stays until the new one is whole."""
+    fresh = target.with_name(f".{target.name}.new")
+    shutil.rmtree(fresh, ignore_errors=True)
+    shutil.copytree(made, fresh)
+    shutil.rmtree(target, ignore_errors=True)
+    fresh.rename(target)
 
 
 def _run_sphinx(source: Path, target: Path, doctrees: Path) -> None:
@@ -176,12 +184,8 @@ def _write_source(
     shutil.copyfile(TEMPLATES / "conf.py.txt", source / "conf.py")
     shutil.copyfile(TEMPLATES / "site.css", source / "_static" / "site.css")
     title = f"{study}, demo world" if site.is_demo else study
-    _write(
-        source / "settings.json",
-        jinja2.Template("{{ it | tojson }}").render(
-            it={"title": title, "demo": site.is_demo, "with_docs": with_docs}
-        ),
-    )
+    settings = {"title": title, "demo": site.is_demo, "with_docs": with_docs}
+    write_json(source / "settings.json", settings)
     if with_docs:
         _write_docs(source)
 
@@ -219,9 +223,11 @@ def outlines(site: Site, made: Path) -> list[tuple[str, str]]:
     drawn = []
     for name, tree in named.items():
         try:
-            drawn.append((name, tree_outline(PreferenceTree.from_dict(tree), name=name)))
+            outline = tree_outline(PreferenceTree.from_dict(tree), name=name)
+            drawn.append((name, without_fences(outline)))
         except ValueError as error:
-            drawn.append((name, f"<p>This tree cannot be read: {escape(str(error))}</p>"))
+            reason = without_fences(escape(str(error)))
+            drawn.append((name, f"<p>This tree cannot be read: {reason}</p>"))
     return drawn
 
 
@@ -378,7 +384,11 @@ def _modules_of(room: str) -> list[str]:
 
 
 def _without_outer_links(text: str) -> str:
-    """Keep links to guides and addresses; of others, which lead out of the site, keep the words."""
+    """Keep links to guides and addresses; of others, which lead out of the site, keep the words.
+
+    Comments go.
+    """
+    text = re.sub(r"(?s)<!--.*?-->\n*", "", text)
 
     def link(found: re.Match) -> str:
         words, address = found.groups()
@@ -407,10 +417,17 @@ def _render(template: str, **values: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
+        finalize=_without_fences_of_values,
     )
     environment.filters["markdown"] = markdown_html
     environment.filters["heading"] = lambda text: Markup(heading(text))
     return environment.get_template(template).render(values)
+
+
+def _without_fences_of_values(value: Any) -> Any:
+    """Escape a value of a template; what is HTML already has been cleaned where it was made."""
+    is_plain_text = isinstance(value, str) and not isinstance(value, Markup)
+    return Markup(without_fences(escape(value))) if is_plain_text else value
 
 
 def _write(path: Path, text: str) -> None:

@@ -137,6 +137,8 @@ def hostile(tmp_path_factory):
                 outputs=[image(), markdown(f"*Caption {SCRIPT} ![far](https://evil.org/e.png)*")],
             ),
             new_code_cell("html", outputs=[new_output("display_data", data={"text/html": html})]),
+            new_markdown_cell(f"```{{raw}} html\n{SCRIPT}\n```\n\n{{download}}`../conf.py`"),
+            new_markdown_cell(f"{SCRIPT}\n\n<div onclick=\"alert('seen')\">\n{SCRIPT}\n</div>"),
             new_code_cell("bar", outputs=[new_output("display_data", data=widget)]),
             new_code_cell("run", outputs=[new_output("display_data", data=script)]),
             new_code_cell("say", outputs=[printed(SCRIPT + " /srv/jane/secret/pairs.csv\n")]),
@@ -148,6 +150,7 @@ def hostile(tmp_path_factory):
         "01_load_pairs",
         Claim(f"It is so {SCRIPT}.", True),
         Claim("It is & it isn't.", False),
+        Claim(f"It breaks out\n```\n\n```{{raw}} html\n{SCRIPT}\n```", True),
         inputs=[study.made / "pairs.parquet"],
         source="/srv/jane/pairs.csv",
     )
@@ -248,6 +251,24 @@ def test_hostile_texts_are_shown_as_the_text_that_they_are(hostile):
     titles = {title.text for title in figures.select("figcaption strong")}
     assert titles == {"100% sure?", "<b>bold & 'quoted'"}
     assert "good" in first.text and "https://good.org/x" in str(first)
+
+
+def test_directives_and_roles_of_a_notebook_are_shown_and_not_obeyed(hostile):
+    first = chapter(hostile.folder, "01_load_pairs")
+    assert any(SCRIPT in block.text for block in first.find_all("pre"))
+    assert not list(hostile.folder.rglob("conf.py*"))
+    assert "```{raw} html" in first.find(class_="claims").text
+
+
+def test_a_build_that_fails_leaves_the_site_of_before(hostile, monkeypatch):
+    def fail(*_):
+        raise RuntimeError("stopped")
+
+    before = (hostile.folder / "index.html").read_bytes()
+    monkeypatch.setattr("dtreward.study.site._run_sphinx", fail)
+    with pytest.raises(RuntimeError):
+        hostile.site()
+    assert (hostile.folder / "index.html").read_bytes() == before
 
 
 def test_widgets_and_scripts_of_outputs_are_left_out(hostile):
