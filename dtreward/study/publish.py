@@ -13,25 +13,40 @@ from dtreward.study.settings import NOTEBOOKS, plain_name
 def publish(study: str, root: Path = Path(".")) -> None:
     """Copy a study's executed notebooks and figures, and the demo's model, and print what changed.
 
-    Committed notebooks and figures that the study does not make any more are deleted.
+    Committed notebooks and figures that a finished notebook does not make any more are deleted;
+    those of a notebook that has not finished stay.
+
+    Raises:
+        FileNotFoundError: if no notebook of the study has finished.
     """
-    copies = _copies(plain_name(study), root)
+    made = root / "data" / plain_name(study)
+    finished = {path.name[:2] for path in executed_notebooks(made)}
+    if not finished:
+        raise FileNotFoundError(
+            f"expected executed notebooks in {made}/: run the study first, make study STUDY={study}"
+        )
+    copies = _copies(study, root)
     changed = [target for source, target in copies.items() if _copy(source, target)]
     page = root / "docs" / "demo-results.md"
     if refresh(page):
         changed.append(page)
     print(f"{len(changed)} of {len(copies)} files were new or changed")
     print(*(f"  {target.relative_to(root)}" for target in changed), sep="\n")
-    for path in _outdated(study, root, set(copies.values())):
+    for path in _outdated(study, root, set(copies.values()), finished):
         path.unlink()
         print(f"  deleted {path.relative_to(root)}, which the study does not make any more")
 
 
-def _outdated(study: str, root: Path, targets: set[Path]) -> list[Path]:
-    """List committed files of a study that none of its files is copied to."""
+def _outdated(study: str, root: Path, targets: set[Path], finished: set[str]) -> list[Path]:
+    """List committed files that notebooks with these numbers have not made again."""
     folders = (root / NOTEBOOKS / "executed" / study, root / "figures" / study)
     paths = [path for folder in folders for path in sorted(folder.rglob("*")) if path.is_file()]
-    return [path for path in paths if path not in targets]
+    return [path for path in paths if path not in targets and _maker_of(path) in finished]
+
+
+def _maker_of(path: Path) -> str:
+    """Give the number of the notebook that makes a committed file; 99 draws those of the paper."""
+    return "99" if path.parent.name == "paper" else path.name[:2]
 
 
 def _copies(study: str, root: Path) -> dict[Path, Path]:
@@ -41,7 +56,7 @@ def _copies(study: str, root: Path) -> dict[Path, Path]:
     copies = {}
     for path in executed_notebooks(made):
         copies[path] = root / NOTEBOOKS / "executed" / study / path.name
-    for path in (made / "figures").iterdir():
+    for path in (made / "figures").glob("*"):
         copies[path] = figures / path.name
     for path in (made / "paper").glob("*"):
         copies[path] = figures / "paper" / path.name

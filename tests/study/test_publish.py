@@ -41,3 +41,25 @@ def test_an_unfinished_notebook_is_not_published_and_other_studies_stay(reposito
     executed = repository / "notebooks" / "executed"
     assert [path.name for path in (executed / "toy").iterdir()] == ["01_load_pairs.ipynb"]
     assert (executed / "other" / "01_load_pairs.ipynb").exists()
+
+
+def test_what_an_interrupted_study_has_not_made_again_stays(repository):
+    committed = [
+        "notebooks/executed/toy/02_extract_features.ipynb",
+        "figures/toy/02_times.png",
+        "figures/toy/paper/tables.tex",
+    ]
+    for name in committed:
+        path = repository / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("of the last whole run")
+    publish("toy", root=repository)
+    assert all((repository / name).exists() for name in committed)
+    assert not (repository / "figures/toy/01_renamed_since.png").exists()
+
+
+def test_a_study_that_has_not_run_changes_nothing_and_says_how_to_run_it(repository):
+    before = sorted(repository.rglob("*"))
+    with pytest.raises(FileNotFoundError, match=r"data/never.*make study STUDY=never"):
+        publish("never", root=repository)
+    assert sorted(repository.rglob("*")) == before
