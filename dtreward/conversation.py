@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
+from jinja2 import TemplateError, TemplateSyntaxError
 from transformers import PreTrainedTokenizerFast
 
 from dtreward.files import digest
@@ -115,7 +117,8 @@ class ChatTokenizer:
             a request to a critic (`request_ids`) everything but the prompt stays.
 
     Raises:
-        ValueError: if an option is not legal, or the tokenizer has no chat template or no BOS.
+        ValueError: if an option is not legal, if the tokenizer has no chat template or no BOS, or
+            if the template cannot write a prompt with its response.
     """
 
     tokenizer: PreTrainedTokenizerFast
@@ -129,32 +132,41 @@ class ChatTokenizer:
         if self.max_length < 1:
             raise ValueError(f"max_length must be 1 token or more, got {self.max_length}")
         if not self.tokenizer.chat_template:
-            raise ValueError("tokenizer has no chat template; set tokenizer.chat_template")
+            raise ValueError(
+                "tokenizer has no chat template; put the one that the model was trained with into "
+                "chat_template.jinja beside its tokenizer.json"
+            )
         if self.bos == "one" and self.tokenizer.bos_token_id is None:
-            raise ValueError('tokenizer has no BOS token; set tokenizer.bos_token or bos="none"')
+            raise ValueError('tokenizer has no BOS token; pass bos="none"')
+        _ = self.marker  # a template that cannot write a conversation is refused here
 
     def token_ids(self, prompt: Any, response: Any) -> Tokenized:
         """Tokenize a prompt with its response, as far as the template's final token.
 
         Raises:
-            ValueError: if the turns are not legal (see `messages`), or too long and cannot be cut.
+            ValueError: if the turns are not legal (see `messages`), or too long and cannot be cut,
+                or if the chat template leaves out text of a message.
         """
         turns = messages(prompt, "" if response is None else response)
         *prompt_turns, last = turns
         blank = [turn | {"content": STAND_IN} for turn in prompt_turns]
         return self._fit(_Request(turns, [*blank, last]))
 
+    @cached_property
+    def marker(self) -> str:
+        """What the template writes between a prompt and its response, the end of the turn first."""
+        turns = [{"role": role.lower(), "content": STAND_IN} for role in ROLES]
+        text = self._render(turns)
+        _check_complete(text, turns)
+        return text.split(STAND_IN)[1]
+
     def prompt_end(self, ids: Sequence[int]) -> int:
         """Find where the last prompt ends: the first token of the marker before the response.
-
-        The marker is what the template writes between a prompt and a response, with the end of
-        the turn.
 
         Raises:
             ValueError: if the conversation does not hold the marker's tokens.
         """
-        turns = [{"role": role.lower(), "content": STAND_IN} for role in ROLES]
-        marker = self._render(turns).split(STAND_IN)[1]
+        marker = self.marker
         wanted = self.tokenizer(marker, add_special_tokens=False)["input_ids"]
         last_start = len(ids) - len(wanted)
         for start in range(last_start, -1, -1):
@@ -192,16 +204,23 @@ class ChatTokenizer:
         }
 
     def _render(self, turns: list[dict[str, str]], add_generation_prompt: bool = False) -> str:
-        return self.tokenizer.apply_chat_template(
-            turns,
-            tokenize=False,
-            add_generation_prompt=add_generation_prompt,
-            date_string=DATE,
-        )
+        try:
+            return self.tokenizer.apply_chat_template(
+                turns,
+                tokenize=False,
+                add_generation_prompt=add_generation_prompt,
+                date_string=DATE,
+            )
+        except TemplateSyntaxError as error:
+            where = f"line {error.lineno} of the tokenizer's chat template"
+            raise ValueError(f"{where} is not written correctly: {error.message}") from None
+        except TemplateError as error:  # the template's own words, such as "roles must alternate"
+            raise ValueError(f"the chat template refuses this conversation: {error}") from None
 
     def _fit(self, request: _Request) -> Tokenized:
         """Tokenize a conversation; if it is too long, cut the start of its prompt."""
         text = self._render(request.turns, request.add_generation_prompt)
+        _check_complete(text, request.turns)
         encoded = self.tokenizer(
             text, add_special_tokens=False, return_offsets_mapping=True, verbose=False
         )
@@ -242,6 +261,24 @@ class ChatTokenizer:
                 f"{problem}, and its chat template hides where the prompt is; raise max_length"
             )
         return len(header), len(text) - len(ending)
+
+
+def _check_complete(text: str, turns: Sequence[Mapping[str, str]]) -> None:
+    """Refuse a rendered conversation that lacks text of a message; white space may be trimmed.
+
+    Templates of models that think leave out what stands before "</think>", so that two responses
+    could be read as one.
+    """
+    start = 0
+    for place, turn in enumerate(turns):
+        content = turn["content"].strip()
+        start = text.find(content, start)
+        if start < 0:
+            raise ValueError(
+                f"the tokenizer's chat template leaves out or changes text of turn {place + 1} "
+                f"({turn['role']}: {content!r:.60}); drop this pair, or correct the template"
+            )
+        start += len(content)
 
 
 def _check_option(name: str, value: str, legal: tuple[str, ...]) -> None:

@@ -326,6 +326,39 @@ def test_illegal_options_are_named(llama):
         ChatTokenizer(build(None, LLAMA_CONTROL, "<|begin_of_text|>"))
 
 
+def test_a_template_that_leaves_out_text_of_a_message_is_refused(llama):
+    """Templates of models that think keep only what follows "</think>"."""
+    stripping = LLAMA.replace(
+        "message['content'] | trim", "message['content'].split('</think>')[-1] | trim"
+    )
+    chat = ChatTokenizer(build(stripping, LLAMA_CONTROL, "<|begin_of_text|>"))
+    plain = ChatTokenizer(llama)
+    assert chat.token_ids("two", "is four") == plain.token_ids("two", "is four")
+    with pytest.raises(
+        ValueError, match=r"leaves out .*turn 2 \(assistant: 'two</think>is four'\)"
+    ):
+        chat.token_ids("two", "two</think>is four")
+    earlier = "two\n<extra_id_1>Assistant\na</think>four\n<extra_id_1>User\nand"
+    with pytest.raises(ValueError, match=r"leaves out .*turn 2 "):
+        chat.token_ids(earlier, "is four")
+    assert plain.token_ids(earlier, "two</think>is four").cut == 0
+    with pytest.raises(ValueError, match=r"turn 1 \(user: "):
+        chat.request_ids("two</think>", "and")
+
+
+@pytest.mark.parametrize(
+    ("template", "said"),
+    [
+        ("a\n{% for m in messages %}{{ m['content'] }", "line 2 of the tokenizer's chat template"),
+        ("{{ raise_exception('no such talk') }}", "refuses this conversation: no such talk"),
+        ("{{ messages[0]['content'] }}", r"leaves out .*turn 2 \(assistant"),
+    ],
+)
+def test_a_template_that_cannot_write_a_conversation_is_refused_at_once(template, said):
+    with pytest.raises(ValueError, match=said):
+        ChatTokenizer(build(template, LLAMA_CONTROL, "<|begin_of_text|>"))
+
+
 def test_a_template_with_a_date_gives_the_same_ids_every_day():
     dated = "{{ date_string if date_string is defined else strftime_now('%d %b %Y %f') }}" + LLAMA
     tokenizer = build(dated, LLAMA_CONTROL, "<|begin_of_text|>")
