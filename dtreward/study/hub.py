@@ -48,6 +48,26 @@ class Download:
         fetched = sum(path.stat().st_size for path in (self.cache / "blobs").glob("*"))
         return max(0.0, self.gb - fetched / 1e9)
 
+    def describe_revision(self, recorded: str) -> str:
+        """Say which commit is meant, where the hub has not been asked or gave no answer.
+
+        Args:
+            recorded: the commit that an earlier run found; "" if there was none.
+
+        Example:
+            >>> Download("a/b", "model", 15.0, "a65aa58").describe_revision("")
+            'a65aa58... (pinned by the study)'
+            >>> Download("a/b", "model", 15.0, "").describe_revision("")
+            'newest commit (the hub has not said which)'
+        """
+        if len(self.revision) == 40:
+            return f"{self.revision} (pinned by the study)"
+        if recorded and recorded.startswith(self.revision):
+            return f"{recorded} (found by an earlier run)"
+        if self.revision:
+            return f"{self.revision}... (pinned by the study)"
+        return "newest commit (the hub has not said which)"
+
 
 def read_downloads(listed: Mapping[str, Mapping[str, Any]]) -> list[Download]:
     """Read `needs: downloads` of a study: {hub id: {kind, gb, revision}}.

@@ -122,10 +122,13 @@ def _check_commits(downloads: list[Download], folder: Path, *, record: bool) -> 
     before = json.loads(file.read_text()) if file.exists() else {}
     commits, missing = find_commits(downloads)
     for one in downloads:
-        commit = commits.get(one.name, "commit unknown")
-        print(f"  {one.name}, {one.kind}, {commit}: {one.gb_left:.2f} GB to download")
-    total = sum(one.gb_left for one in downloads)
-    print(f"  {total:.1f} GB to download into {constants.HF_HUB_CACHE}")
+        commit = commits.get(one.name) or one.describe_revision(before.get(one.name, ""))
+        print(f"  {one.name}, {one.kind}, {commit}: {_what_is_left(one, commits)}")
+    if constants.HF_HUB_OFFLINE:
+        print(f"  nothing is downloaded (HF_HUB_OFFLINE=1); the cache is {constants.HF_HUB_CACHE}")
+    else:
+        total = sum(one.gb_left for one in downloads)
+        print(f"  {total:.1f} GB to download into {constants.HF_HUB_CACHE}")
     for one in downloads:
         now = commits.get(one.name)
         recorded = before.get(one.name)
@@ -141,6 +144,12 @@ def _check_commits(downloads: list[Download], folder: Path, *, record: bool) -> 
     return missing
 
 
+def _what_is_left(one: Download, commits: Mapping[str, str]) -> str:
+    if not constants.HF_HUB_OFFLINE:
+        return f"{one.gb_left:.2f} GB to download"
+    return "in the cache" if one.name in commits else "not in the cache"
+
+
 def missing_gpu(needed_gb: int | float, device: str) -> list[str]:
     """Say so if no GPU is large enough, or, with device "auto", all of them together."""
     import torch  # takes seconds
@@ -152,8 +161,15 @@ def missing_gpu(needed_gb: int | float, device: str) -> list[str]:
     available = sum(sizes) if device == "auto" else max(sizes, default=0)
     if available >= needed_gb:
         return []
+    if sizes:
+        number = "its GPUs together have" if device == "auto" else "its largest GPU has"
+        found = f"{number} {available:.0f} GB"
+    elif torch.version.cuda or torch.version.hip:
+        found = "torch finds no GPU here"
+    else:
+        found = f"the installed torch {torch.__version__} is built without GPU support"
     advice = "run it on a machine with one, or on the CPU with SET=device=cpu (days)"
-    return [f"a GPU of {needed_gb} GB is needed: {advice}; this one has {available:.0f} GB"]
+    return [f"a GPU of {needed_gb} GB is needed, {found}: {advice}"]
 
 
 def missing_memory(needed_gb: int | float) -> list[str]:

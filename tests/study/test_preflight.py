@@ -16,6 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
 
 import pytest
+import torch
 import yaml
 from conftest import ROOT
 from hub_cache import commit_of
@@ -204,12 +205,15 @@ def test_without_a_gpu_it_stops_and_names_the_way_out(tmp_path, hub, monkeypatch
     done = ask(tmp_path, hub, CUDA_VISIBLE_DEVICES="")
     assert done.returncode == 1 and not list(tmp_path.glob("*/revisions.json"))
     assert "a GPU of 24 GB is needed" in done.stderr and "SET=device=cpu" in done.stderr
-    assert "this one has 0 GB" in done.stderr and done.stderr.count("\n- ") == 1
+    assert "0 GB" not in done.stderr and done.stderr.count("\n- ") == 1
+    lack = "finds no GPU here" if torch.version.cuda else "is built without GPU support"
+    assert lack in done.stderr
     card = SimpleNamespace(total_memory=25.2e9)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
     monkeypatch.setattr("torch.cuda.get_device_properties", lambda _: card)
     assert preflight.missing_gpu(24, "") == [] and preflight.missing_gpu(48, "auto") == []
-    assert "25 GB" in preflight.missing_gpu(80, "")[0]
+    assert "its largest GPU has 25 GB" in preflight.missing_gpu(80, "")[0]
+    assert "its GPUs together have 50 GB" in preflight.missing_gpu(80, "auto")[0]
 
 
 def test_without_room_on_the_disk_it_stops_and_says_how_much_is_needed(monkeypatch, tmp_path):
@@ -258,12 +262,27 @@ def test_without_a_network_it_stops_with_one_sentence(tmp_path, endpoint):
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert f"{endpoint} does not answer" in done.stderr and "HF_HUB_OFFLINE=1" in done.stderr
     assert done.stderr.count("\n- ") == 1
+    assert "unknown" not in done.stdout
+    for repo, each in read_study("paper-llama-8b")["needs"]["downloads"].items():
+        (line,) = [line for line in done.stdout.splitlines() if line.startswith(f"  {repo},")]
+        pinned = f"{each['revision']}.*pinned by the study"
+        assert re.search(pinned if each["revision"] else "newest commit", line)
+
+
+def test_without_a_network_it_names_the_commits_that_an_earlier_run_found(tmp_path):
+    found = tmp_path / "paper-llama-8b" / "revisions.json"
+    found.parent.mkdir()
+    found.write_text(json.dumps(repositories()))
+    done = ask(tmp_path, "http://127.0.0.1:9", "device=cpu")
+    assert f"{GATED}, model, {repositories()[GATED]} (found by an earlier run): " in done.stdout
 
 
 def test_offline_it_says_what_is_not_in_the_cache(tmp_path):
     done = ask(tmp_path, "http://hub.invalid", "device=cpu", HF_HUB_OFFLINE="1")
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert done.stderr.count("is not in") == len(repositories())
+    assert done.stdout.count(": not in the cache\n") == len(repositories())
+    assert "GB to download" not in done.stdout
 
 
 def test_first_digits_are_completed_and_the_newest_is_found_and_both_are_kept(tmp_path, hub):
