@@ -11,6 +11,7 @@ from typing import Any
 
 from dtreward.files import file_digest, write_json
 
+OUTCOMES = {True: "held", False: "did not hold", None: "cannot tell"}
 PACKAGES = ("dtreward", "numpy", "pandas", "scikit-learn", "torch", "transformers")
 
 
@@ -18,17 +19,28 @@ PACKAGES = ("dtreward", "numpy", "pandas", "scikit-learn", "torch", "transformer
 class Claim:
     """One sentence about what a notebook found, and whether the numbers support it.
 
+    Attributes:
+        sentence: what was expected, and what was found.
+        held: True or False, or None where the numbers cannot tell: there are too few prompts for
+            the question.
+
     Example:
         >>> print(Claim("The tree beats its floor: 0.90 [0.88, 0.92] against 0.51.", True))
         held: The tree beats its floor: 0.90 [0.88, 0.92] against 0.51.
+        >>> print(Claim("The tree beats its floor: 0.61 [0.45, 0.77] against 0.51.", None))
+        cannot tell: The tree beats its floor: 0.61 [0.45, 0.77] against 0.51.
     """
 
     sentence: str
-    held: bool
+    held: bool | None
+
+    @property
+    def outcome(self) -> str:
+        """One of `OUTCOMES`."""
+        return OUTCOMES[self.held]
 
     def __str__(self) -> str:
-        outcome = "held" if self.held else "did not hold"
-        return f"{outcome}: {self.sentence}"
+        return f"{self.outcome}: {self.sentence}"
 
 
 def provenance(parameters: Mapping[str, Any], inputs: Sequence[str | Path] = ()) -> dict[str, Any]:

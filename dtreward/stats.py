@@ -18,6 +18,7 @@ Rows = Shaped[np.ndarray, "rows"] | pd.Series
 Prompts = Collection[Hashable]  # the prompt of each row; none missing, at least two different
 MANY = 2**15  # from so many on, equal prompts are drawn together: as exact, and much faster
 MOST_DIFFERENT = 1 / 8  # but only if at most this share of the prompts differs from the others
+FEWEST_PROMPTS = 20  # fewer can tell nothing about accuracies
 SMALLEST_VARIANCE = 1e-12  # of values standardised to variance 1; less is rounding
 
 
@@ -48,6 +49,20 @@ class PairedTest:
     difference: Interval
     p_value: float
     method: str
+
+
+@dataclass(frozen=True)
+class DifferenceTest:
+    """A mean difference (a minus b), with p-values of two opposite questions.
+
+    Attributes:
+        p_different: two-sided, of "the difference is 0".
+        p_equal: of "the difference is as large as the margin, or larger".
+    """
+
+    difference: Interval
+    p_different: float
+    p_equal: float
 
 
 def bootstrap(
@@ -395,6 +410,71 @@ def paired_test(
     smaller_side = min((draws <= 0).sum(), (draws >= 0).sum())
     p_value = float(2 * (1 + smaller_side) / (1 + resamples))
     return PairedTest(difference, min(1.0, p_value), "paired bootstrap by prompt")
+
+
+def difference_test(
+    values_a: Rows,
+    values_b: Rows,
+    prompts: Prompts,
+    *,
+    margin: float,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> DifferenceTest:
+    """Test whether two models differ in the mean of some value, and whether they are equal.
+
+    Both tests rest on the bootstrap by prompt. The models *differ* if too few resamples lie on the
+    other side of 0. They are *equal within the margin* if too few lie beyond either end of it (two
+    one-sided tests). Few prompts give neither. The data count as one of the resamples, so that no p
+    is 0.
+
+    Args:
+        values_a: for example the log loss of model a on each pair.
+        values_b: the same of model b, on the same pairs.
+        margin: the largest mean difference that counts as equal; above 0.
+
+    Source: Schuirmann (1987), A comparison of the two one-sided tests procedure and the power
+    approach, Journal of Pharmacokinetics and Biopharmaceutics 15, 657-680.
+
+    Example:
+        >>> loss = np.linspace(0, 1, 40)
+        >>> test = difference_test(loss, loss + 0.001, range(40), margin=0.02)
+        >>> test.p_equal < 0.05, round(test.difference.estimate, 3)
+        (True, -0.001)
+    """
+    if not margin > 0:
+        raise ValueError(f"expected a margin above 0, came {margin}")
+    gain = _checked(values_a, "values_a") - _checked(values_b, "values_b")
+    draws = _resampled_means(gain[:, None], prompts, resamples, seed)[:, 0]
+    low, high = np.quantile(draws, [0.025, 0.975])
+    beyond_zero = min((draws <= 0).sum(), (draws >= 0).sum())
+    beyond_margin = max((draws <= -margin).sum(), (draws >= margin).sum())
+    return DifferenceTest(
+        difference=Interval(float(gain.mean()), float(low), float(high)),
+        p_different=min(1.0, float(2 * (1 + beyond_zero) / (1 + resamples))),
+        p_equal=float((1 + beyond_margin) / (1 + resamples)),
+    )
+
+
+def lies_above(interval: Interval, limit: float, prompts: int) -> bool | None:
+    """Say whether a number is above a limit: yes, no, or None where the data cannot tell.
+
+    They cannot where the interval holds the limit, or rests on fewer than 20 prompts.
+
+    Args:
+        prompts: number of different prompts that the interval rests on.
+
+    Example:
+        >>> lies_above(Interval(0.9, 0.8, 0.95), 0.5, prompts=60)
+        True
+        >>> lies_above(Interval(0.9, 0.8, 0.95), 0.95, prompts=60) is None
+        True
+        >>> lies_above(Interval(0.9, 0.8, 0.95), 0.5, prompts=12) is None
+        True
+    """
+    if prompts < FEWEST_PROMPTS or interval.low <= limit <= interval.high:
+        return None
+    return bool(interval.low > limit)
 
 
 def holm(p_values: Collection[float]) -> Float[np.ndarray, "tests"]:

@@ -370,3 +370,43 @@ def test_a_gain_in_correlation_is_the_difference_of_both_and_pairs_them():
     assert gain.low > 0
     none = stats.correlation_gain_interval(truth, far, far, range(400), resamples=200)
     assert max(abs(none.low), abs(none.high)) < 1e-12, "only rounding is left"
+
+
+def test_a_difference_is_found_at_its_rate_and_equality_only_within_the_margin():
+    """Of models that are equal, 5 % are called different; of those a margin apart, 5 % equal."""
+    generator = np.random.default_rng(0)
+    prompts = np.repeat(np.arange(80), 2)
+    called_different = 0
+    called_equal = 0
+    for _ in range(200):
+        a, b = generator.normal(size=(2, 160))
+        options = {"margin": 0.3, "resamples": 300, "seed": 1}
+        called_different += stats.difference_test(a, b, prompts, **options).p_different <= 0.05
+        called_equal += stats.difference_test(a + 0.3, b, prompts, **options).p_equal <= 0.05
+    assert called_different <= 20 and called_equal <= 20
+
+
+def test_few_prompts_show_neither_a_difference_nor_equality():
+    values = np.random.default_rng(0).normal(size=(2, 6))
+    test = stats.difference_test(*values, range(6), margin=0.02)
+    assert test.p_different > 0.05 and test.p_equal > 0.05
+
+
+def test_many_prompts_show_that_two_models_are_equal_within_the_margin():
+    right = np.random.default_rng(0).random(4000) < 0.8
+    test = stats.difference_test(right, right, range(4000), margin=0.02)
+    assert test.p_equal < 0.001 and test.p_different == 1
+
+
+@pytest.mark.parametrize(
+    ("interval", "prompts", "found"),
+    [
+        (stats.Interval(0.8, 0.6, 0.9), 20, True),
+        (stats.Interval(0.3, 0.1, 0.4), 20, False),
+        (stats.Interval(0.6, 0.4, 0.9), 200, None),
+        (stats.Interval(0.8, 0.5, 0.9), 200, None),
+        (stats.Interval(0.8, 0.6, 0.9), 19, None),
+    ],
+)
+def test_what_an_interval_says_of_a_limit(interval, prompts, found):
+    assert stats.lies_above(interval, 0.5, prompts) is found

@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from dtreward.files import file_digest
+from dtreward.record import OUTCOMES, Claim
 from dtreward.study.cleaning import clean_text
 
 try:
@@ -70,7 +71,7 @@ class Chapter:
         question: the paragraph below it, in Markdown.
         state: one of `STATES`.
         error: the last error of a failed run.
-        claims: (sentence, held).
+        claims: as recorded, or as printed where there is no record.
         notebook: as far as it ran; None where nothing can be read.
         record: what the notebook recorded; empty unless it is of this run.
     """
@@ -80,7 +81,7 @@ class Chapter:
     question: str
     state: str
     error: str
-    claims: list[tuple[str, bool]]
+    claims: list[Claim]
     parameters: list[Parameter]
     notebook: NotebookNode | None
     record: dict[str, Any] = field(default_factory=dict)
@@ -186,15 +187,16 @@ def _opening(notebook: NotebookNode | None, name: str) -> tuple[str, str]:
     return name, ""
 
 
-def _claims(notebook: NotebookNode | None, record: dict[str, Any]) -> list[tuple[str, bool]]:
+def _claims(notebook: NotebookNode | None, record: dict[str, Any]) -> list[Claim]:
     """Give claims as recorded; without a record, as the notebook printed them."""
     if record:
-        return [(clean_text(claim["sentence"]), claim["held"]) for claim in record["claims"]]
+        return [Claim(clean_text(one["sentence"]), one["held"]) for one in record["claims"]]
     streams = [output for output in outputs_of(notebook) if output.output_type == "stream"]
     printed = "".join(output.text for output in streams)
-    lines = re.findall(r"^(held|did not hold): (.+)$", printed, flags=re.MULTILINE)
+    held_of = {outcome: held for held, outcome in OUTCOMES.items()}
+    lines = re.findall(f"^({'|'.join(held_of)}): (.+)$", printed, flags=re.MULTILINE)
     once = dict.fromkeys(lines)  # some are printed where they arise, and again at the end
-    return [(clean_text(sentence), outcome == "held") for outcome, sentence in once]
+    return [Claim(clean_text(sentence), held_of[outcome]) for outcome, sentence in once]
 
 
 def _parameters(notebook: NotebookNode | None, planned: dict[str, Any]) -> list[Parameter]:

@@ -326,7 +326,8 @@ def finding(site: Site) -> str:
 
 def headline(site: Site) -> dict[str, Any]:
     """Give the headline figure and four numbers with what they mean."""
-    claims = [held for chapter in site.chapters for _, held in chapter.claims]
+    claims = [claim for chapter in site.chapters for claim in chapter.claims]
+    held = sum(claim.held is True for claim in claims)
     states = [chapter.state for chapter in site.chapters]
     figure = None
     for stem in ("04_tree_predicted_rewards", "04_tree_human_ratings"):
@@ -336,7 +337,7 @@ def headline(site: Site) -> dict[str, Any]:
         "numbers": [
             (site.numbers.get("Pairs", "–"), "pairs of responses"),
             (site.numbers.get("Judges", "–"), "simulated judges" if site.is_demo else "judges"),
-            (f"{sum(claims)} of {len(claims)}", "claims held"),
+            (f"{held} of {len(claims)}", "claims held"),
             (f"{states.count('done')} of {len(states)}", "notebooks ran to their end"),
         ],
     }

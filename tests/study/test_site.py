@@ -159,7 +159,10 @@ def hostile(tmp_path_factory):
         executed(
             "02",
             new_code_cell("say", outputs=[printed("held: It began well.\n")]),
-            new_code_cell("end", outputs=[printed("held: It began well.\n")]),
+            new_code_cell(
+                "end",
+                outputs=[printed("held: It began well.\ncannot tell: Too few saw its end.\n")],
+            ),
             new_code_cell("stop", outputs=[failure(f"no such {SCRIPT} in {Path.home()}/x/y.bin")]),
         ),
         partial=True,
@@ -297,6 +300,8 @@ def test_a_failed_notebook_shows_its_error_and_no_claims_of_an_earlier_run(hosti
     error = failed.find(class_="error").text
     assert error.startswith("ValueError: no such") and "y.bin" in error
     assert failed.find(class_="claims").text.count("It began well.") == 1
+    [untold] = failed.find(class_="claims").find_all("li", class_="cannot-tell")
+    assert untold.text == "cannot tell Too few saw its end."
     assert "An answer of an earlier run." not in failed.text
     first = page(hostile.folder / "index.html")
     assert "stopped at an error" in first.text
