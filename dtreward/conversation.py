@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -14,10 +15,25 @@ from transformers import PreTrainedTokenizerFast
 from dtreward.files import digest
 
 TURN = "<extra_id_1>"
+FIRST_TURN = "<extra_id_0>"
 ROLES = ("User", "Assistant")
+ROLE_OF_WORD = {  # what public data sets call the three roles
+    "user": "User",
+    "human": "User",
+    "assistant": "Assistant",
+    "gpt": "Assistant",
+    "model": "Assistant",
+    "system": "System",
+    "developer": "System",
+}
+# Anthropic's transcripts open each turn with an empty line and a name.
+SPEAKER = re.compile(r"(?:^|\n\n)(Human|Assistant):")
+SPEAKER_ROLES = {"Human": "User", "Assistant": "Assistant"}
 BOS_OPTIONS = ("one", "none")
 TOO_LONG_OPTIONS = ("error", "cut_prompt_start")
-Conversations = Sequence[tuple[str, str]]  # (prompt, response), one a row
+# (prompt, response), one a row; a prompt is a text or a list of chat messages.
+Conversations = Sequence[tuple[Any, str]]
+Turns = list[tuple[str, Any]]  # (role, text), one a turn
 STAND_IN = "\ue000"  # stands for a text in a rendered template; private use, so none trims it
 # Llama 3.1's own date; templates of later models would write today's into every header.
 DATE = "26 Jul 2024"
@@ -27,43 +43,173 @@ def messages(prompt: Any, response: Any = None) -> list[dict[str, str]]:
     r"""Split a prompt into the messages of its turns, and append the response.
 
     HelpSteer2 opens each turn after the first with `<extra_id_1>User` or `<extra_id_1>Assistant`
-    and a newline. As in the original, a message loses the newlines at its end and nothing else.
+    and a newline; `<extra_id_0>System` opens a system turn before them. Anthropic's transcripts
+    open turns with `\n\nHuman:` and `\n\nAssistant:`. As in the original, a message loses the
+    newlines at its end and nothing else (a turn of a transcript loses all white space around it).
 
     Args:
-        prompt: one text; of the last turn, and of earlier ones in HelpSteer2's form.
+        prompt: one text, of the last turn, and of earlier ones in the form of HelpSteer2 or of
+            Anthropic's transcripts; or a list of chat messages, {"role": ..., "content": ...}.
         response: the last turn's answer; None for none.
 
     Raises:
         ValueError: if a text is blank or no string, if it cannot be encoded as UTF-8, or if the
-            turns are not User and Assistant alternately.
+            turns are not User and Assistant alternately, after at most one of System.
 
     Example:
         >>> messages("2 + 2?\n", "4")
         [{'role': 'user', 'content': '2 + 2?'}, {'role': 'assistant', 'content': '4'}]
+        >>> messages([{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}])
+        [{'role': 'system', 'content': 'Be brief.'}, {'role': 'user', 'content': 'Hi'}]
     """
     turns = _turns(prompt)
     if response is not None:
         turns.append(("Assistant", response))
+    has_system_turn = turns[0][0].strip() == "System"
     for place, (role, text) in enumerate(turns):
-        _check_turn(place, role, text)
+        expected = ROLES[(place - has_system_turn) % 2]
+        if has_system_turn and place == 0:
+            expected = "System"
+        _check_turn(place, expected, role, text)
     return [{"role": role.strip().lower(), "content": text.rstrip("\n")} for role, text in turns]
 
 
-def _turns(prompt: Any) -> list[tuple[str, Any]]:
+def prompt_text(prompt: Any) -> Any:
+    r"""Write a prompt of chat messages, or a transcript, as one text that `messages` reads alike.
+
+    Any other text stays as it is.
+
+    Raises:
+        ValueError: if the messages are not legal (see `messages`), or a text holds the marks that
+            open turns.
+
+    Example:
+        >>> prompt_text("\n\nHuman: 2 + 2?\n\nAssistant: 4\n\nHuman: Sure?\n\nAssistant:")
+        '2 + 2?\n<extra_id_1>Assistant\n4\n<extra_id_1>User\nSure?'
+        >>> prompt_text([{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}])
+        '<extra_id_0>System\nBe brief.\n<extra_id_1>User\nHi'
+    """
+    if isinstance(prompt, str) and not is_transcript(prompt):
+        return prompt
+    turns = messages(prompt)
+    for turn in turns:
+        if TURN in turn["content"] or FIRST_TURN in turn["content"]:
+            raise ValueError(
+                f"a message holds {TURN} or {FIRST_TURN}, which open turns; take it out of "
+                f"{turn['content']!r:.40}"
+            )
+    first, *later = turns
+    if first["role"] == "system":
+        text = f"{FIRST_TURN}System\n{first['content']}"
+    elif is_transcript(first["content"]):
+        text = f"{FIRST_TURN}User\n{first['content']}"
+    else:
+        text = first["content"]
+    for turn in later:
+        text += f"\n{TURN}{turn['role'].title()}\n{turn['content']}"
+    return text
+
+
+def is_transcript(text: str) -> bool:
+    r"""Say whether a text is a transcript of turns that `Human:` and `Assistant:` open.
+
+    One that begins with `Human:`, without an empty line before it, must have an answer, and its
+    turns must alternate; else it may be any text.
+
+    Example:
+        >>> is_transcript("\n\nHuman: 2 + 2?"), is_transcript("Human: 2 + 2?\n\nAssistant:")
+        (True, True)
+        >>> is_transcript("Human: a noun or an adjective?")
+        False
+    """
+    if text.startswith("\n\nHuman:"):
+        return True
+    if not text.lstrip().startswith("Human:") or "\n\nAssistant:" not in text:
+        return False
+    turns = transcript_turns(text)
+    roles = [role for role, _ in turns]
+    alternate = all(role == ROLES[place % 2] for place, role in enumerate(roles))
+    return alternate and all(said for _, said in turns)
+
+
+def transcript_turns(text: str) -> Turns:
+    r"""Split a transcript into (role, text); an open `Assistant:` at its end is no turn.
+
+    Example:
+        >>> transcript_turns("\n\nHuman: 2 + 2?\n\nAssistant: 4\n\nHuman: Sure?\n\nAssistant:")
+        [('User', '2 + 2?'), ('Assistant', '4'), ('User', 'Sure?')]
+    """
+    before, *pieces = SPEAKER.split(text.lstrip())
+    turns = [] if not before.strip() else [("", before)]
+    for name, said in zip(pieces[::2], pieces[1::2], strict=True):
+        turns.append((SPEAKER_ROLES[name], said.strip()))
+    is_open = len(turns) > 1 and turns[-1] == ("Assistant", "")
+    return turns[:-1] if is_open else turns
+
+
+def message_turns(prompt: Any) -> Turns:
+    """Split a list of chat messages into (role, text).
+
+    A message is {"role": ..., "content": ...}, or {"from": ..., "value": ...} as in ShareGPT. Its
+    content is a text, or a list of parts that are texts.
+
+    Raises:
+        ValueError: for what is no message, a role that is unknown, and a part that is no text.
+
+    Example:
+        >>> message_turns([{"from": "human", "value": "2 + 2?"}])
+        [('User', '2 + 2?')]
+    """
+    turns = []
+    for place, message in enumerate(prompt):
+        if not isinstance(message, Mapping):
+            raise ValueError(  # noqa: TRY004 (as for every other prompt that cannot be read)
+                f'message {place + 1} of a prompt must be {{"role": ..., "content": ...}}, '
+                f"came {message!r:.40}"
+            )
+        word = message.get("role") or message.get("from")
+        content = message.get("content")
+        if content is None:
+            content = message.get("value")
+        role = ROLE_OF_WORD.get(str(word).lower(), str(word))
+        turns.append((role, _joined_parts(content)))
+    if not turns:
+        raise ValueError("a prompt must have a turn of the user; came an empty list of messages")
+    return turns
+
+
+def _joined_parts(content: Any) -> Any:
+    """Join the parts of a message that are texts; other contents stay as they are."""
+    if isinstance(content, str) or not isinstance(content, Iterable):
+        return content
+    parts = list(content)
+    texts = [part.get("text") for part in parts if isinstance(part, Mapping)]
+    if len(texts) < len(parts) or not all(isinstance(text, str) for text in texts):
+        raise ValueError(f"a message must be a text, came {parts!r:.60}; drop this pair")
+    return "\n".join(texts)
+
+
+def _turns(prompt: Any) -> Turns:
     """Split a prompt into (role, text), unchecked."""
+    if isinstance(prompt, Iterable) and not isinstance(prompt, str | bytes | Mapping):
+        return message_turns(prompt)
     if not isinstance(prompt, str):
         return [("User", prompt)]
+    if is_transcript(prompt):
+        return transcript_turns(prompt)
     first, *later = prompt.split(TURN)
     turns = [("User", first)]
+    if first.startswith(FIRST_TURN):
+        role, _, text = first.removeprefix(FIRST_TURN).partition("\n")
+        turns = [(role, text)]
     for piece in later:
         role, _, text = piece.partition("\n")
         turns.append((role, text))
     return turns
 
 
-def _check_turn(place: int, role: str, text: Any) -> None:
+def _check_turn(place: int, expected: str, role: str, text: Any) -> None:
     """Refuse a turn with the wrong role or without a text that a tokenizer can read."""
-    expected = ROLES[place % 2]
     if role.strip() != expected or not isinstance(text, str) or not text.strip():
         raise ValueError(
             f"turn {place + 1} must be {expected} with text, got {role!r:.40} with {text!r:.40}; "
@@ -92,11 +238,13 @@ class _Request:
     Attributes:
         turns: the messages.
         blank: the same, with a stand-in for each text that may be cut.
+        stand_ins: how many stand-ins those are.
         add_generation_prompt: whether the header that asks for an answer comes last.
     """
 
     turns: list[dict[str, str]]
     blank: list[dict[str, str]]
+    stand_ins: int = 1
     add_generation_prompt: bool = False
 
 
@@ -148,9 +296,16 @@ class ChatTokenizer:
                 or if the chat template leaves out text of a message.
         """
         turns = messages(prompt, "" if response is None else response)
-        *prompt_turns, last = turns
-        blank = [turn | {"content": STAND_IN} for turn in prompt_turns]
-        return self._fit(_Request(turns, [*blank, last]))
+        blank = [turn | {"content": STAND_IN} for turn in turns[:-1]]
+        stand_ins = len(blank)
+        blank.append(turns[-1])
+        if turns[0]["role"] == "system":  # like a header, it is never cut
+            blank[0] = turns[0]
+            stand_ins -= 1
+            if not self._takes_system_turn:
+                turns = _fold_system_turn(turns)
+                blank = _fold_system_turn(blank)
+        return self._fit(_Request(turns, blank, stand_ins))
 
     @cached_property
     def marker(self) -> str:
@@ -203,6 +358,15 @@ class ChatTokenizer:
             "too_long": self.too_long,
         }
 
+    @cached_property
+    def _takes_system_turn(self) -> bool:
+        """Whether the template writes a system turn; some refuse it, others drop it unseen."""
+        turns = [{"role": "system", "content": STAND_IN}, {"role": "user", "content": "2 + 2?"}]
+        try:
+            return STAND_IN in self._render(turns)
+        except ValueError:
+            return False
+
     def _render(self, turns: list[dict[str, str]], add_generation_prompt: bool = False) -> str:
         try:
             return self.tokenizer.apply_chat_template(
@@ -252,8 +416,7 @@ class ChatTokenizer:
     def _prompt_span(self, request: _Request, text: str, problem: str) -> tuple[int, int]:
         """Find where the prompt starts in the rendered text, and where it ends (exclusive)."""
         blank = self._render(request.blank, request.add_generation_prompt)
-        prompt_turns = max(1, len(request.turns) - 1)
-        pieces = blank.split(STAND_IN, prompt_turns)
+        pieces = blank.split(STAND_IN, request.stand_ins)
         header = pieces[0]
         ending = pieces[-1]
         if not (text.startswith(header) and text.endswith(ending)):
@@ -279,6 +442,12 @@ def _check_complete(text: str, turns: Sequence[Mapping[str, str]]) -> None:
                 f"({turn['role']}: {content!r:.60}); drop this pair, or correct the template"
             )
         start += len(content)
+
+
+def _fold_system_turn(turns: list[dict[str, str]]) -> list[dict[str, str]]:
+    """Put the system turn before the user's first text, as Gemma 3's template does."""
+    system, first, *later = turns
+    return [first | {"content": f"{system['content']}\n\n{first['content']}"}, *later]
 
 
 def _check_option(name: str, value: str, legal: tuple[str, ...]) -> None:

@@ -10,7 +10,7 @@ from tokenizers.models import BPE
 from tokenizers.processors import TemplateProcessing
 from transformers import PreTrainedTokenizerFast
 
-from dtreward.conversation import ChatTokenizer, messages
+from dtreward.conversation import ChatTokenizer, messages, prompt_text
 
 LLAMA = (
     "{% for message in messages %}{{ '<|start_header_id|>' + message['role'] + '<|end_header_id|>"
@@ -154,6 +154,100 @@ def test_every_conversation_survives_the_helpsteer2_form(earlier, last, response
     found = messages(prompt, response)
     assert [turn["content"] for turn in found] == [c.rstrip("\n") for c in [*contents, response]]
     assert [turn["role"] for turn in found] == ["user", "assistant"] * (len(contents) // 2 + 1)
+
+
+def chat(*contents, system=""):
+    """Chat messages that begin with the user's; a system turn first if there is one."""
+    roles = ("user", "assistant")
+    turns = [{"role": roles[place % 2], "content": text} for place, text in enumerate(contents)]
+    return [{"role": "system", "content": system}, *turns] if system else turns
+
+
+def test_chat_messages_transcripts_and_helpsteer2_are_read_alike():
+    as_messages = chat("a", "b\n\nb", "c")
+    as_share_gpt = [
+        {"from": "human", "value": "a"},
+        {"from": "gpt", "value": "b\n\nb"},
+        {"from": "human", "value": "c"},
+    ]
+    as_parts = chat("a", "b\n\nb", [{"type": "text", "text": "c"}])
+    as_transcript = "\n\nHuman: a\n\nAssistant: b\n\nb\n\nHuman: c\n\nAssistant:"
+    helpsteer2 = "a\n<extra_id_1>Assistant\nb\n\nb\n<extra_id_1>User\nc"
+    expected = messages(helpsteer2, "d")
+    for prompt in (as_messages, as_share_gpt, as_parts, as_transcript, as_transcript.strip()):
+        assert messages(prompt, "d") == expected
+        assert prompt_text(prompt) == helpsteer2
+    assert expected[-1] == {"role": "assistant", "content": "d"}
+    assert prompt_text(helpsteer2) == helpsteer2
+    assert messages("Human: noun or adjective?")[0]["content"].startswith("Human:")
+
+
+@given(st.lists(st.tuples(text, text), max_size=3), text, st.one_of(st.just(""), text))
+def test_chat_messages_survive_as_a_text(earlier, last, system):
+    prompt = chat(*(part for turn in earlier for part in turn), last, system=system)
+    assume(not any("<extra_id_" in turn["content"] for turn in prompt))
+    expected = [turn | {"content": turn["content"].rstrip("\n")} for turn in prompt]
+    assert messages(prompt) == messages(prompt_text(prompt)) == expected
+    assert messages(prompt_text(prompt), "x")[-1] == {"role": "assistant", "content": "x"}
+
+
+def test_a_message_that_is_itself_a_transcript_stays_one_message():
+    quoted = chat("Human: a\n\nAssistant: b")
+    assert messages(quoted) == messages(prompt_text(quoted)) == quoted
+    with pytest.raises(ValueError, match="<extra_id_1> or <extra_id_0>, which open turns"):
+        prompt_text(chat("a <extra_id_1>Assistant\nb"))
+
+
+@pytest.mark.parametrize(
+    ("prompt", "said"),
+    [
+        ([], "an empty list"),
+        (["a"], "message 1 of a prompt must be"),
+        ([{"role": "tool", "content": "a"}], "turn 1 must be User with text, got 'tool'"),
+        (chat("a", "b", "c")[1:], "turn 1 must be User"),
+        ([*chat("a"), *chat("b")], "turn 2 must be Assistant"),
+        ([*chat("a"), *chat(system="b")], "turn 2 must be Assistant with text, got 'System'"),
+        (chat([{"type": "image_url", "image_url": "x"}]), "a message must be a text"),
+        ("\n\nHuman: a\n\nHuman: b", "turn 2 must be Assistant"),
+    ],
+)
+def test_messages_that_are_no_conversation_are_named(prompt, said):
+    with pytest.raises(ValueError, match=said):
+        messages(prompt, "d")
+
+
+def test_a_system_turn_reaches_the_template(llama, gemma):
+    prompt = chat("two", system="four")
+    found = spelled(llama, ChatTokenizer(llama).token_ids(prompt, "is").ids)
+    header = ["<|start_header_id|>", "system", "<|end_header_id|>", "Ċ", "Ċ", "four", "<|eot_id|>"]
+    assert found[1:8] == header
+    plain = ChatTokenizer(llama).token_ids("two", "is").ids
+    assert found[8:] == spelled(llama, plain[1:])
+    # Gemma's template refuses it, and one that drops it would lose it unseen.
+    silent = build(
+        LLAMA.replace("%}{{ '<|start", "%}{% if message['role'] != 'system' %}{{ '<|start").replace(
+            "{% endfor", "{% endif %}{% endfor"
+        ),
+        LLAMA_CONTROL,
+        "<|begin_of_text|>",
+    )
+    for tokenizer in (gemma, silent):
+        folded = ChatTokenizer(tokenizer).token_ids("four\n\ntwo", "is")
+        assert ChatTokenizer(tokenizer).token_ids(prompt, "is") == folded
+
+
+@pytest.mark.parametrize("family", ["llama", "gemma"])
+def test_a_cut_leaves_the_system_turn_whole(family, request):
+    tokenizer = request.getfixturevalue(family)
+    prompt = chat("two and two", system="is four")
+    whole = ChatTokenizer(tokenizer).token_ids(prompt, "four").ids
+    start = spelled(tokenizer, whole).index("two")
+    for cut in (1, 5):
+        chat_tokenizer = ChatTokenizer(
+            tokenizer, max_length=len(whole) - cut, too_long="cut_prompt_start"
+        )
+        short = chat_tokenizer.token_ids(prompt, "four")
+        assert (short.ids, short.cut) == (whole[:start] + whole[start + cut :], cut)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 from tqdm.auto import tqdm
 
-from dtreward.conversation import Conversations
+from dtreward.conversation import Conversations, prompt_text
 from dtreward.engine.backbone import Backbone, differing_fields
 from dtreward.engine.forward import is_beyond_window, last_hidden_states, rows_of, shard_features
 from dtreward.engine.packing import Plan, TokenIds
@@ -133,6 +133,7 @@ def extract_features(
         ValueError: if `folder` holds features of another key; the message names what differs.
     """
     _check_engine(engine, devices)
+    conversations = _as_texts(conversations)
     store = Store(folder)
     key = _key(backbone, conversations, shard_size)
     earlier = _read_manifest(store)
@@ -176,7 +177,10 @@ def read_features(
     if manifest is None:
         raise ValueError(f"expected features in {folder}, found no manifest; run extract_features")
     rows = manifest.rows
-    if conversations is not None and _texts(conversations) != manifest.key.get("conversations"):
+    is_other = False
+    if conversations is not None:
+        is_other = _texts(_as_texts(conversations)) != manifest.key.get("conversations")
+    if is_other:
         raise ValueError(
             f"the {rows} features in {folder} are of other conversations than those given; give "
             "theirs, in their order, or extract to another folder"
@@ -355,6 +359,11 @@ def _repeats(copies: Sequence[Backbone], plans: Sequence[Plan], ids: Sequence[To
     unshared = last_hidden_states(copies[0], reversed_ids).astype(np.float32)
     others.append(unshared[::-1])
     return all(np.array_equal(first, other) for other in others)
+
+
+def _as_texts(conversations: Conversations) -> list[tuple[Any, str]]:
+    """Write prompts of chat messages, and transcripts, as texts, by which features are known."""
+    return [(prompt_text(prompt), response) for prompt, response in conversations]
 
 
 def _texts(conversations: Conversations) -> str:

@@ -13,13 +13,14 @@ import pandas as pd
 import torch
 from jaxtyping import Float
 
-from dtreward.conversation import Conversations
+from dtreward.conversation import Conversations, prompt_text
 from dtreward.engine.backbone import Backbone
 from dtreward.tree.nodes import Step
 from dtreward.tree.page import tree_html
 from dtreward.tree.tree import PreferenceTree
 
 Texts = Sequence[str]
+Prompts = Sequence[Any]  # texts, or lists of chat messages
 COLUMNS = ("response 1", "response 2", "difference")
 
 
@@ -199,17 +200,21 @@ class RewardModel(ABC):
         )
 
     @abstractmethod
-    def compare_many(self, prompts: Texts, responses1: Texts, responses2: Texts) -> Comparisons:
+    def compare_many(self, prompts: Prompts, responses1: Texts, responses2: Texts) -> Comparisons:
         """Compare many pairs, with the same result for each as `compare`."""
 
     def compare(
-        self, prompt: str, response1: str, response2: str, tokenizer: Any = None, device: Any = None
+        self, prompt: Any, response1: str, response2: str, tokenizer: Any = None, device: Any = None
     ) -> Comparison:
         """Say which of two responses is preferred, and why.
 
         `probability` of the result is that of response 2; exactly 0.5 gives preference 0.
 
         Args:
+            prompt: a text, or a list of chat messages {"role": ..., "content": ...}, a system turn
+                included; see `dtreward.conversation.messages`.
+            response1: the first answer to it.
+            response2: the other answer.
             tokenizer, device: accepted because the original's callers pass them; they must be
                 the model's own.
 
@@ -241,8 +246,12 @@ class RewardModel(ABC):
         raise ValueError(f"a model of the kind {self.kind} gives no scores; use compare_many()")
 
 
-def conversations_of(prompts: Texts, responses1: Texts, responses2: Texts) -> list[tuple[str, str]]:
+def conversations_of(
+    prompts: Prompts, responses1: Texts, responses2: Texts
+) -> list[tuple[str, str]]:
     """List the conversations of pairs: response 1, then response 2 of each.
+
+    A prompt of chat messages becomes one text (`dtreward.conversation.prompt_text`).
 
     Example:
         >>> conversations_of(["2 + 2?"], ["4"], ["5"])
@@ -253,6 +262,7 @@ def conversations_of(prompts: Texts, responses1: Texts, responses2: Texts) -> li
         raise ValueError("expected three lists of texts, of one length; for one pair: compare()")
     conversations = []
     for prompt, response1, response2 in zip(prompts, responses1, responses2, strict=True):
-        conversations.append((prompt, response1))
-        conversations.append((prompt, response2))
+        text = prompt_text(prompt)
+        conversations.append((text, response1))
+        conversations.append((text, response2))
     return conversations

@@ -10,7 +10,14 @@ import torch
 
 from dtreward.conversation import Tokenized, messages
 from dtreward.engine.backbone import Backbone
-from dtreward.models.comparison import Comparison, Comparisons, RewardModel, Texts, conversations_of
+from dtreward.models.comparison import (
+    Comparison,
+    Comparisons,
+    Prompts,
+    RewardModel,
+    Texts,
+    conversations_of,
+)
 
 # The project's own question. Skywork-Critic's authors give theirs on its model card; it can be
 # passed as template=.
@@ -49,7 +56,7 @@ class Critic(RewardModel):
             "backbone": self.backbone.identity | self.backbone.chat.identity,
         }
 
-    def compare_many(self, prompts: Texts, responses1: Texts, responses2: Texts) -> Comparisons:
+    def compare_many(self, prompts: Prompts, responses1: Texts, responses2: Texts) -> Comparisons:
         """Compare many pairs, with the same result for each as `compare`."""
         conversations = conversations_of(prompts, responses1, responses2)
         comparisons = []

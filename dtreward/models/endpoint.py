@@ -14,7 +14,14 @@ from dtreward.judges.ask import Collected, collect
 from dtreward.judges.judge import TEMPLATE, Judge
 from dtreward.judges.store import both_orders, stored_answers, verdicts
 from dtreward.judges.verdict import ORDERS
-from dtreward.models.comparison import Comparison, Comparisons, RewardModel, Texts, conversations_of
+from dtreward.models.comparison import (
+    Comparison,
+    Comparisons,
+    Prompts,
+    RewardModel,
+    Texts,
+    conversations_of,
+)
 from dtreward.pairs.columns import TEXTS
 
 VALUES = {"A": 0.0, "B": 1.0}  # the response shown first, the other one
@@ -45,16 +52,18 @@ class JudgeModel(RewardModel):
             "template": self.template,
         }
 
-    def compare_many(self, prompts: Texts, responses1: Texts, responses2: Texts) -> Comparisons:
+    def compare_many(self, prompts: Prompts, responses1: Texts, responses2: Texts) -> Comparisons:
         """Compare many pairs, with the same result for each as `compare`.
 
         Raises:
             ValueError: of a blank text, or if all that lacks an answer was refused for good.
             RuntimeError: if questions have no answer now; those that have one are kept.
         """
-        for prompt, response in conversations_of(prompts, responses1, responses2):
+        conversations = conversations_of(prompts, responses1, responses2)
+        for prompt, response in conversations:
             messages(prompt, response or "")  # raises for a blank text
-        pairs = pd.DataFrame(zip(prompts, responses1, responses2, strict=True), columns=TEXTS)
+        texts = [prompt for prompt, _ in conversations[::2]]
+        pairs = pd.DataFrame(zip(texts, responses1, responses2, strict=True), columns=TEXTS)
         pairs["prompt_id"] = pairs.index
         try:
             done = collect(self.store, pairs, [self.judge], template=self.template)

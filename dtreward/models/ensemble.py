@@ -10,7 +10,14 @@ import numpy as np
 from jaxtyping import Float
 
 from dtreward.conversation import Conversations
-from dtreward.models.comparison import Comparison, Comparisons, RewardModel, Texts, conversations_of
+from dtreward.models.comparison import (
+    Comparison,
+    Comparisons,
+    Prompts,
+    RewardModel,
+    Texts,
+    conversations_of,
+)
 
 # Weights of MetaMetrics' five members, by hub id.
 WEIGHTS = {
@@ -87,7 +94,7 @@ class Ensemble(RewardModel):
             total = total + weight * (values - low) / span
         return total
 
-    def compare_many(self, prompts: Texts, responses1: Texts, responses2: Texts) -> Comparisons:
+    def compare_many(self, prompts: Prompts, responses1: Texts, responses2: Texts) -> Comparisons:
         """Compare many pairs; without `limits`, a pair's scores depend on the other pairs."""
         conversations = conversations_of(prompts, responses1, responses2)
         return self.compare_scores(self._member_scores(conversations))

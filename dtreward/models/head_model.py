@@ -9,11 +9,18 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from dtreward.conversation import Conversations
+from dtreward.conversation import Conversations, prompt_text
 from dtreward.engine.backbone import Backbone
 from dtreward.engine.forward import hidden_states, last_hidden_states
 from dtreward.files import digest
-from dtreward.models.comparison import Comparison, Comparisons, RewardModel, Texts, conversations_of
+from dtreward.models.comparison import (
+    Comparison,
+    Comparisons,
+    Prompts,
+    RewardModel,
+    Texts,
+    conversations_of,
+)
 from dtreward.models.heads import Head
 from dtreward.tree.tree import PreferenceTree
 
@@ -53,7 +60,7 @@ class HeadModel(RewardModel):
 
     def features(self, conversations: Conversations) -> Float[np.ndarray, "responses hidden"]:
         """Compute the last token's final hidden state of each (prompt, response)."""
-        prompts = [prompt for prompt, _ in conversations]
+        prompts = [prompt_text(prompt) for prompt, _ in conversations]
         return last_hidden_states(self.backbone, self._token_ids(conversations), prompts)
 
     def rewards(self, conversations: Conversations) -> Float[np.ndarray, "responses attributes"]:
@@ -72,7 +79,7 @@ class HeadModel(RewardModel):
         _, scores = self._rewards_and_scores(conversations)
         return scores
 
-    def compare_many(self, prompts: Texts, responses1: Texts, responses2: Texts) -> Comparisons:
+    def compare_many(self, prompts: Prompts, responses1: Texts, responses2: Texts) -> Comparisons:
         """Compare many pairs, with the same result for each as `compare`.
 
         Raises:
@@ -105,7 +112,7 @@ class HeadModel(RewardModel):
         """Run backbone and head: rewards (responses, attributes) and scores (responses,)."""
         token_ids = self._token_ids(conversations)
         positions = [self._positions(ids) for ids in token_ids]
-        prompts = [prompt for prompt, _ in conversations]
+        prompts = [prompt_text(prompt) for prompt, _ in conversations]
         states = hidden_states(self.backbone, token_ids, positions, prompts)
         # One response at a time: in a product of whole matrices, the rounding of a row depends on
         # the number of rows.

@@ -7,12 +7,12 @@ import pandas as pd
 from jaxtyping import Float, Int
 
 from dtreward.engine.float8 import to_fp8
-from dtreward.models.comparison import Texts, conversations_of
+from dtreward.models.comparison import Prompts, Texts, conversations_of
 from dtreward.models.head_model import HeadModel
 
 
 def use_fp8(
-    model: HeadModel, prompts: Texts, responses1: Texts, responses2: Texts
+    model: HeadModel, prompts: Prompts, responses1: Texts, responses2: Texts
 ) -> tuple[HeadModel, pd.DataFrame]:
     """Convert a model's matrices to float8, and measure the effect on a sample of pairs.
 
@@ -59,7 +59,7 @@ def _compare_rewards(
 
 
 def _preferences(
-    model: HeadModel, prompts: Texts, responses1: Texts, responses2: Texts
+    model: HeadModel, prompts: Prompts, responses1: Texts, responses2: Texts
 ) -> Int[np.ndarray, " pairs"] | None:
     """Give the preference for each pair, 0 or 1; None for a model without a preference."""
     if model.kind == "multi-attribute":

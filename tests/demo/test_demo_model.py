@@ -91,6 +91,24 @@ def test_the_original_snippet_runs_on_it_without_this_package(root, model, examp
     np.testing.assert_allclose(theirs["rewards"], ours.rewards, atol=1e-4)  # float32, two paths
 
 
+def test_it_reads_chat_messages_and_transcripts_as_turns(model):
+    turns = [
+        {"role": "user", "content": "Tom has 2 apples."},
+        {"role": "assistant", "content": "And?"},
+        {"role": "user", "content": "He buys 3. How many?"},
+    ]
+    as_text = (
+        "Tom has 2 apples.\n<extra_id_1>Assistant\nAnd?\n<extra_id_1>User\nHe buys 3. How many?"
+    )
+    transcript = "\n\nHuman: Tom has 2 apples.\n\nAssistant: And?\n\nHuman: He buys 3. How many?"
+    rewards = model.compare(as_text, "5 apples.", "6 apples.").rewards
+    for prompt in (turns, transcript, f"{transcript}\n\nAssistant:"):
+        assert model.compare(prompt, "5 apples.", "6 apples.").rewards == rewards
+    assert model.rewards([(turns, "5 apples.")]).tolist() == [rewards[0]]
+    system = [{"role": "system", "content": "Answer in one word."}, *turns]
+    assert model.compare(system, "5 apples.", "6 apples.").rewards != rewards
+
+
 def test_its_card_says_what_it_is(root):
     card = (root / FOLDER / "README.md").read_text()
     assert re.match(r"---\n(.*\n)*?license: apache-2.0\n", card)

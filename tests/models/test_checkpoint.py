@@ -304,6 +304,8 @@ def test_it_asks_for_the_tree_and_refuses_another_attributes_tree(modelled, tmp_
         "2 + 2?\n\n",
         "Hi\n<extra_id_1>Assistant\nHello\n<extra_id_1>User\n2 + 2?\n",
         " é 🙂 ",
+        "\n\nHuman: Hi\n\nAssistant: Hello\n\nHuman: 2 + 2?\n\nAssistant:",
+        [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "2 + 2?"}],
     ],
 )
 def test_it_reads_conversations_as_dtreward_does(modelled, exported, prompt):

@@ -4,10 +4,12 @@ Needs torch, transformers and huggingface_hub. Nothing is pickled: the tree is J
 """
 
 import json
+import re
 from pathlib import Path
 
 import torch
 from huggingface_hub import hf_hub_download
+from jinja2.exceptions import TemplateError
 from torch import nn
 from transformers import Gemma2ForSequenceClassification, LlamaForSequenceClassification
 
@@ -19,13 +21,38 @@ class Float32Linear(nn.Linear):
         return nn.functional.linear(hidden.float(), self.weight.float(), self.bias.float())
 
 
-def messages(prompt, response):
-    """Split a prompt at HelpSteer2's `<extra_id_1>` turns, and append the response."""
+def turns_of(prompt):
+    """Split a prompt into (role, text): chat messages, a transcript, or HelpSteer2's turns."""
+    if not isinstance(prompt, str):
+        return [(message["role"].title(), message["content"]) for message in prompt]
+    if prompt.startswith("\n\nHuman:"):
+        pieces = re.split(r"\n\n(Human|Assistant):", prompt.removesuffix("\n\nAssistant:"))[1:]
+        roles = [{"Human": "User"}.get(name, name) for name in pieces[::2]]
+        return list(zip(roles, [text.strip() for text in pieces[1::2]], strict=True))
     first, *later = prompt.split("<extra_id_1>")
-    turns = [("User", first), *(turn.partition("\n")[::2] for turn in later)]
-    turns.append(("Assistant", response))
+    turns = [("User", first)]
+    if first.startswith("<extra_id_0>"):
+        turns = [first.removeprefix("<extra_id_0>").partition("\n")[::2]]
+    return turns + [turn.partition("\n")[::2] for turn in later]
+
+
+def takes_system_turn(tokenizer):
+    """Say whether the chat template writes a system turn; else it goes before the user's text."""
+    turns = [{"role": "system", "content": "\ue000"}, {"role": "user", "content": "2 + 2?"}]
+    try:
+        return "\ue000" in tokenizer.apply_chat_template(turns, tokenize=False)
+    except TemplateError:
+        return False
+
+
+def messages(prompt, response):
+    """Split a prompt into messages, at most one system turn first, and append the response."""
+    turns = [*turns_of(prompt), ("Assistant", response)]
+    has_system_turn = turns[0][0] == "System"
     for place, (role, text) in enumerate(turns):
-        expected = ("User", "Assistant")[place % 2]
+        expected = ("User", "Assistant")[(place - has_system_turn) % 2]
+        if has_system_turn and place == 0:
+            expected = "System"
         if role.strip() != expected or not text.strip():
             raise ValueError(f"turn {place + 1} must be {expected} with text, came {role!r:.40}")
     return [{"role": role.strip().lower(), "content": text.rstrip("\n")} for role, text in turns]
@@ -65,6 +92,9 @@ class DecisionTreeRewardMixin:
     def token_ids(self, prompt, response, tokenizer):
         """Apply the chat template; then one BOS or none, by the configuration's `bos_rule`."""
         turns = messages(prompt, response)
+        if turns[0]["role"] == "system" and not takes_system_turn(tokenizer):
+            system, user, *later = turns
+            turns = [user | {"content": f"{system['content']}\n\n{user['content']}"}, *later]
         # A fixed date: some templates would otherwise write today's.
         text = tokenizer.apply_chat_template(turns, tokenize=False, date_string="26 Jul 2024")
         ids = tokenizer(text, add_special_tokens=False)["input_ids"]
