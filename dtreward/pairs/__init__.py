@@ -4,9 +4,10 @@ The room reads a source, drops and counts what cannot be used, and splits the re
 also describes and draws the ratings and preferences of pairs.
 
 - `columns`: the names of columns, and the check that they are there
-- `readers`: one table from one file
+- `readers`: one table from a file, or from a folder of Parquet or Arrow files
+- `numbers`: what a column holds: numbers, what can be read as numbers, or something else
 - `formats`: HelpSteer2, and tables with one response a row, as tables of pairs
-- `attributes`: which rating columns a table has
+- `attributes`: which columns of a table are ratings, and why the others are not
 - `clean`: drop pairs that cannot be used, and count them by reason
 - `split`: cut validation and test from the training prompts
 - `frame`: `load_pairs`, and what every notebook takes from its frame

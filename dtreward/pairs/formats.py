@@ -9,12 +9,18 @@ import numpy as np
 import pandas as pd
 from huggingface_hub import snapshot_download
 
+from dtreward.pairs.attributes import ordering_column
 from dtreward.pairs.columns import TEXTS, expect_columns
 from dtreward.pairs.readers import read_table
 
 HELPSTEER2 = "nvidia/HelpSteer2"
 HELPSTEER2_REVISION = "990b2711a36180dd19d9c94b8627844866f8982a"
 HELPSTEER2_FILES = ["train.jsonl.gz", "validation.jsonl.gz", "preference/preference.jsonl.gz"]
+
+
+def has_helpsteer2(folder: Path) -> bool:
+    """Whether a folder has one of HelpSteer2's files."""
+    return any((folder / name).exists() for name in HELPSTEER2_FILES)
 
 
 def read_helpsteer2(source: str | Path, revision: str, counts: Counter) -> pd.DataFrame:
@@ -51,14 +57,14 @@ def pair_responses(
 
     Args:
         table: one response a row: prompt, response, ratings.
-        order_by: the column whose larger value is preferred; equal values are a tie.
+        order_by: the column whose larger value is preferred, or with "-" before its name the
+            smaller; equal values are a tie.
         counts: gets "duplicate responses", "unpaired responses" and "ties".
     """
     expect_columns(table, ["prompt", "response"])
     table = table.drop(columns="prompt_id", errors="ignore")
-    numeric = list(table.select_dtypes("number"))
-    if order_by not in numeric:
-        raise ValueError(f"order_by={order_by!r} is not one of the numeric columns {numeric}")
+    order, sign = ordering_column(table, order_by)
+    table = table.assign(**{str(order.name): order})
     repeated = table.astype(str).duplicated()
     counts["duplicate responses"] = int(repeated.sum())
     table = table[~repeated]
@@ -70,7 +76,7 @@ def pair_responses(
     swapped = rng.random(len(couples)) < 0.5
     first, second = np.where(swapped, couples.T[::-1], couples.T)
     pairs = _side_by_side(table, first, second)
-    more = pairs[f"{order_by}_2"] - pairs[f"{order_by}_1"]
+    more = sign * (pairs[f"{order.name}_2"] - pairs[f"{order.name}_1"])
     return pairs.assign(preference=_preference_of(more.to_numpy(float), counts))
 
 

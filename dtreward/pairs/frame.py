@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
 
-from dtreward.pairs.attributes import find_attributes
+from dtreward.pairs.attributes import choose_attributes
 from dtreward.pairs.clean import drop_unusable
 from dtreward.pairs.columns import TEXTS, expect_columns, rating_columns
-from dtreward.pairs.formats import HELPSTEER2, pair_responses, read_helpsteer2
-from dtreward.pairs.readers import read_table
+from dtreward.pairs.formats import HELPSTEER2, has_helpsteer2, pair_responses, read_helpsteer2
+from dtreward.pairs.readers import plain_columns, read_table
 from dtreward.pairs.split import cut_splits
 
 
@@ -35,11 +35,13 @@ class Pairs:
             them), for a "prompt in a later split" and "over limit"; of the "pairs" kept, those
             with "no preference" or "identical responses"; "ties" that the source calls equal,
             before any pair was dropped.
+        left_out: why other columns of the source are no attributes, by column.
     """
 
     frame: pd.DataFrame
     attributes: tuple[str, ...]
     counts: dict[str, int]
+    left_out: dict[str, str] = field(default_factory=dict)
 
 
 def load_pairs(  # noqa: PLR0913
@@ -61,10 +63,12 @@ def load_pairs(  # noqa: PLR0913
     source stay; "validation" and "test", where it has none, are cut from its training prompts.
 
     Args:
-        source: a DataFrame; a Parquet, CSV or JSONL file (also .gz); "nvidia/HelpSteer2"; or a
-            folder with HelpSteer2's files.
-        attributes: ratings to use, in this order; () means all that are numeric.
-        order_by: for one response a row: the column whose larger value is preferred.
+        source: a DataFrame; a file or folder that `dtreward.pairs.readers.read_table` reads;
+            "nvidia/HelpSteer2"; or a folder with HelpSteer2's files.
+        attributes: ratings to use, in this order; () means all numeric ones but row numbers, ids
+            and times. Those that are named may also be true and false, or numbers as text.
+        order_by: for one response a row: the column whose larger value is preferred, or with "-"
+            before its name the smaller: "-rank".
         revision: commit of nvidia/HelpSteer2; "" means the pinned one.
         limit: draw the fewest prompts that have so many pairs; 0 means all.
         seed: of what chance decides.
@@ -79,28 +83,27 @@ def load_pairs(  # noqa: PLR0913
         >>> load_pairs(table.assign(correctness_1=4, correctness_2=0)).attributes
         ('correctness',)
     """
-    shares = (validation_share, test_share)
-    is_legal = min(limit, *shares) >= 0 and sum(shares) < 1  # False for nan
-    if not is_legal:
-        raise ValueError("limit and shares must not be negative, and the shares' sum below 1")
+    _check_arguments(source, attributes, revision, limit, seed, (validation_share, test_share))
     rng = np.random.default_rng(seed)
     counts = Counter(ties=0)
     name = "the DataFrame" if isinstance(source, pd.DataFrame) else str(source)
     table = _read(source, revision, counts)
-    if "response" in table and "response_1" not in table:
+    has_responses = "response" in table and "response_1" not in table
+    choice = choose_attributes(table, tuple(attributes), order_by if has_responses else "")
+    table = choice.table
+    if has_responses:
         table = pair_responses(table, order_by, rng, counts)
     elif order_by:
         raise ValueError(f"order_by={order_by!r} is for one response a row; {name} has pairs")
     expect_columns(table, TEXTS)
-    names = find_attributes(table, tuple(attributes), order_by)
-    ratings = rating_columns(names)
+    ratings = rating_columns(choice.names)
     table = drop_unusable(table, ratings, limit, rng, counts)
     if table.empty:
         raise ValueError(f"no pair of {name} can be used; dropped and counted: {dict(counts)}")
     table[ratings] = table[ratings].astype(float)
     table["split"] = cut_splits(table, test_share, validation_share, rng)
     _count_kept(table, counts)
-    return Pairs(_ordered(table, ratings), names, dict(counts))
+    return Pairs(_ordered(table, ratings), choice.names, dict(counts), choice.left_out)
 
 
 def differences(frame: pd.DataFrame, attributes: Sequence[str]) -> Float[np.ndarray, "pairs n"]:
@@ -157,15 +160,46 @@ def attributes_of(frame: pd.DataFrame) -> tuple[str, ...]:
 
 def _read(source: str | Path | pd.DataFrame, revision: str, counts: Counter) -> pd.DataFrame:
     if isinstance(source, pd.DataFrame):
-        return source.reset_index(drop=True)
+        return plain_columns(source, "the DataFrame")
     if source == "demo":
         raise ValueError(
             "the demo world is no file; hand its pairs over: load_pairs(make_pairs(seed=0)), with "
             "make_pairs from dtreward.demo.world"
         )
-    if source == HELPSTEER2 or Path(source).is_dir():
+    if source == HELPSTEER2 or has_helpsteer2(Path(source)):
         return read_helpsteer2(source, revision, counts)
     return read_table(Path(source))
+
+
+def _check_arguments(
+    source: object,
+    attributes: object,
+    revision: str,
+    limit: object,
+    seed: object,
+    shares: Sequence[float],
+) -> None:
+    """Refuse arguments of `load_pairs` that are of another kind, or out of range."""
+    if isinstance(attributes, str):
+        raise ValueError(  # noqa: TRY004 (a wrong value, as of every other argument)
+            f"expected a list of names, came {attributes!r}; write attributes=[{attributes!r}]"
+        )
+    wanted = {"limit": "a whole number of pairs", "seed": "a whole number"}
+    for (name, meaning), value in zip(wanted.items(), (limit, seed), strict=True):
+        if not isinstance(value, int | np.integer) or value < 0:
+            raise ValueError(f"expected {name} as {meaning}, 0 or more, came {value!r:.40}")
+    is_legal = min(shares) >= 0 and sum(shares) < 1  # False for nan
+    if not is_legal:
+        raise ValueError(
+            f"validation_share and test_share must not be negative, and their sum below 1; came "
+            f"{shares}"
+        )
+    is_table = isinstance(source, pd.DataFrame) or str(source) != HELPSTEER2
+    if revision and is_table:
+        raise ValueError(
+            f"revision={revision!r} is a commit of {HELPSTEER2}, expected none for another source; "
+            'write revision=""'
+        )
 
 
 def _count_kept(table: pd.DataFrame, counts: Counter) -> None:
