@@ -31,7 +31,8 @@ help:
 	@echo "make test                       run the tests, a small demo study among them"
 	@echo "make report                     make the site of the study: open data/demo/report/index.html"
 	@echo "make docs                       make it with guides and reference: open data/demo/docs/index.html"
-	@echo "make lab                        open JupyterLab on the notebooks"
+	@echo "make lab                        open JupyterLab on the notebooks; nothing run there replaces a study's results"
+	@echo "make lab STUDY=own SOURCE=f     open them with the parameters of that study"
 	@echo "make publish                    run the demo study, copy its notebooks, figures and model to their committed places"
 	@echo "make lock                       resolve requirements.lock anew"
 
@@ -58,7 +59,7 @@ test: $(INSTALLED)
 	@echo "== Done. What each test states is its name: tests/ ; full-size runs are marked slow: pytest -m slow"
 
 lab: $(INSTALLED)
-	@$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) --notebook-dir=. notebooks/00_compare_two_responses.ipynb
+	@$(BIN)/python -m dtreward.cli lab $(if $(filter-out file,$(origin STUDY))$(SOURCE)$(MODEL)$(ORDER_BY)$(SET),$(CONFIG))
 
 report: $(INSTALLED)
 	@$(BIN)/python -m dtreward.cli report $(STUDY) $(if $(TEXTS),--texts)

@@ -2,6 +2,7 @@
 
 dtreward run NOTEBOOK EXECUTED PARAMETERS
 dtreward preflight study=NAME [parameter=value ...]
+dtreward lab [study=NAME parameter=value ...]
 dtreward report STUDY
 dtreward publish STUDY
 
@@ -37,6 +38,9 @@ def _parser():
     preflight = commands.add_parser("preflight", help="say what a study needs and lacks")
     preflight.add_argument("words", nargs="*", metavar="name=value", help="study=NAME, parameters")
     preflight.set_defaults(command=_preflight)
+    lab = commands.add_parser("lab", help="open JupyterLab, with the parameters of a study")
+    lab.add_argument("words", nargs="*", metavar="name=value", help="study=NAME, parameters")
+    lab.set_defaults(command=_lab)
     report = commands.add_parser("report", help="make the site of a study")
     report.add_argument("study", type=_study)
     report.add_argument(
@@ -70,6 +74,15 @@ def _preflight(arguments):
     from dtreward.study.preflight import preflight
 
     preflight(arguments.words)
+
+
+def _lab(arguments):
+    from dtreward.study.lab import open_lab
+
+    try:
+        open_lab(arguments.words)
+    except ValueError as error:
+        sys.exit(str(error))
 
 
 def _report(arguments):

@@ -10,6 +10,8 @@ Commands (`dtreward.cli`) and the Snakefile call this room; notebooks use `input
 - `run`: runs one notebook through papermill.
 - `progress`: shows a running notebook's progress bars on the terminal.
 - `inputs`: refuses to start a notebook whose inputs are missing or outdated.
+- `by_hand`: the folder in which notebooks write that are run by hand; the study is linked there.
+- `lab`: opens JupyterLab on copies of the notebooks with a study's parameters.
 - `parallel`: does a notebook's long work side by side, and keeps what is done when interrupted.
 - `throughput`: what the benchmark measured, compared, drawn and turned into costs.
 - `paper`: the paper's data files and tables, which notebook 99 writes.

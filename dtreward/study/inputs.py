@@ -5,6 +5,7 @@ from pathlib import Path
 
 from dtreward.files import file_digest
 from dtreward.models.catalogue import find_entry
+from dtreward.study.by_hand import is_by_hand, link_study
 from dtreward.study.graph import maker_of
 
 ROWS = ("rewards.parquet", "judges.parquet")  # joined to the pairs by the number of their row
@@ -13,11 +14,16 @@ ROWS = ("rewards.parquet", "judges.parquet")  # joined to the pairs by the numbe
 def expect(made, *names):
     """Check that the files `names` are in the study's folder `made`, in turn.
 
+    In the folder for notebooks run by hand, what the study has made is linked first, and one line
+    says which files are not the study's.
+
     Raises:
         FileNotFoundError: for the first that is not there; it says which notebook makes it.
         ValueError: if "pairs.parquet" is one of them and one of `ROWS` was made from other pairs
             than are there.
     """
+    if is_by_hand(made):
+        _say_what_is_read(made, link_study(made))
     for name in names:
         maker = maker_of(name)
         if not (made / name).exists():
@@ -25,6 +31,17 @@ def expect(made, *names):
             raise FileNotFoundError(f"expected {made / name}, which notebook {maker} makes; {how}")
         if name in ROWS and "pairs.parquet" in names:
             _refuse_other_pairs(made, name, maker)
+
+
+def _say_what_is_read(made, by_hand):
+    study = made.parent.parent / made.name
+    if by_hand:
+        print(
+            f"This notebook is run by hand. Of an earlier run by hand in {made} are "
+            f"{', '.join(by_hand)}; everything else is read from {study}."
+        )
+    else:
+        print(f"This notebook is run by hand: it reads from {study} and writes to {made}.")
 
 
 def _refuse_other_pairs(made, name, maker):

@@ -25,6 +25,7 @@ except ImportError as error:
 from dtreward.study.progress import CLEARED, ENGINE
 from dtreward.study.publish import executed_notebooks
 from dtreward.study.settings import (
+    DATA,
     NOTEBOOKS,
     check_types,
     legal_parameters,
@@ -58,7 +59,10 @@ def run(notebook, executed, parameters):
         RuntimeError: if another process runs the notebook already.
         papermill.PapermillExecutionError: if a cell fails.
     """
-    refuse_unknown(parameters, legal_parameters(notebook), notebook.name)
+    legal = legal_parameters(notebook)
+    refuse_unknown(parameters, legal, notebook.name)
+    if "data_dir" in legal:
+        parameters = {"data_dir": DATA} | parameters
     check_types(parameters, notebook)
     plain_name(parameters.get("study", "demo"))
     executed.parent.mkdir(parents=True, exist_ok=True)

@@ -13,6 +13,8 @@ except ImportError as error:
 
 NOTEBOOKS = Path("notebooks")  # seen from the repository, where every command runs
 STUDIES = NOTEBOOKS / "studies"
+DATA = "../data"  # the parameter data_dir of a study
+BY_HAND = "by_hand"  # of that folder: where notebooks write that are run by hand
 
 
 def require_repository():

@@ -13,13 +13,19 @@ def call(*words, folder=ROOT):
     return subprocess.run(command, check=False, cwd=folder, capture_output=True, text=True)
 
 
-def test_help_names_the_four_commands():
+def test_help_names_the_commands():
     text = call("--help").stdout
-    assert all(word in text for word in ("run", "preflight", "report", "publish"))
+    assert all(word in text for word in ("run", "preflight", "lab", "report", "publish"))
+
+
+def test_a_study_that_is_not_there_is_named_before_jupyterlab_starts():
+    done = call("lab", "study=domo")
+    assert done.returncode == 1 and "there is no study 'domo'" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize(
-    "words", [("publish", "demo"), ("report", "demo"), ("preflight", "study=demo")]
+    "words", [("publish", "demo"), ("report", "demo"), ("preflight", "study=demo"), ("lab",)]
 )
 def test_away_from_the_repository_it_says_so_in_one_line(words, tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
