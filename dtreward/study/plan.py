@@ -15,7 +15,7 @@ from pathlib import Path
 from dtreward.study.graph import files_of_a_model, read_graph
 from dtreward.study.preflight import REVISIONS, pin
 from dtreward.study.settings import (
-    DATA,
+    DATA_DIR,
     NOTEBOOKS,
     STUDIES,
     plain_name,
@@ -129,7 +129,7 @@ def plan_study(command_line):
             raise
         hint = "notebooks on a reward model run only with MODEL=<hub id or folder>"
         raise ValueError(f"{error}; {hint}") from error
-    data = shared.get("data_dir", DATA)
+    data = shared.get("data_dir", DATA_DIR)
     folder = Path(os.path.normpath(NOTEBOOKS / data / shared["study"]))
     if COMPARE in parameters:  # it asks the model that the study makes
         parameters[COMPARE]["model"] = os.path.relpath(folder / "checkpoint", NOTEBOOKS)

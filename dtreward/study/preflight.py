@@ -25,7 +25,7 @@ from huggingface_hub import constants
 from dtreward.files import write_json
 from dtreward.study.hub import Download, find_commits, read_downloads
 from dtreward.study.inputs import repository
-from dtreward.study.settings import DATA, NOTEBOOKS, STUDIES, plain_name, read_study
+from dtreward.study.settings import DATA_DIR, NOTEBOOKS, STUDIES, plain_name, read_study
 
 REVISIONS = "revisions.json"
 # A parameter that may name a repository, and the one that takes its commit.
@@ -224,7 +224,7 @@ def preflight(words: list[str]) -> None:
     if "needs" not in study:
         return
     shared = study["parameters"] | given
-    results = NOTEBOOKS / shared.get("data_dir", DATA) / shared["study"]
+    results = NOTEBOOKS / shared.get("data_dir", DATA_DIR) / shared["study"]
     missing = check(study, given, Path(os.path.normpath(results)))
     if missing:
         lines = [f"The study '{path.stem}' does not start:"]

@@ -25,7 +25,7 @@ except ImportError as error:
 from dtreward.study.progress import CLEARED, ENGINE
 from dtreward.study.publish import executed_notebooks
 from dtreward.study.settings import (
-    DATA,
+    DATA_DIR,
     NOTEBOOKS,
     check_types,
     legal_parameters,
@@ -62,7 +62,7 @@ def run(notebook, executed, parameters):
     legal = legal_parameters(notebook)
     refuse_unknown(parameters, legal, notebook.name)
     if "data_dir" in legal:
-        parameters = {"data_dir": DATA} | parameters
+        parameters = {"data_dir": DATA_DIR} | parameters
     check_types(parameters, notebook)
     plain_name(parameters.get("study", "demo"))
     executed.parent.mkdir(parents=True, exist_ok=True)

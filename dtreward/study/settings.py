@@ -13,7 +13,7 @@ except ImportError as error:
 
 NOTEBOOKS = Path("notebooks")  # seen from the repository, where every command runs
 STUDIES = NOTEBOOKS / "studies"
-DATA = "../data"  # the parameter data_dir of a study
+DATA_DIR = "../data"  # seen from the notebooks: where each study has a folder
 BY_HAND = "by_hand"  # of that folder: where notebooks write that are run by hand
 
 
