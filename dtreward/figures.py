@@ -193,6 +193,7 @@ def draw_box(
     lines: Sequence[str],
     *,
     size: float,
+    alpha: float = 1.0,
     **style,
 ) -> None:
     """Draw a box with lines of text.
@@ -201,12 +202,15 @@ def draw_box(
         top: middle of its upper side.
         extent: width and height.
         size: of the text, in points.
+        alpha: opacity of box and text.
         style: of the box's patch.
     """
     width, height = extent
     corner = (top[0] - width / 2, top[1] - height)
     shape = "round,pad=0,rounding_size=0.05"
-    ax.add_patch(FancyBboxPatch(corner, width, height, boxstyle=shape, clip_on=False, **style))
+    ax.add_patch(
+        FancyBboxPatch(corner, width, height, boxstyle=shape, clip_on=False, alpha=alpha, **style)
+    )
     for row, line in enumerate(lines):
         y = top[1] - (height - LINE * len(lines)) / 2 - LINE * (row + 0.76)
-        ax.text(top[0], y, line, size=size, ha="center", parse_math=False)
+        ax.text(top[0], y, line, size=size, ha="center", parse_math=False, alpha=alpha)

@@ -9,6 +9,7 @@ tests import it.
 - `votes`: simulated judges, and what they think of each pair
 - `world`: pairs with ratings and people's preferences
 - `planted`: what a study found beside what was planted
+- `recurrence`: how often a split that recurs on resamples was planted
 - `judges`: the simulated judges behind an HTTP endpoint
 - `bench`: pairs in RewardBench's form
 - `batches`: what the backbone is trained on

@@ -95,6 +95,19 @@ def planted_root(taste: str | Mapping[str, float]) -> str:
     return max(taste, key=lambda attribute: abs(taste[attribute]))
 
 
+def planted_attributes(taste: str | Mapping[str, float]) -> set[str]:
+    """Name the attributes that a taste uses.
+
+    Example:
+        >>> sorted(planted_attributes({"verbosity": -2.0, "coherence": 1.0}))
+        ['coherence', 'verbosity']
+    """
+    if isinstance(taste, str):
+        tree = PreferenceTree.published(taste)
+        return {tree.attributes[number] for number in tree.feature[tree.is_split]}
+    return set(taste)
+
+
 def latent_verdicts(pairs: pd.DataFrame, judge: str, *, seed: int = 0) -> Int[np.ndarray, " pairs"]:
     """Give what a judge truly thinks of each pair: 0 (response 1) or 1 (response 2).
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
+from jaxtyping import Bool
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -18,6 +20,7 @@ from dtreward.tree.rules import idle_splits
 TITLE = 1.4  # lines that a title takes
 BAR_LENGTH = 1.1  # inches, of the colour bar
 BAR_HEIGHT = 0.11
+FAINT = 0.35  # opacity of what is not a finding
 PAGE_WIDTH = 6.75  # inches, two columns of a page
 
 
@@ -28,6 +31,7 @@ def draw_tree(
     path: Sequence[Step] | None = None,
     title: str = "",
     effective: bool = False,
+    is_doubtful: Bool[np.ndarray, " nodes"] | None = None,
 ) -> Axes:
     """Draw a tree for paper; a pair for which a split's words hold goes left, or up.
 
@@ -40,6 +44,8 @@ def draw_tree(
         path: the steps of one pair (`tree.path(...)`), drawn bold.
         title: a bold line above the tree.
         effective: dash the splits that the effective rule drops, and stress the others.
+        is_doubtful: splits to draw faint, because they do not recur when the tree is grown again;
+            and with them all that is below.
     """
     layout = lay_out(nodes)
     width, height = layout.size
@@ -48,13 +54,16 @@ def draw_tree(
     if ax is None:
         ax = plt.figure(figsize=(width, height)).add_subplot()
     size = POINTS * fit_canvas(ax, width, height)
-    is_dashed = idle_splits(nodes) & effective
-    _draw_nodes(ax, nodes, layout, passed_nodes(nodes, path), is_dashed, effective, size)
+    marks = _mark_nodes(nodes, passed_nodes(nodes, path), effective, is_doubtful)
+    _draw_nodes(ax, nodes, layout, marks, size)
     write = partial(ax.text, parse_math=False, size=size, color="0.25")
     for answer in layout.answers:
         place = layout.edge[answer.node].mean(axis=0)
         write(*place, answer.word, ha=answer.side, va="bottom")
-    notes = ["dashed: same preference on both sides"] if is_dashed.any() else []
+    meanings = ["dashed: same preference on both sides"] if marks.dashed.any() else []
+    if marks.faint.any():
+        meanings.append("faint: did not recur on resamples")
+    notes = ["; ".join(meanings)] if meanings else []
     note = "share of pairs; % for response 1 / 2"
     notes.append(f"{note}; upwards: yes" if layout.grows_right else note)
     for row, words in enumerate(notes):
@@ -64,12 +73,16 @@ def draw_tree(
     return ax
 
 
-def draw_trees(trees: Mapping[str, NodeTable]) -> Figure:
+def draw_trees(
+    trees: Mapping[str, NodeTable], is_doubtful: Mapping[str, np.ndarray] | None = None
+) -> Figure:
     """Draw trees one above the other in a new figure, each at the size that it needs alone.
 
     Args:
         trees: by their titles. Splits that the effective rule drops are dashed.
+        is_doubtful: by title, as in `draw_tree`.
     """
+    doubtful = is_doubtful or {}
     alone = [draw_tree(tree, effective=True, title=title).figure for title, tree in trees.items()]
     widths, heights = np.transpose([figure.get_size_inches() for figure in alone])
     for figure in alone:
@@ -78,27 +91,43 @@ def draw_trees(trees: Mapping[str, NodeTable]) -> Figure:
     figure, axes = plt.subplots(len(trees), 1, layout="none", squeeze=False, **size)
     figure.subplots_adjust(0, 0, 1, 1, 0, 0)
     for axis, (title, tree) in zip(axes[:, 0], trees.items(), strict=True):
-        draw_tree(tree, ax=axis, effective=True, title=title)
+        draw_tree(tree, ax=axis, effective=True, title=title, is_doubtful=doubtful.get(title))
     return figure
 
 
-def _draw_nodes(
-    ax: Axes,
-    nodes: NodeTable,
-    layout: Layout,
-    is_passed: np.ndarray,
-    is_dashed: np.ndarray,
-    effective: bool,
-    size: float,
-) -> None:
-    is_stressed = nodes.is_split & ~is_dashed & ~is_passed & effective
+@dataclass(frozen=True)
+class _Marks:
+    """Which nodes are drawn bold, dashed, stressed or faint; arrays of shape (nodes,)."""
+
+    passed: np.ndarray
+    dashed: np.ndarray
+    stressed: np.ndarray
+    faint: np.ndarray
+
+
+def _mark_nodes(
+    nodes: NodeTable, passed: np.ndarray, effective: bool, is_doubtful: np.ndarray | None
+) -> _Marks:
+    dashed = idle_splits(nodes) & effective
+    faint = np.zeros(len(nodes.feature), dtype=bool)
+    if is_doubtful is not None:
+        faint |= is_doubtful & nodes.is_split
+    for node in nodes.splits:  # a node stands before both of its sides
+        faint[nodes.children(node)] |= faint[node]
+    stressed = nodes.is_split & ~dashed & ~passed & effective
+    return _Marks(passed, dashed, stressed, faint)
+
+
+def _draw_nodes(ax: Axes, nodes: NodeTable, layout: Layout, marks: _Marks, size: float) -> None:
     for node, lines in enumerate(layout.lines):
-        colour = "black" if is_passed[node] else "0.5"
-        line_width = size / 5 if is_passed[node] else size / 12
+        colour = "black" if marks.passed[node] else "0.5"
+        alpha = FAINT if marks.faint[node] else 1.0
+        line_width = size / 5 if marks.passed[node] else size / 12
         if node:
             edge = layout.edge[node].T
-            ax.plot(*edge, color=colour, lw=line_width, clip_on=False, zorder=0)
-        if is_stressed[node]:
+            shade = {"color": colour, "alpha": alpha}
+            ax.plot(*edge, **shade, lw=line_width, clip_on=False, zorder=0)
+        if marks.stressed[node]:
             colour = "0.1"
             line_width = size / 7
         draw_box(
@@ -108,9 +137,10 @@ def _draw_nodes(
             lines,
             size=size,
             facecolor=FILL(nodes.value[node, 1]),
-            ls="--" if is_dashed[node] else "solid",
+            ls="--" if marks.dashed[node] else "solid",
             edgecolor=colour,
             lw=line_width,
+            alpha=alpha,
         )
 
 

@@ -11,6 +11,8 @@ from jaxtyping import Bool, Float, Int
 from dtreward.tree.ablation import Sample, Settings, Size, describe_trees, grow_trees
 from dtreward.tree.tree import Differences, PreferenceTree
 
+RECURS = 0.8  # share of the resampled trees that must have a split before it is called a finding
+SMALLEST_STEP = 1e-9  # thresholds so near are equal but for rounding
 PLACES = 4  # thresholds count as one split in the same of so many parts of a standard deviation
 
 
@@ -138,6 +140,54 @@ def recurring_splits(
     known = pd.MultiIndex.from_frame(list_splits(reference, spread)[["attribute", "place"]])
     table["studied"] = table.index.isin(known)
     return table.reset_index()
+
+
+def rating_step(differences: Differences) -> Float[np.ndarray, " attributes"]:
+    """Give for each attribute how far apart two thresholds may be and still count as one.
+
+    It is the smallest gap between two differences, but at least half a standard deviation, so that
+    ratings on a fine scale have a step too.
+
+    Example:
+        >>> rating_step(np.array([[-1.0, 0.0], [0.0, 0.1], [1.0, 8.0]])).round(2).tolist()
+        [1.0, 1.87]
+    """
+    steps = []
+    for column in differences.T:
+        values = np.unique(column)
+        gap = np.diff(values).min() if len(values) > 1 else 0.0
+        steps.append(max(gap, column.std() / 2))
+    return np.array(steps)
+
+
+def split_recurrence(
+    tree: PreferenceTree,
+    resampled: Sequence[PreferenceTree],
+    tolerance: Float[np.ndarray, " attributes"],
+) -> Float[np.ndarray, " nodes"]:
+    """Give for each split the share of resampled trees that have it too; nan at a leaf.
+
+    A tree has it if it splits the same attribute, anywhere, at a threshold within the tolerance.
+
+    Args:
+        resampled: trees fitted to resamples of the pairs of `tree`.
+        tolerance: largest distance of two thresholds that count as one, see `rating_step`.
+
+    Example:
+        >>> trees = [PreferenceTree.single_split("h", limit) for limit in (0.5, 1.5, 1.5, 2.5)]
+        >>> split_recurrence(trees[0], trees, np.array([1.0])).tolist()
+        [0.75, nan, nan]
+    """
+    share = np.full(len(tree.feature), np.nan)
+    for node in tree.splits:
+        attribute = tree.feature[node]
+        limit = tolerance[attribute] + SMALLEST_STEP
+        found = 0
+        for other in resampled:
+            thresholds = other.threshold[other.feature == attribute]
+            found += bool((np.abs(thresholds - tree.threshold[node]) <= limit).any())
+        share[node] = found / len(resampled)
+    return share
 
 
 def asked_by_level(trees: Sequence[PreferenceTree], levels: int) -> pd.DataFrame:

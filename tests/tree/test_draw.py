@@ -405,3 +405,16 @@ def test_the_style_file_is_for_print():
     assert not style["axes.spines.top"] and not style["axes.spines.right"]
     colours = style["axes.prop_cycle"].by_key()["color"]
     assert len(set(colours)) == len(colours) >= 6
+
+
+def test_a_split_that_does_not_recur_is_faint_with_all_below_it_and_the_figure_says_so():
+    tree = PreferenceTree.published("Human")
+    is_doubtful = np.zeros(len(tree.feature), dtype=bool)
+    doubtful = tree.splits[-1]
+    is_doubtful[doubtful] = True
+    ax = draw_tree(tree, is_doubtful=is_doubtful)
+    faint = {doubtful, *tree.children(doubtful)}
+    boxes = [patch for patch in ax.patches if isinstance(patch, FancyBboxPatch)]
+    assert {number for number, box in enumerate(boxes) if box.get_alpha() < 1} == faint
+    assert "faint: did not recur on resamples" in [text.get_text() for text in ax.texts]
+    plt.close(ax.figure)

@@ -13,6 +13,7 @@ from dtreward.tree.stability import (
     list_splits,
     recurring_splits,
     regrow_trees,
+    split_recurrence,
     splits_together,
 )
 from dtreward.tree.tree import PreferenceTree
@@ -103,3 +104,15 @@ def test_thresholds_must_all_be_there():
     assert splits_together([tree], "a", [0.5]).all()
     assert not splits_together([tree], "a", [0.5, -0.5]).any()
     assert not splits_together([tree], "b", [0.5]).any()
+
+
+def test_a_split_recurs_where_a_tree_has_its_attribute_within_the_tolerance():
+    reference = PreferenceTree.single_split("h", 0.5, attributes=["h", "v"])
+    grown = [
+        PreferenceTree.single_split("h", 1.5, attributes=["h", "v"]),
+        PreferenceTree.single_split("h", 1.51, attributes=["h", "v"]),
+        PreferenceTree.single_split("v", 0.5, attributes=["h", "v"]),
+        PreferenceTree.single_split("h", -0.5, attributes=["h", "v"]),
+    ]
+    share = split_recurrence(reference, grown, np.array([1.0, 9.0]))
+    assert share[0] == 0.5 and np.isnan(share[1:]).all()
