@@ -4,6 +4,7 @@ import ast
 import re
 import sys
 import tomllib
+from functools import cache
 from graphlib import TopologicalSorter
 from importlib.metadata import packages_distributions
 
@@ -48,15 +49,21 @@ EXTRAS = {
 }
 
 
+distributions_of_packages = cache(packages_distributions)
+
+
+@cache
 def imports(name):
-    """Give what a module imports, late imports too: (module, name or None)."""
+    """List what a module imports, late imports too: (module, name or None)."""
     tree = ast.parse(MODULES[name].read_text(encoding="utf-8"))
+    found = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            yield from ((alias.name, None) for alias in node.names)
+            found += [(alias.name, None) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{name} has a relative import"
-            yield from ((node.module, alias.name) for alias in node.names)
+            found += [(node.module, alias.name) for alias in node.names]
+    return found
 
 
 def own_imports(name):
@@ -113,7 +120,8 @@ def test_each_room_says_its_job_and_lists_its_files(name):
     assert not unlisted, f"dtreward/{name}/__init__.py does not list {unlisted}"
 
 
-def declared(extras):
+@cache
+def declared(*extras):
     """Give the distributions that pyproject.toml declares for the core and some extras."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     wanted = list(project["dependencies"])
@@ -126,7 +134,7 @@ def declared(extras):
 def test_everything_imported_is_declared(name):
     path = "/".join(name.split(".")[1:])
     extras = {extra for start, extra in EXTRAS.items() if path.startswith(start)}
-    distributions = packages_distributions()
+    distributions = dict(distributions_of_packages())
     for module, _ in imports(name):
         top = module.split(".")[0]
         if top in sys.stdlib_module_names or top == "dtreward":
@@ -134,4 +142,6 @@ def test_everything_imported_is_declared(name):
         if top == "ray" and top not in distributions:
             distributions["ray"] = ["ray"]
         names = {each.lower().replace("_", "-") for each in distributions[top]}
-        assert names & declared(extras), f"{name} imports {top}, which pyproject.toml lacks"
+        assert names & declared(*sorted(extras)), (
+            f"{name} imports {top}, which pyproject.toml lacks"
+        )
