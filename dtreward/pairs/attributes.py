@@ -68,7 +68,13 @@ class Choice:
     left_out: dict[str, str]
 
 
-def choose_attributes(table: pd.DataFrame, asked: Sequence[str] = (), order_by: str = "") -> Choice:
+def choose_attributes(
+    table: pd.DataFrame,
+    asked: Sequence[str] = (),
+    order_by: str = "",
+    *,
+    needs_ratings: bool = True,
+) -> Choice:
     """Choose the rating columns of a table, and read them as numbers.
 
     A name that is asked for is taken if its columns can be read as numbers. Without names, all
@@ -80,6 +86,8 @@ def choose_attributes(table: pd.DataFrame, asked: Sequence[str] = (), order_by: 
         asked: the attributes to use, in this order; () means all that there are.
         order_by: a column that only orders responses, and is no attribute; with "-" before it
             where its smallest value is the best.
+        needs_ratings: whether to refuse a table whose rating columns all need a change first; a
+            public data set has what it has, and does without.
 
     Raises:
         ValueError: for a name that is asked for and absent, reserved or no rating, for a column
@@ -108,7 +116,7 @@ def choose_attributes(table: pd.DataFrame, asked: Sequence[str] = (), order_by: 
         _expect_legal(names, order)
     if order in columns_of:
         reasons[order] = Reason("orders the responses (order_by)")
-    if not names:
+    if not names and needs_ratings:
         _refuse_if_cured(reasons)
     columns = [column for name in names for column in columns_of[name]]
     numbers = {column: to_numbers(table[column]) for column in columns}

@@ -8,6 +8,12 @@ from difflib import get_close_matches
 import pandas as pd
 
 TEXTS = ["prompt", "response_1", "response_2"]
+# Names of texts in public forms, which a CSV file must not turn into numbers or missing values.
+TEXT_NAMES = (
+    *("response", "response_0", "response_a", "response_b", "response1", "response2"),
+    *("chosen", "rejected", "conversation_a", "conversation_b", "instruction", "question"),
+    *("context", "completions", "answers", "responses", "input", "system"),
+)
 SPLITS = ["train", "validation", "test"]
 
 

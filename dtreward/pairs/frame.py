@@ -4,19 +4,26 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
 
-from dtreward.pairs.attributes import choose_attributes
+from dtreward.pairs.annotated_pairs import FORM, find_annotated_pairs, read_annotated_pairs
+from dtreward.pairs.attributes import Choice, choose_attributes
 from dtreward.pairs.clean import drop_unusable
 from dtreward.pairs.columns import TEXTS, expect_columns, rating_columns
 from dtreward.pairs.formats import HELPSTEER2, has_helpsteer2, pair_responses, read_helpsteer2
+from dtreward.pairs.forms import FILE_FORMS, Formed, Reading, find_form, form_pairs
 from dtreward.pairs.readers import plain_columns, read_table
 from dtreward.pairs.split import cut_splits
+from dtreward.pairs.text_attributes import MEASURED, TEXT_ATTRIBUTES, measure
+
+RATED = "rated"
+ATTRIBUTES_ARE = "attributes_are"  # the key of a frame's attrs
+HELPSTEER2_FORM = "helpsteer2"
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,17 +43,24 @@ class Pairs:
             with "no preference" or "identical responses"; "ties" that the source calls equal,
             before any pair was dropped.
         left_out: why other columns of the source are no attributes, by column.
+        form: the form that the source was read in, such as "pairs" or "chosen-rejected".
+        attributes_are: where the attributes' values come from: "rated", "rated by GPT-4" and the
+            like, "measured from the text", or "read by <model>". `frame.attrs` holds it too, and
+            so does a Parquet file of the frame (`attributes_are_of`).
     """
 
     frame: pd.DataFrame
     attributes: tuple[str, ...]
     counts: dict[str, int]
     left_out: dict[str, str] = field(default_factory=dict)
+    form: str = "pairs"
+    attributes_are: str = RATED
 
 
 def load_pairs(  # noqa: PLR0913
     source: str | Path | pd.DataFrame,
     *,
+    form: str = "",
     attributes: Sequence[str] = (),
     order_by: str = "",
     revision: str = "",
@@ -59,14 +73,19 @@ def load_pairs(  # noqa: PLR0913
 
     A table has one pair a row (`prompt, response_1, response_2`, ratings, `preference` 0, 1 or
     missing), or one response a row (`prompt, response`, ratings). In the second form all pairs of
-    a prompt's responses are made, and chance decides which response stands first. Splits of the
-    source stay; "validation" and "test", where it has none, are cut from its training prompts.
+    a prompt's responses are made, and chance decides which response stands first. Other public
+    forms (`dtreward.pairs.forms`) are brought into one of these. Where a source has no ratings,
+    attributes are measured from the text. Splits of the source stay; "validation" and "test",
+    where it has none, are cut from its training prompts.
 
     Args:
         source: a DataFrame; a file or folder that `dtreward.pairs.readers.read_table` reads;
-            "nvidia/HelpSteer2"; or a folder with HelpSteer2's files.
+            "nvidia/HelpSteer2"; a folder with HelpSteer2's files; or a file of AnnotatedPairs.
+        form: the name of a public form, such as "chosen-rejected"; "" takes the one that the
+            columns fit.
         attributes: ratings to use, in this order; () means all numeric ones but row numbers, ids
-            and times. Those that are named may also be true and false, or numbers as text.
+            and times. Those that are named may also be true and false, or numbers as text. Or names of
+            attributes to measure from the text (`text_attributes.TEXT_ATTRIBUTES`).
         order_by: for one response a row: the column whose larger value is preferred, or with "-"
             before its name the smaller: "-rank".
         revision: commit of nvidia/HelpSteer2; "" means the pinned one.
@@ -87,23 +106,30 @@ def load_pairs(  # noqa: PLR0913
     rng = np.random.default_rng(seed)
     counts = Counter(ties=0)
     name = "the DataFrame" if isinstance(source, pd.DataFrame) else str(source)
-    table = _read(source, revision, counts)
-    has_responses = "response" in table and "response_1" not in table
-    choice = choose_attributes(table, tuple(attributes), order_by if has_responses else "")
-    table = choice.table
-    if has_responses:
-        table = pair_responses(table, order_by, rng, counts)
-    elif order_by:
+    read = _read(source, form, revision, Reading(rng, counts, order_by))
+    if order_by and not _has_responses(read.table):
         raise ValueError(f"order_by={order_by!r} is for one response a row; {name} has pairs")
+    choice = _choose(read, tuple(attributes))
+    table = choice.table
+    if _has_responses(table):
+        table = pair_responses(table, read.order_by, rng, counts)
     expect_columns(table, TEXTS)
-    ratings = rating_columns(choice.names)
-    table = drop_unusable(table, ratings, limit, rng, counts)
+    table = drop_unusable(table, rating_columns(choice.names), limit, rng, counts)
     if table.empty:
         raise ValueError(f"no pair of {name} can be used; dropped and counted: {dict(counts)}")
+    names = choice.names
+    attributes_are = read.table.attrs.get(ATTRIBUTES_ARE, _rated(read.rated_by))
+    if not names:
+        names = tuple(attributes) or tuple(TEXT_ATTRIBUTES)
+        attributes_are = MEASURED
+        table = _with_measured(table, names)
+    ratings = rating_columns(names)
     table[ratings] = table[ratings].astype(float)
     table["split"] = cut_splits(table, test_share, validation_share, rng)
     _count_kept(table, counts)
-    return Pairs(_ordered(table, ratings), choice.names, dict(counts), choice.left_out)
+    frame = _ordered(table, ratings)
+    frame.attrs = {ATTRIBUTES_ARE: attributes_are}
+    return Pairs(frame, names, dict(counts), choice.left_out, read.form, attributes_are)
 
 
 def differences(frame: pd.DataFrame, attributes: Sequence[str]) -> Float[np.ndarray, "pairs n"]:
@@ -158,17 +184,77 @@ def attributes_of(frame: pd.DataFrame) -> tuple[str, ...]:
     return tuple(name.removesuffix("_1") for name in rated if name.endswith("_1"))
 
 
-def _read(source: str | Path | pd.DataFrame, revision: str, counts: Counter) -> pd.DataFrame:
+def attributes_are_of(frame: pd.DataFrame) -> str:
+    """Say where the attributes' values of a saved frame come from (`Pairs.attributes_are`).
+
+    Example:
+        >>> table = pd.DataFrame({"prompt": ["2 + 2?"], "response_1": ["4"], "response_2": ["5"]})
+        >>> attributes_are_of(load_pairs(table).frame)
+        'measured from the text'
+    """
+    return frame.attrs.get(ATTRIBUTES_ARE, RATED)
+
+
+def inputs_name(frame: pd.DataFrame) -> str:
+    """Name what a tree on the attributes' own values is fitted to, for tables and figures.
+
+    Example:
+        >>> inputs_name(pd.DataFrame())
+        'human ratings'
+    """
+    source = attributes_are_of(frame)
+    return "human ratings" if source == RATED else f"attributes {source}"
+
+
+def _read(source: str | Path | pd.DataFrame, form: str, revision: str, reading: Reading) -> Formed:
+    """Read a source, and bring it into a form with one pair or one response a row."""
+    if form not in ("", *FILE_FORMS):
+        find_form(form)
     if isinstance(source, pd.DataFrame):
-        return plain_columns(source, "the DataFrame")
+        return form_pairs(plain_columns(source, "the DataFrame"), form, reading)
     if source == "demo":
         raise ValueError(
             "the demo world is no file; hand its pairs over: load_pairs(make_pairs(seed=0)), with "
             "make_pairs from dtreward.demo.world"
         )
-    if source == HELPSTEER2 or has_helpsteer2(Path(source)):
-        return read_helpsteer2(source, revision, counts)
-    return read_table(Path(source))
+    path = Path(source)
+    if form in ("", HELPSTEER2_FORM) and (source == HELPSTEER2 or has_helpsteer2(path)):
+        return Formed(read_helpsteer2(source, revision, reading.counts), HELPSTEER2_FORM)
+    content = find_annotated_pairs(path) if form in ("", FORM) else None
+    if content is not None:
+        table = read_annotated_pairs(content, str(path), reading.counts)
+        return Formed(form_pairs(table, "pairs", reading).table, FORM)
+    return form_pairs(read_table(path), form, reading)
+
+
+def _rated(by: str) -> str:
+    return f"{RATED} by {by}" if by else RATED
+
+
+def _has_responses(table: pd.DataFrame) -> bool:
+    """Whether each row is one response."""
+    return "response" in table and "response_1" not in table
+
+
+def _choose(read: Formed, attributes: tuple[str, ...]) -> Choice:
+    """Choose the ratings of a table; it has none where the text is to be measured."""
+    columns = {*attributes, *rating_columns(attributes)}
+    is_of_text = set(attributes) <= set(TEXT_ATTRIBUTES) and not columns & set(read.table)
+    if attributes and is_of_text:
+        choice = choose_attributes(read.table, (), read.order_by, needs_ratings=False)
+        return replace(choice, names=())
+    is_own = read.form in ("pairs", "responses")
+    return choose_attributes(read.table, attributes, read.order_by, needs_ratings=is_own)
+
+
+def _with_measured(table: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+    """Add the attributes that are measured from the text, as columns of ratings."""
+    table = table.copy()
+    for side in (1, 2):
+        texts = table[f"response_{side}"].tolist()
+        values = measure(table["prompt"].tolist(), texts, names)
+        table[[f"{name}_{side}" for name in names]] = values.to_numpy()
+    return table
 
 
 def _check_arguments(

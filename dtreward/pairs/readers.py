@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 import pyarrow as pa
 
-from dtreward.pairs.columns import SPLITS, TEXTS, expect_distinct
+from dtreward.pairs.columns import SPLITS, TEXT_NAMES, TEXTS, expect_distinct
 
 TEXT_SUFFIXES = (".csv", ".tsv", ".jsonl", ".json")  # may also be gzipped
 SUFFIXES = (*TEXT_SUFFIXES, ".parquet", ".arrow")
@@ -138,7 +138,7 @@ def _read_csv(text: str) -> pd.DataFrame:
     as_text = {"dtype": str, "keep_default_na": False}
     header = pd.read_csv(io.StringIO(text), header=None, nrows=1, **options, **as_text).iloc[0]
     expect_distinct(header, "the header")
-    is_text = {*TEXTS, "response"}.__contains__
+    is_text = {*TEXTS, *TEXT_NAMES}.__contains__
     texts = pd.read_csv(io.StringIO(text), usecols=is_text, **options, **as_text)
     table = pd.read_csv(io.StringIO(text), **options)
     is_shifted = not isinstance(table.index, pd.RangeIndex)

@@ -17,6 +17,7 @@ from dtreward.pairs import formats
 from dtreward.pairs.columns import TEXTS
 from dtreward.pairs.frame import attributes_of, differences, load_pairs, response_index, responses
 from dtreward.pairs.split import draw_prompts
+from dtreward.pairs.text_attributes import TEXT_ATTRIBUTES
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 DROPPED = ["duplicates", "unreadable", "missing ratings", "prompt in a later split", "over limit"]
@@ -544,7 +545,8 @@ def test_topical_chat_is_read_by_its_law():
 def test_llmbar_is_read_without_ratings():
     source = shared("llmbar_pairs.parquet")
     pairs, raw = load_pairs(source), pd.read_parquet(source)
-    assert pairs.attributes == ()
+    assert pairs.attributes == tuple(TEXT_ATTRIBUTES)
+    assert pairs.attributes_are == "measured from the text"
     assert (pairs.counts["pairs"], pairs.counts["prompts"]) == (419, 418)
     for name in ("prompt", "response_1", "response_2", "preference", "subset"):
         assert pairs.frame[name].tolist() == raw[name].tolist()

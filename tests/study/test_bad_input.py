@@ -13,7 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dtreward.pairs.frame import attributes_of, differences, load_pairs, response_index, responses
+from dtreward.pairs.text_attributes import TEXT_ATTRIBUTES
 
+MEASURED = tuple(TEXT_ATTRIBUTES)
 ROWS = 12
 
 
@@ -86,7 +88,7 @@ KINDS = {
     "no ratings: pairs without attributes": (
         "t.parquet",
         parquet(table().drop(columns=["clarity_1", "clarity_2"])),
-        KEPT | {"attributes": ()},
+        KEPT | {"attributes": MEASURED},
     ),
     "a column of one's own named prompt_id: it is written over": ("t.parquet", parquet(table(prompt_id="x")), KEPT),
     "columns that are attributes' names alone": ("t.parquet", parquet(table(clarity=3.0)), KEPT),
@@ -100,7 +102,7 @@ KINDS = {
     "ratings as words": (
         "t.parquet",
         parquet(table(clarity_1="good", clarity_2="bad")),
-        KEPT | {"attributes": ()},
+        KEPT | {"attributes": MEASURED},
     ),
     "ratings of mixed types": ("t.csv", csv(table(clarity_1=first("x", 3))), "'x' in row 0.*" + NUMBERS),
     "ratings of mixed types in JSON": ("t.jsonl", jsonl(table(), {"clarity_1": "high"}), "'high' in row 0.*" + NUMBERS),
@@ -110,7 +112,7 @@ KINDS = {
     "ratings as durations": (
         "t.parquet",
         parquet(table(clarity_1=pd.Timedelta("1s"), clarity_2=pd.Timedelta("2s"))),
-        KEPT | {"attributes": ()},
+        KEPT | {"attributes": MEASURED},
     ),
     "ratings as lists": ("t.parquet", parquet(table(clarity_1=[[1.0]] * ROWS)), CHANGED.format("write numbers")),
     "ratings as objects in JSON": ("t.jsonl", jsonl(table(clarity_1=[{"a": 1}] * ROWS)), CHANGED.format("write numbers")),
@@ -191,7 +193,7 @@ KINDS = {
     "a name of HTML": ("t.parquet", parquet(renamed("<b onload=x>")), KEPT | {"attributes": ("<b onload=x>",)}),
     "a name of a formula": ("t.parquet", parquet(renamed("=cmd|x")), KEPT | {"attributes": ("=cmd|x",)}),
     "a name with a newline": ("t.parquet", parquet(renamed("a\nb")), KEPT | {"attributes": ("a\nb",)}),
-    "no name: no attribute": ("t.parquet", parquet(renamed("")), KEPT | {"attributes": ()}),
+    "no name: no attribute": ("t.parquet", parquet(renamed("")), KEPT | {"attributes": MEASURED}),
     "names alike but for a zero width: two": (
         "t.parquet",
         parquet(table(**{"clarity\u200b_1": 1, "clarity\u200b_2": 2})),
