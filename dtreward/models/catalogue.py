@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 
 from dtreward.tree.nodes import ATTRIBUTES
@@ -29,6 +30,9 @@ ARMORM = (
     "code-instruction-following",
     "code-readability",
 )
+
+
+CLOSE = 0.75  # of two names, at least: much less, and any model of Llama resembles any other
 
 
 @dataclass(frozen=True)
@@ -89,6 +93,22 @@ CATALOGUE = {
     "Skywork-Reward-Llama-3.1-8B-v0.2": CatalogueEntry("Skywork/Skywork-Reward-Llama-3.1-8B-v0.2"),
     "ArmoRM-Llama3-8B-v0.1": CatalogueEntry("RLHFlow/ArmoRM-Llama3-8B-v0.1", attributes=ARMORM),
 }
+
+
+def near_names(name: str) -> list[str]:
+    """Suggest names of the catalogue that are nearly a name, the owner left aside.
+
+    Example:
+        >>> near_names("Decision-Tree-Reward-Llama-3.1-8b")
+        ['Decision-Tree-Reward-Llama-3.1-8B']
+        >>> near_names("RLHFlow/Decision-Tree-Reward-Gemma")
+        ['RLHFlow/Decision-Tree-Reward-Gemma-2-27B']
+    """
+    names = list(CATALOGUE)
+    if "/" in name:
+        names = [entry.repo for entry in CATALOGUE.values() if entry.repo]
+    by_lower = {listed.lower(): listed for listed in names}
+    return [by_lower[near] for near in get_close_matches(name.lower(), by_lower, 1, CLOSE)]
 
 
 def find_entry(name: str | Path) -> CatalogueEntry | None:

@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import torch
 from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HfHubHTTPError
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HfHubHTTPError,
+    HFValidationError,
+    IncompleteSnapshotError,
+    LocalEntryNotFoundError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
 from safetensors import SafetensorError, safe_open
 
+from dtreward.models.catalogue import near_names
 from dtreward.models.heads import HEAD_PREFIXES
 from dtreward.tree.tree import PreferenceTree
 
 # By config.json's model_type, how the names of transformers' classes begin.
 FAMILIES = {"llama": "Llama", "gemma": "Gemma", "gemma2": "Gemma2"}
+LANGUAGE_HEAD = "lm_head.weight"
 TREE = "decision_tree.json"
 PICKLED_TREE = "decision_tree.pkl"
 WEIGHTS = "model.safetensors"
@@ -24,6 +35,8 @@ PICKLED_WEIGHTS = "pytorch_model.bin"
 INDEX = "model.safetensors.index.json"
 ADAPTER = "adapter_config.json"
 FETCHED = ("*.json", "*.safetensors", "*.jinja", "*.md", "*.model", "*.txt", "LICENSE", "NOTICE")
+NAMES = "give a folder, a hub id such as owner/model, or a name of the leaderboard"
+EMBEDDINGS = ("model.embed_tokens.weight", "embed_tokens.weight")  # without its task, the latter
 LARGEST_HIDDEN_SIZE = 2**17 - 1  # numbers in a hidden state; larger than any model's
 
 
@@ -42,7 +55,8 @@ def find_folder(
 
     Raises:
         ValueError: if a revision of a folder is asked for.
-        FileNotFoundError: if there is no such folder, and the hub does not give the model.
+        FileNotFoundError: if there is no such folder, and the hub does not give the model; the
+            message suggests names that are nearly the same.
 
     Example:
         >>> folder, commit = find_folder("data/demo")
@@ -53,22 +67,26 @@ def find_folder(
         if revision is not None:
             raise ValueError(f"{name} is a folder: it has no revision {revision!r}; leave it out")
         return Path(name), ""
-    if str(name).count("/") != 1 or str(name)[0] in "./~":
-        raise FileNotFoundError(
-            f"no folder {name}; give one, a hub id or one of catalogue.CATALOGUE"
-        )
+    name = str(name)
+    if not name.strip():
+        raise FileNotFoundError(f"the model's name is empty: {NAMES}")
+    if Path(name).is_file():
+        raise FileNotFoundError(f"{name} is a file: give the folder with its config.json")
+    if name.count("/") != 1 or name[0] in "./~":
+        raise FileNotFoundError(f"no folder {name}{_hint(name)}: {NAMES}")
     patterns = [*FETCHED, PICKLED_TREE]
     if pickled:
         patterns.append("*.bin")
     try:
         fetched = snapshot_download(
-            str(name), revision=revision, allow_patterns=patterns, ignore_patterns=["*/*"]
+            name, revision=revision, allow_patterns=patterns, ignore_patterns=["*/*"]
         )
-    except (OSError, HfHubHTTPError) as error:  # no such repository, no access, or no network
+    except (OSError, HfHubHTTPError, HFValidationError) as error:
+        reason = _hub_reason(error, revision)
+        # The library's own error has many lines; `reason` says what a reader can do about it.
         raise FileNotFoundError(
-            f"there is no folder {name} here, and the hub did not give it "
-            f"({type(error).__name__}: {error})"
-        ) from error
+            f"no folder {name} here{_hint(name)}, and the hub did not give it: {reason}"
+        ) from None
     folder = Path(fetched)
     return folder, folder.name
 
@@ -86,6 +104,8 @@ def read_config(folder: Path) -> dict[str, Any]:
     """
     if (folder / ADAPTER).exists():
         raise ValueError(f"{folder} is an adapter; merge it into its model and save that")
+    if not (folder / "config.json").exists():
+        raise ValueError(f"{folder} is no model: it has no config.json{_models_in(folder)}")
     config = _read_object(folder / "config.json")
     model_type = config.get("model_type")
     if model_type not in list(FAMILIES):  # a list, because the file's value may be unhashable
@@ -99,7 +119,7 @@ def read_config(folder: Path) -> dict[str, Any]:
             f"{folder}: config.json has hidden_size {hidden!r:.40} and id2label {labels!r:.80}; "
             "fetch it again, or correct it"
         )
-    if "quantization_config" in config:
+    if config.get("quantization_config") is not None:
         raise ValueError(f"{folder} is quantized; load the checkpoint that it was made from")
     return config
 
@@ -121,33 +141,80 @@ def weight_files(folder: Path, *, pickled: bool = False) -> list[Path]:
         names = _weight_names(folder, single)
         if names:
             return [_check_whole(folder / name) for name in names]
-    raise ValueError(
-        f"{folder} has no {WEIGHTS} (nor an index of shards); .bin files are pickles and are not "
-        "read: where you trust them, load them with transformers and save_pretrained() them"
-    )
+    raise ValueError(f"{folder} has no {WEIGHTS}{_instead_of_weights(folder)}")
 
 
 def read_head(
-    files: Sequence[Path], dtype: torch.dtype, *, next_token: bool = False
+    files: Sequence[Path], *, next_token: bool = False, tied: bool = False
 ) -> dict[str, torch.Tensor]:
-    """Read the tensors of a checkpoint's head, by name, in the given number format.
+    """Read the tensors of a checkpoint's head, by name, in float64, which changes none of them.
 
     Args:
         files: the checkpoint's safetensors files.
         next_token: read the first row of a language model's head, too; it gives the logit of
             token 0. Without it the language model's head is left out.
+        tied: whether the language model's head is its embedding, where the files have no other.
+
+    Raises:
+        ValueError: if a tensor holds nan or infinity.
     """
     tensors = {}
+    embedding = {}
     for path in files:
         with safe_open(path, "pt") as file:
             names = list(file.keys())
             for name in names:
-                if name == "lm_head.weight":
+                if name == LANGUAGE_HEAD:
                     if next_token:
                         tensors[name] = file.get_slice(name)[:1]
                 elif name.startswith(HEAD_PREFIXES):
                     tensors[name] = file.get_tensor(name)
-    return {name: tensor.to(dtype) for name, tensor in tensors.items()}
+                elif next_token and tied and name in EMBEDDINGS:
+                    embedding = {LANGUAGE_HEAD: file.get_slice(name)[:1]}
+    tensors = embedding | tensors
+    for name, tensor in tensors.items():
+        if not tensor.isfinite().all():
+            raise ValueError(
+                f"{files[0].parent}: {name} of the head holds nan or infinity; fetch it again"
+            )
+    return {name: tensor.double() for name, tensor in tensors.items()}
+
+
+def stored_dtype(config: Mapping[str, Any], files: Sequence[Path]) -> torch.dtype:
+    """Tell the number format of a checkpoint's weights: as configured, else as they are.
+
+    Example:
+        >>> folder = Path("data/demo")
+        >>> stored_dtype(read_config(folder), weight_files(folder))
+        torch.bfloat16
+    """
+    name = str(config.get("dtype") or config.get("torch_dtype") or "float32")
+    dtype = getattr(torch, name.removeprefix("torch."), None)
+    if isinstance(dtype, torch.dtype):
+        return dtype
+    if name != "auto" or files[0].suffix != ".safetensors":
+        raise ValueError(
+            f'{files[0].parent}: config.json has dtype {name!r}; expected one such as "bfloat16"'
+        )
+    with safe_open(files[0], "pt") as file:
+        names = list(file.keys())
+        arrays = [name for name in names if file.get_slice(name).get_shape()]
+        return file.get_slice(arrays[0])[:1].dtype
+
+
+def refuse_process_rewards(folder: Path, config: Mapping[str, Any]) -> None:
+    """Refuse a token classifier: a process reward model, which rates the steps of a response.
+
+    Its head has the tensors of a sequence classifier, so only the architecture's name tells.
+
+    Raises:
+        ValueError: if config.json names such an architecture.
+    """
+    if "ForTokenClassification" in str(config.get("architectures")):
+        raise ValueError(
+            f"{folder} is a token classifier: a process reward model, which rates each step of a "
+            "response; load takes models that rate a response as a whole"
+        )
 
 
 def read_tree(
@@ -169,6 +236,57 @@ def read_tree(
     if published:
         return PreferenceTree.published(published)
     return None
+
+
+def _hint(name: str) -> str:
+    """Suggest what may have been meant by a name that is no folder: folders first, then models."""
+    found = []
+    for place in ("..", "data", "../data"):  # from notebooks/, or without the folder of all models
+        if Path(place, name, "config.json").is_file():
+            found.append(f"{place}/{name}")
+    beside = Path(name).parent
+    if beside.is_dir():
+        folders = [str(path.parent) for path in beside.glob("*/config.json")]
+        found += get_close_matches(name, folders, n=2)
+    found += near_names(name)
+    return f" (did you mean {' or '.join(found)}?)" if found else ""
+
+
+def _hub_reason(error: Exception, revision: str | None) -> str:
+    """Say in one sentence why the hub gave nothing, and what to do."""
+    if isinstance(error, GatedRepoError):
+        return "it is gated; accept its terms on its page, then log in with `hf auth login`"
+    if isinstance(error, RepositoryNotFoundError):
+        return "it has no such model, or a private one; correct the name, or `hf auth login`"
+    if isinstance(error, RevisionNotFoundError):
+        return f"it has no revision {revision!r} of it"
+    if isinstance(error, IncompleteSnapshotError):
+        return "it cannot be reached from here, and an earlier download is not whole"
+    if isinstance(error, LocalEntryNotFoundError):
+        return "it cannot be reached from here, and no earlier download has this model"
+    return " ".join(f"{type(error).__name__}: {error}".split())[:300]
+
+
+def _models_in(folder: Path) -> str:
+    """Name the models inside a folder that is none itself."""
+    inside = sorted(str(path.parent) for path in folder.glob("*/config.json"))
+    return f"; give one of the models in it: {', '.join(inside[:5])}" if inside else ""
+
+
+def _instead_of_weights(folder: Path) -> str:
+    """Say what a folder without weights has in their place, and what to do."""
+    shards = sorted(path.name for path in folder.glob("*.safetensors"))
+    if shards:
+        return (
+            f" nor {INDEX}, which says what is in which shard; it has {', '.join(shards[:3])}: "
+            f"fetch {INDEX}, too"
+        )
+    if list(folder.glob("*.bin")):
+        return (
+            "; .bin files are pickles and are not read: where you trust them, load them with "
+            "transformers and save_pretrained() them, or take a revision that has safetensors"
+        )
+    return f" nor {INDEX}; fetch it again"
 
 
 def _is_hidden_size(value: Any) -> bool:

@@ -14,6 +14,11 @@ from torch import Tensor, nn
 HEAD_PREFIXES = ("score.", "regression_layer.", "gating.", "reward_transform_matrix", "lm_head.")
 GATE_WEIGHT = re.compile(r"gating\.layers\.\d+\.weight$")
 TRANSFORM = "reward_transform_matrix"
+LLAMA_3_MARKER = "<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n"
+GEMMA_MARKER = "<end_of_turn>\n<start_of_turn>model\n"
+# What the published chat templates write between a prompt and its response, by config.json's
+# model_type. A gate was trained to read the first token of it.
+GATE_MARKERS = {"llama": LLAMA_3_MARKER, "gemma": GEMMA_MARKER, "gemma2": GEMMA_MARKER}
 # Hidden states of one conversation: at its last token, and for a gate also where its prompt ends.
 States = Float[Tensor, "positions hidden"]
 RewardsAndScore = tuple[Float[Tensor, " attributes"], Float[Tensor, ""]]
@@ -185,10 +190,11 @@ def make_head(
         names = read_attributes(config, len(tensors["score.weight"]), attributes)
         head = LinearHead(names, config["hidden_size"], bias="score.bias" in tensors)
     else:
+        advice = "fetch the checkpoint again"
+        if "ForCausalLM" in str(config.get("architectures")) and not shapes:
+            advice = 'it is a language model: pass reads="verdict", or reads="next token"'
         raise ValueError(
-            f"expected a head ({', '.join(HEAD_PREFIXES[:3])}); "
-            f"found {shapes or 'none'}; fetch the checkpoint again, or pass reads= for a language "
-            "model"
+            f"expected a head ({', '.join(HEAD_PREFIXES[:3])}); found {shapes or 'none'}; {advice}"
         )
     head = head.to(next(iter(tensors.values())).dtype)
     try:
@@ -227,14 +233,19 @@ def read_attributes(
     wanted = tuple(attributes)
     if names and wanted and names != wanted:
         raise ValueError(f"checkpoint names its attributes {names}; leave out {wanted}")
+    if names and len(set(names)) != rows:
+        raise ValueError(
+            f"head has {rows} rows, config.json's id2label has {len(set(names))} names: "
+            f"{', '.join(names)}; fetch the checkpoint again, or correct its id2label"
+        )
     if not names:
         names = wanted
     if not names and rows == 1:
         names = ("score",)
     if len(names) != rows or len(set(names)) != rows:
         raise ValueError(
-            f"head has {rows} rows, their names are {names or 'not in the checkpoint'}; "
-            f"pass {rows} distinct attributes= to load()"
+            f"head has {rows} rows, which the checkpoint does not name; pass {rows} distinct "
+            f"attributes= to load(), came {', '.join(names) or 'none'}"
         )
     return names
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -30,7 +32,7 @@ from dtreward.engine.attention import choose, prepare
 from dtreward.engine.backbone import Backbone
 from dtreward.engine.packing import check_size
 from dtreward.files import digest, file_digest
-from dtreward.models.checkpoint import find_folder, read_config, weight_files
+from dtreward.models.checkpoint import find_folder, read_config, stored_dtype, weight_files
 from dtreward.models.heads import HEAD_PREFIXES
 
 HEAD_TENSORS = [f"^{re.escape(prefix)}" for prefix in HEAD_PREFIXES]  # `load` reads heads itself
@@ -50,7 +52,11 @@ LANGUAGE_MODELS = {
     model_class.config_class.model_type: model_class
     for model_class in (LlamaForCausalLM, GemmaForCausalLM, Gemma2ForCausalLM)
 }
+CONTROL_TOKEN = re.compile(r"<[^<>]+>")
+# Rotary embeddings whose angles depend on a token's position alone.
+FIXED_ROPE = ("default", "linear", "yarn", "llama3")
 DTYPES = ("float64", "float32", "bfloat16", "float16")
+READ_HERE = ("dtype", "torch_dtype", "quantization_config")
 LONGEST = 4096  # tokens of a conversation, unless max_length says otherwise
 PACK_TOKENS_CPU = 1024
 PACK_TOKENS_GPU = 4096
@@ -135,19 +141,33 @@ class Engine:
 
 
 def load_backbone(
-    checkpoint: Checkpoint, options: LoadOptions, folder: Path | None = None
+    checkpoint: Checkpoint,
+    options: LoadOptions,
+    folder: Path | None = None,
+    *,
+    marker: str | None = None,
 ) -> Backbone:
     """Load the transformer and its tokenizer; all options are checked before weights are read.
 
     Args:
         folder: where the checkpoint is on this machine; found by `checkpoint.find()` if None.
+        marker: what the chat template must write between a prompt and its response, for a gate
+            that reads there; None if there is no gate.
+
+    Raises:
+        ValueError: for an illegal option, another marker, or a wrong tensor.
     """
     folder = folder or checkpoint.find()
     config = read_config(folder)
     files = weight_files(folder, pickled=checkpoint.writes)
     placement = _place(folder.name, config, files, options)
-    shape = BACKBONES[config["model_type"]].config_class(**config)
-    chat = _load_tokenizer(folder, config, shape, options)
+    shape = _shape_of(config)
+    limit = shape.max_position_embeddings
+    if not checkpoint.writes:
+        limit = longest_in_a_pack(shape)
+    chat = _load_tokenizer(folder, shape, limit, options)
+    if marker is not None:
+        _check_marker(folder, chat, marker)
     if checkpoint.writes:
         # Transformers' sdpa drops Gemma-2's soft-cap.
         implementation = "eager" if config["model_type"] == "gemma2" else "sdpa"
@@ -157,7 +177,7 @@ def load_backbone(
         engine = _choose_engine(shape, placement, options)
         model_class = BACKBONES[config["model_type"]]
     safetensors = files[0].suffix == ".safetensors"
-    transformer = _read_transformer(folder, model_class, placement, engine, safetensors)
+    transformer = _read_transformer(folder, model_class, shape, placement, engine, safetensors)
     identity = {
         "model": checkpoint.name,
         "revision": checkpoint.commit,
@@ -188,13 +208,12 @@ def _place(
 ) -> Placement:
     """Resolve device and number format, and check that the weights fit into free memory."""
     device = _find_device(options.device)
-    stored_name = config.get("dtype") or config.get("torch_dtype") or "float32"
-    default = "float32" if device.type == "cpu" else stored_name
+    stored = stored_dtype(config, files)
+    default = torch.float32 if device.type == "cpu" else stored
     dtype_name = str(options.dtype or default).removeprefix("torch.")
     if dtype_name not in DTYPES:
         raise ValueError(f"dtype must be one of {DTYPES}, came {options.dtype or default!r}")
     dtype = getattr(torch, dtype_name)
-    stored = getattr(torch, str(stored_name).removeprefix("torch."))
     spread = options.device == "auto" and torch.cuda.device_count() > 1
     placement = Placement(device, spread, dtype)
     stored_bytes = sum(path.stat().st_size for path in files)
@@ -232,19 +251,88 @@ def _check_memory(name: str, size: float, placement: Placement) -> None:
         print(need, flush=True)
 
 
-def _load_tokenizer(
-    folder: Path, config: dict[str, Any], shape: PretrainedConfig, options: LoadOptions
-) -> ChatTokenizer:
+def longest_in_a_pack(shape: PretrainedConfig) -> int:
+    """Give the most tokens of a conversation whose rotary angles are its own in any pack.
+
+    Where a pack holds a longer conversation, transformers turns all of it by other angles, so that
+    a neighbour would change the score.
+
+    Raises:
+        ValueError: for a rotary embedding that is not known.
+
+    Example:
+        >>> from transformers import LlamaConfig
+        >>> longest_in_a_pack(LlamaConfig(max_position_embeddings=2048))
+        2048
+    """
     positions = shape.max_position_embeddings
-    max_length = options.max_length or min(LONGEST, positions)
-    if max_length > positions:
-        raise ValueError(f"max_length {max_length} is above the model's {positions} positions")
-    return ChatTokenizer(
-        AutoTokenizer.from_pretrained(folder, use_fast=True, trust_remote_code=False),
-        bos=options.bos or config.get("bos_rule", "one"),
-        max_length=max_length,
-        too_long=options.too_long,
-    )
+    rope = shape.rope_parameters
+    rope_type = rope.get("rope_type", "default")
+    if rope_type in (*FIXED_ROPE, "dynamic"):  # dynamic angles change beyond all positions
+        return positions
+    if rope_type == "longrope":
+        return min(positions, rope["original_max_position_embeddings"])
+    legal = ", ".join((*FIXED_ROPE, "dynamic", "longrope"))
+    raise ValueError(f"config.json has rope_type {rope_type!r}; expected one of {legal}")
+
+
+def _load_tokenizer(
+    folder: Path, shape: PretrainedConfig, limit: int, options: LoadOptions
+) -> ChatTokenizer:
+    """Read the tokenizer, and check how it is to be used.
+
+    Args:
+        limit: most tokens of a conversation that the model takes.
+    """
+    max_length = options.max_length
+    if max_length is None:
+        max_length = min(LONGEST, limit)
+    if max_length > limit:
+        raise ValueError(
+            f"max_length {max_length} is above the model's {limit} positions; give {limit} or less"
+        )
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(
+            folder, config=shape, use_fast=True, trust_remote_code=False
+        )
+    except (OSError, ValueError, ImportError) as error:
+        raise ValueError(_tokenizer_reason(folder, error)) from None
+    try:
+        return ChatTokenizer(
+            tokenizer,
+            bos=options.bos or getattr(shape, "bos_rule", "one"),
+            max_length=max_length,
+            too_long=options.too_long,
+        )
+    except ValueError as error:
+        raise ValueError(f"{folder}: {error}") from None
+
+
+def _tokenizer_reason(folder: Path, error: Exception) -> str:
+    """Say why a tokenizer cannot be read, and what to do."""
+    if "trust_remote_code" in str(error):
+        return (
+            f"the tokenizer of {folder} needs code that comes with it, which is not run; give it a "
+            "tokenizer.json and a tokenizer_class of transformers"
+        )
+    reason = " ".join(str(error).split())[:300]
+    return f"the tokenizer of {folder} cannot be read ({reason}); fetch its files again"
+
+
+def _check_marker(folder: Path, chat: ChatTokenizer, marker: str) -> None:
+    """Refuse a chat template or tokenizer other than the one that a gate was trained with."""
+    if chat.marker != marker:
+        raise ValueError(
+            f"{folder}: its gate reads the end of the prompt, where the model's own chat template "
+            f"writes {marker!r}; the one that is there writes {chat.marker!r}: put the template "
+            "that the model was published with into its place"
+        )
+    for control in CONTROL_TOKEN.findall(marker):
+        if len(chat.tokenizer(control, add_special_tokens=False)["input_ids"]) != 1:
+            raise ValueError(
+                f"{folder}: its gate reads the token {control}, which its tokenizer does not have; "
+                "put the tokenizer that the model was published with into its place"
+            )
 
 
 def _choose_engine(shape: PretrainedConfig, placement: Placement, options: LoadOptions) -> Engine:
@@ -259,9 +347,16 @@ def _choose_engine(shape: PretrainedConfig, placement: Placement, options: LoadO
     return Engine("packed", kernels, pack_tokens, compiled)
 
 
+def _shape_of(config: Mapping[str, Any]) -> PretrainedConfig:
+    """Make transformers' configuration without the entries that `load` has read itself."""
+    kept = {key: value for key, value in config.items() if key not in READ_HERE}
+    return BACKBONES[config["model_type"]].config_class.from_dict(kept)
+
+
 def _read_transformer(
     folder: Path,
     model_class: type[PreTrainedModel],
+    shape: PretrainedConfig,
     placement: Placement,
     engine: Engine,
     safetensors: bool,
@@ -269,16 +364,18 @@ def _read_transformer(
     """Read the weights; a ValueError names every tensor that is missing, extra or misshapen."""
     # A pickled shard is only opened as tensors (weights_only), and only for a model that writes.
     try:
-        transformer, problems = model_class.from_pretrained(
-            folder,
-            dtype=placement.dtype,
-            device_map=placement.device_map,
-            use_safetensors=safetensors,
-            attn_implementation=engine.implementation,
-            ignore_mismatched_sizes=True,  # reported below, with everything else that is wrong
-            output_loading_info=True,
-            weights_only=True,
-        )
+        with _quiet(folder):
+            transformer, problems = model_class.from_pretrained(
+                folder,
+                config=shape,
+                dtype=placement.dtype,
+                device_map=placement.device_map,
+                use_safetensors=safetensors,
+                attn_implementation=engine.implementation,
+                ignore_mismatched_sizes=True,  # reported below, with everything else that is wrong
+                output_loading_info=True,
+                weights_only=True,
+            )
     except UnpicklingError:  # torch's own message tells how to run what is in the file
         message = (
             f"a .bin file of {folder} holds more than tensors; none of it was run; "
@@ -289,4 +386,42 @@ def _read_transformer(
     if wrong:
         advice = "fetch it again, or mend its config.json"
         raise ValueError(f"tensors of {folder} are not those of its config.json; {advice}: {wrong}")
+    _check_finite(folder, transformer)
     return transformer
+
+
+@contextmanager
+def _quiet(folder: Path) -> Iterator[None]:
+    """Leave transformers' progress bar out where loading takes seconds."""
+    size = sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
+    was_enabled = transformers.logging.is_progress_bar_enabled()
+    if size < ANNOUNCED_BYTES:
+        transformers.logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            transformers.logging.enable_progress_bar()
+
+
+def _check_finite(folder: Path, transformer: PreTrainedModel) -> None:
+    """Refuse weights that hold nan or infinity; each device is waited for only once."""
+    by_device: dict[torch.device, dict[str, torch.Tensor]] = {}
+    for name, parameter in transformer.named_parameters():
+        by_device.setdefault(parameter.device, {})[name] = parameter.detach()
+    suspects = {}
+    for parameters in by_device.values():
+        # A sum hands nan and infinity on, at the speed of memory; that of float16 may overflow.
+        sums = torch.stack([parameter.sum() for parameter in parameters.values()])
+        for (name, parameter), total in zip(parameters.items(), sums.tolist(), strict=True):
+            if not math.isfinite(total):
+                suspects[name] = parameter
+    wrong = [name for name, parameter in suspects.items() if not parameter.isfinite().all()]
+    if wrong:
+        short = str(transformer.dtype).removeprefix("torch.")
+        advice = "fetch it again"
+        if short == "float16":  # its largest number is 65,504
+            advice = 'use dtype="bfloat16", or fetch it again'
+        raise ValueError(
+            f"{folder}: weights are nan or infinity in {short}: {', '.join(wrong[:5])}; {advice}"
+        )

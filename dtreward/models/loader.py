@@ -4,26 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
-from dtreward.engine.backbone import Backbone
 from dtreward.models import ensemble
 from dtreward.models.catalogue import CatalogueEntry, find_entry
 from dtreward.models.checkpoint import (
+    LANGUAGE_HEAD,
     find_folder,
     read_config,
     read_head,
     read_tree,
+    refuse_process_rewards,
     weight_files,
 )
 from dtreward.models.comparison import RewardModel
 from dtreward.models.critic import Critic
 from dtreward.models.ensemble import Ensemble
 from dtreward.models.head_model import HeadModel
-from dtreward.models.heads import make_head, named_rows
+from dtreward.models.heads import GATE_MARKERS, Head, make_head, named_rows
 from dtreward.models.load_backbone import Checkpoint, LoadOptions, load_backbone
 from dtreward.tree.tree import PreferenceTree
 
@@ -67,8 +69,10 @@ def load(  # noqa: PLR0913
         tree: decides in place of the checkpoint's own.
 
     Raises:
-        ValueError: if a tensor is missing, unexpected or wrongly shaped, or the checkpoint is of
-            an unknown kind; the message names it.
+        ValueError: if a tensor is missing, unexpected, wrongly shaped or not finite, if the
+            checkpoint is of an unknown kind, or if its chat template is not the one that its gate
+            was trained with; the message names it.
+        FileNotFoundError: if there is no such model.
         MemoryError: if the weights need more memory than is free.
 
     Example:
@@ -76,9 +80,13 @@ def load(  # noqa: PLR0913
         ('helpfulness', 'correctness', 'coherence', 'complexity', 'verbosity')
     """
     options = LoadOptions(device, dtype, attention, bos, max_length, too_long, pack_tokens)
-    choices = CheckpointOptions(revision, reads, tuple(attributes or ()), tree)
     if reads and reads not in READS:
-        raise ValueError(f"reads must be one of {READS}, or None for a head, came {reads!r}")
+        near = get_close_matches(str(reads).lower(), READS, 1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"reads must be one of {READS}, or None for a head, came {reads!r}{hint}")
+    if isinstance(attributes, str):
+        raise TypeError(f"attributes must be a list of names, came the text {attributes!r}")
+    choices = CheckpointOptions(revision, reads, tuple(attributes or ()), tree)
     entry = find_entry(name) or CatalogueEntry(str(name))
     if entry.reads != "scores":
         return _load_one(name, entry, options, choices)
@@ -114,11 +122,17 @@ def _load_one(
     else:
         folder, commit = find_folder(entry.repo, choices.revision, pickled=writes)
         checkpoint = Checkpoint(entry.repo, entry.repo, commit, writes)
-    backbone = load_backbone(checkpoint, options, folder)
+    config = read_config(folder)
+    refuse_process_rewards(folder, config)
     if writes:
-        return Critic(backbone)
-    tensors = read_head(weight_files(folder), backbone.wide_dtype, next_token=reads == "next token")
-    return _add_head(backbone, folder, tensors, entry, choices)
+        return Critic(load_backbone(checkpoint, options, folder))
+    # Head and tree come first, because reading a backbone takes minutes.
+    tensors = _read_tensors(folder, config, reads)
+    head = _make_head(tensors, config, entry, choices)
+    tree = _find_tree(folder, tensors, head, entry, choices)
+    marker = GATE_MARKERS[config["model_type"]] if head.gated else None
+    backbone = load_backbone(checkpoint, options, folder, marker=marker)
+    return HeadModel(backbone, head.to(backbone.wide_dtype), tree)
 
 
 def _load_ensemble(options: LoadOptions) -> Ensemble:
@@ -139,19 +153,41 @@ def _load_ensemble(options: LoadOptions) -> Ensemble:
     return Ensemble(members, ensemble.AVAILABLE)
 
 
-def _add_head(
-    backbone: Backbone,
-    folder: Path,
+def _read_tensors(folder: Path, config: Mapping[str, Any], reads: str) -> dict[str, torch.Tensor]:
+    """Read the head's tensors; of a language model whose next token is read, no others."""
+    next_token = reads == "next token"
+    # Gemma's configuration ties the language model's head to the embedding unless it says not to.
+    tied = config.get("tie_word_embeddings", config["model_type"] != "llama")
+    tensors = read_head(weight_files(folder), next_token=next_token, tied=tied)
+    if next_token and set(tensors) != {LANGUAGE_HEAD}:
+        raise ValueError(
+            f'reads="next token" takes a language model with the head {LANGUAGE_HEAD} and no other; '
+            f"{folder} has {', '.join(tensors) or 'none'}: leave reads out, or fetch it again"
+        )
+    return tensors
+
+
+def _make_head(
     tensors: Mapping[str, torch.Tensor],
+    config: Mapping[str, Any],
     entry: CatalogueEntry,
     choices: CheckpointOptions,
-) -> HeadModel:
-    """Make the head from its tensors, read the tree, and check that both have the same attributes."""
-    config = read_config(folder)
+) -> Head:
+    """Make the head from its tensors, with the caller's names of its rows or the catalogue's."""
     attributes = choices.attributes
     if not attributes and not named_rows(config):
         attributes = entry.attributes
-    head = make_head(tensors, config, attributes)
+    return make_head(tensors, config, attributes)
+
+
+def _find_tree(
+    folder: Path,
+    tensors: Mapping[str, torch.Tensor],
+    head: Head,
+    entry: CatalogueEntry,
+    choices: CheckpointOptions,
+) -> PreferenceTree | None:
+    """Take the caller's tree or read the checkpoint's, and check that it fits the head."""
     tree = choices.tree
     if tree is None:
         tree = read_tree(folder, head.attributes, entry.tree)
@@ -160,4 +196,4 @@ def _add_head(
             raise ValueError(f"{folder} has a tree, but its head lacks score.bias: {advice}")
     if tree is not None and tree.attributes != head.attributes:
         raise ValueError(f"tree is over {tree.attributes}, the model's are {head.attributes}")
-    return HeadModel(backbone, head, tree)
+    return tree

@@ -6,6 +6,7 @@ import json
 import logging
 import math
 import pickle
+import re
 import shutil
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from huggingface_hub import errors
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from replicas import (
@@ -270,6 +272,17 @@ def test_weights_that_are_pickles_are_refused_with_advice_and_not_opened(copy):
         load(copy)
 
 
+def test_shards_without_their_index_are_told_from_pickles(copy):
+    (copy / "model.safetensors").rename(copy / "model-00001-of-00002.safetensors")
+    said = refusal(copy)
+    assert "it has model-00001-of-00002.safetensors: fetch model.safetensors.index.json" in said
+    assert "pickles" not in said
+    (copy / "model-00001-of-00002.safetensors").unlink()
+    assert refusal(copy).endswith(
+        "has no model.safetensors nor model.safetensors.index.json; fetch it again"
+    )
+
+
 def test_code_that_comes_with_a_checkpoint_does_not_run(copy):
     (copy / "evil.py").write_text("raise SystemExit('ran')")
     edit_config(
@@ -291,6 +304,132 @@ def test_other_architectures_adapters_and_quantized_weights_are_refused(copy):
     (copy / "adapter_config.json").write_text("{}")
     with pytest.raises(ValueError, match="adapter"):
         load(copy)
+
+
+def test_a_configuration_that_leaves_the_dtype_open_or_says_not_quantized_is_read(copy):
+    expected = load(copy).rewards([(PROMPT, FIRST)])
+    edit_config(copy, torch_dtype="auto", dtype=None, quantization_config=None)
+    assert np.array_equal(load(copy).rewards([(PROMPT, FIRST)]), expected)
+    edit_config(copy, torch_dtype="float33")
+    assert "dtype 'float33'; expected one such as" in refusal(copy)
+
+
+@pytest.mark.parametrize("rows", [1, 2])
+def test_a_process_reward_model_is_refused_as_what_it_is(tmp_path, rows):
+    """Its head looks like a sequence classifier's; with one row it would give scores."""
+    folder = make_replica(tmp_path / "steps", rows=rows, bias=True)
+    edit_config(folder, architectures=["LlamaForTokenClassification"])
+    assert "a process reward model, which rates each step" in refusal(folder)
+
+
+@pytest.mark.parametrize(
+    "where", ["score.bias", "score.weight", "model.layers.1.mlp.up_proj.weight"]
+)
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_a_weight_that_is_not_finite_is_refused_by_name(copy, where, value):
+    tensors = read_tensors(copy)
+    tensors[where].view(-1)[-1] = value
+    write_tensors(copy, tensors)
+    assert where.removeprefix("model.") in refusal(copy)
+
+
+def test_weights_that_float16_cannot_hold_are_refused_with_a_dtype_that_can(copy):
+    tensors = read_tensors(copy)
+    tensors["model.norm.weight"][0] = 1e5
+    write_tensors(copy, tensors)
+    assert 'infinity in float16: norm.weight; use dtype="bfloat16"' in refusal(
+        copy, dtype="float16"
+    )
+    assert np.isfinite(load(copy, dtype="bfloat16").rewards([(PROMPT, FIRST)])).all()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (
+            {"tokenizer_class": "OwnTokenizer", "auto_map": {"AutoTokenizer": ["own.Own", None]}},
+            "needs code",
+        ),
+        ({"chat_template": None}, r"no chat template; put the one .* into chat_template\.jinja"),
+        ({"chat_template": "a\n{{ b"}, "line 2 of the tokenizer's chat template is not written"),
+        ({"bos_token": None}, 'no BOS token; pass bos="none"'),
+    ],
+)
+def test_a_tokenizer_that_cannot_serve_says_what_the_reader_can_do(copy, change, words):
+    settings = json.loads((copy / "tokenizer_config.json").read_text())
+    template = (copy / "chat_template.jinja").read_text()
+    (copy / "chat_template.jinja").unlink()
+    settings = {"chat_template": template} | settings | change
+    settings = {key: value for key, value in settings.items() if value is not None}
+    (copy / "tokenizer_config.json").write_text(json.dumps(settings))
+    if "auto_map" in change:
+        (copy / "tokenizer.json").unlink()
+    assert re.search(words, refusal(copy))
+    assert str(copy) in refusal(copy)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"attributes": FIVE[::-1]}, "leave out"),
+        ({"tree": PreferenceTree.single_split("helpfulness", 0.0)}, "tree is over"),
+        ({"reads": "nexttoken"}, "did you mean 'next token'"),
+        ({"reads": "next token"}, "takes a language model with the head lm_head.weight"),
+    ],
+)
+def test_wrong_names_are_refused_before_weights_are_read(replicas, monkeypatch, options, words):
+    monkeypatch.setattr(loading, "_read_transformer", lambda *_: pytest.fail("weights were read"))
+    assert words in refusal(replicas / "llama-tree", **options)
+    with pytest.raises(TypeError, match="attributes must be a list of names"):
+        load(replicas / "llama-tree", attributes="helpfulness")
+
+
+LONGROPE = {
+    "rope_type": "longrope",
+    "rope_theta": 10000.0,
+    "short_factor": [1.0] * 4,
+    "long_factor": [4.0] * 4,
+    "original_max_position_embeddings": 64,
+}
+DYNAMIC = {"rope_type": "dynamic", "rope_theta": 10000.0, "factor": 4.0}
+
+
+@pytest.mark.parametrize(("rope", "longest"), [(LONGROPE, 64), (DYNAMIC, 128)])
+def test_a_long_neighbour_cannot_change_the_angles_of_a_score(tmp_path, rope, longest):
+    folder = make_replica(tmp_path / "score")
+    edit_config(folder, rope_parameters=rope, max_position_embeddings=128)
+    model = load(folder, pack_tokens=256)
+    assert model.backbone.chat.max_length == longest
+    short, long = ("Hi?", "Hello."), ("Hi?", "Hello. " * 20)
+    with pytest.raises(ValueError, match=f"longer than max_length={longest}"):
+        model.scores([short, long])
+    plain = LlamaForSequenceClassification.from_pretrained(folder, dtype=torch.float32)
+    ids = torch.tensor([model.backbone.chat.token_ids(*short).ids])
+    with torch.inference_mode():
+        expected = plain(ids).logits.item()
+    assert model.scores([short])[0] == pytest.approx(expected, rel=1e-4)
+    assert f"above the model's {longest} positions" in refusal(folder, max_length=longest + 1)
+
+
+def test_the_longer_angles_of_longrope_would_change_that_score(tmp_path):
+    """The positive control: the limit is at work where the longer conversation would be."""
+    folder = make_replica(tmp_path / "score")
+    scores = []
+    for original in (64, 8):
+        edit_config(
+            folder,
+            rope_parameters=LONGROPE | {"original_max_position_embeddings": original},
+            max_position_embeddings=128,
+        )
+        plain = LlamaForSequenceClassification.from_pretrained(folder, dtype=torch.float32)
+        with torch.inference_mode():
+            scores.append(plain(torch.arange(20)[None]).logits.item())
+    assert abs(scores[0] - scores[1]) > 0.01 * abs(scores[0])
+
+
+def test_a_rotary_embedding_that_is_not_known_is_refused(copy):
+    edit_config(copy, rope_parameters={"rope_type": "proportional", "rope_theta": 10000.0})
+    assert "rope_type 'proportional'; expected one of default" in refusal(copy)
 
 
 def test_transformers_own_attention_is_refused_and_another_kernel_gives_the_same(replicas):
@@ -533,19 +672,73 @@ def test_texts_where_lists_are_wanted_are_refused(replicas):
 
 
 def test_a_folder_that_is_no_checkpoint_says_so(tmp_path):
-    with pytest.raises(ValueError, match=r"no config\.json"):
+    assert "is no model: it has no config.json" in refusal(tmp_path)
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(ValueError, match=r"no config\.json in JSON"):
         load(tmp_path)
 
 
-def test_a_folder_that_is_not_there_is_named_before_the_hub_is_blamed(monkeypatch):
-    def offline(*_, **__):
-        raise OSError("no network")
+def refusal(name, **options):
+    """The message with which `load` refuses: one line, without another error behind it."""
+    with pytest.raises((FileNotFoundError, ValueError)) as caught:
+        load(name, **options)
+    error = caught.value
+    assert error.__cause__ is None and (error.__context__ is None or error.__suppress_context__)
+    assert "\n" not in str(error)
+    return str(error)
 
-    monkeypatch.setattr(checkpoint, "snapshot_download", offline)
-    with pytest.raises(FileNotFoundError, match="no folder data/demoo here, and the hub did not"):
-        load("data/demoo")
-    with pytest.raises(FileNotFoundError, match="no folder"):
-        load("")
+
+@pytest.fixture
+def offline(monkeypatch):
+    """The hub's own library, told not to use the network."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("", "name is empty: give a folder"),
+        ("  ", "name is empty: give a folder"),
+        ("data", r"data is no model: it has no config\.json; give one of .*data/demo"),
+        ("data/dem", r"no folder data/dem here \(did you mean data/demo\?\), and the hub did not"),
+        ("demo", r"no folder demo \(did you mean data/demo\?\)"),
+        ("README.md", "README.md is a file: give the folder"),
+        ("no/such", "no folder no/such here, and the hub did not give it: it cannot be reached"),
+        (
+            "RLHFlow/Decision-Tree-Reward-Llama-3.1-8b",
+            r"did you mean RLHFlow/Decision-Tree-Reward-Llama-3\.1-8B\?",
+        ),
+        ("decision-tree-reward-gemma", r"did you mean Decision-Tree-Reward-Gemma-2-27B\?"),
+        ("a b/c", "a b/c here, and the hub did not give it: HFValidationError: Repo id must"),
+    ],
+)
+@pytest.mark.usefixtures("offline")
+def test_a_wrong_name_gets_one_line_with_the_nearest_names(name, words, monkeypatch, root):
+    monkeypatch.chdir(root)
+    assert re.search(words, refusal(name))
+
+
+@pytest.mark.usefixtures("offline")
+def test_a_model_of_the_study_is_suggested_to_a_notebook(monkeypatch, root):
+    monkeypatch.chdir(root / "notebooks")
+    assert "did you mean ../data/demo?" in refusal("data/demo")
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (errors.GatedRepoError, "gated; accept its terms"),
+        (errors.RepositoryNotFoundError, "no such model, or a private one"),
+        (errors.RevisionNotFoundError, "no revision 'v9'"),
+        (errors.IncompleteSnapshotError, "an earlier download is not whole"),
+    ],
+)
+def test_what_the_hub_says_is_said_in_one_line(monkeypatch, error, words):
+    def refuse(*_, **__):
+        raise error.__new__(error, "401 Client Error.\n\nRepository Not Found for url")
+
+    monkeypatch.setattr(checkpoint, "snapshot_download", refuse)
+    assert words in refusal("owner/model", revision="v9")
 
 
 def test_the_printed_probability_is_the_preferred_responses_and_the_field_is_response_2s(replicas):

@@ -28,6 +28,7 @@ from reward_replicas import (
     make_critic,
     split,
     write_index,
+    write_tokenizer,
 )
 from transformers import (
     AutoModel,
@@ -311,7 +312,65 @@ def test_a_language_model_is_a_reward_model_only_by_its_name_or_where_asked(fold
     assert np.array_equal(told, all_scores(load(folder)))
 
 
+def test_a_language_model_whose_head_is_its_embedding_is_read_by_its_next_token(folders, tmp_path):
+    folder = folders["Ray2333/GRM-Gemma-2B-rewardmodel-ft"]
+    copy = spoilt(folder, tmp_path, **{"score.weight": None})
+    model = load(copy, reads="next token", **EXACT)
+    plain = GemmaForCausalLM.from_pretrained(
+        copy, dtype=torch.float64, attn_implementation=exact_attention.EXACT
+    )
+    given = (PROMPT, "Eight.")
+    ids = torch.tensor([model.backbone.chat.token_ids(*given).ids])
+    with torch.inference_mode():
+        expected = plain(ids).logits[0, -1, 0].item()
+    assert model.scores([given])[0] == pytest.approx(expected, rel=1e-6)
+    changes = {"config": {"tie_word_embeddings": False}, "score.weight": None}
+    untied = spoilt(folder, tmp_path / "untied", **changes)
+    with pytest.raises(ValueError, match=r"head lm_head\.weight and no other; .* has none"):
+        load(untied, reads="next token")
+
+
 # The gate
+
+
+CHATML = (
+    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] | trim }}<|im_end|>\n"
+    "{% endfor %}"
+)
+
+
+@pytest.mark.parametrize("other", ["chatml", "another header", "the other family's"])
+@pytest.mark.parametrize("name", GATED)
+def test_a_gated_model_with_another_chat_template_is_refused(folders, tmp_path, name, other):
+    """It would read the gate at a token that it was not trained on, and score all the same."""
+    copy = spoilt(folders[name], tmp_path)
+    is_llama = ALL[name].family == "llama"
+    settings = json.loads((copy / "tokenizer_config.json").read_text())
+    own = settings["chat_template"]
+    settings["chat_template"] = {
+        "chatml": CHATML,
+        "another header": own.replace("<|end_header_id|>\n\n", "<|end_header_id|>\n").replace(
+            "set role = 'model'", "set role = 'assistant'"
+        ),
+        "the other family's": TEMPLATES["gemma" if is_llama else "llama-3"],
+    }[other]
+    assert settings["chat_template"] != own
+    (copy / "tokenizer_config.json").write_text(json.dumps(settings))
+    marker = LLAMA if is_llama else GEMMA
+    with pytest.raises(ValueError, match=r"its gate reads the end of the prompt") as caught:
+        load(copy)
+    assert repr(marker) in str(caught.value)
+    reads_no_gate = spoilt(folders["Skywork-Reward-Llama-3.1-8B-v0.2"], tmp_path)
+    (reads_no_gate / "tokenizer_config.json").write_text(json.dumps(settings))
+    if is_llama:  # the control: a head without a gate takes the template
+        assert load(reads_no_gate).scores([(PROMPT, "Eight.")]).shape == (1,)
+
+
+def test_a_gated_model_whose_tokenizer_lacks_the_markers_tokens_is_refused(folders, tmp_path):
+    copy = spoilt(folders["ArmoRM-Llama3-8B-v0.1"], tmp_path)
+    write_tokenizer(copy, "gemma", "llama-3")
+    with pytest.raises(ValueError, match=r"reads the token <\|eot_id\|>, which its tokenizer"):
+        load(copy)
 
 
 @pytest.mark.parametrize("name", GATED)
