@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import re
 from dataclasses import dataclass, field
@@ -14,11 +13,12 @@ import yaml
 
 from dtreward.files import file_digest
 from dtreward.record import OUTCOMES, Claim
-from dtreward.study.cleaning import clean_text
+from dtreward.study.cleaning import clean_notebook, clean_text
 
 try:
     import nbformat
     from nbformat import NotebookNode
+    from papermill.translators import PythonTranslator
 except ImportError as error:
     raise ImportError('the site needs Sphinx and others: pip install "dtreward[docs]"') from error
 
@@ -73,6 +73,7 @@ class Chapter:
         error: the last error of a failed run.
         claims: as recorded, or as printed where there is no record.
         notebook: as far as it ran; None where nothing can be read.
+        cleaned: the same without what runs, loads or tells of the machine.
         record: what the notebook recorded; empty unless it is of this run.
     """
 
@@ -84,6 +85,7 @@ class Chapter:
     claims: list[Claim]
     parameters: list[Parameter]
     notebook: NotebookNode | None
+    cleaned: NotebookNode | None
     record: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -111,6 +113,9 @@ def read_chapters(study: str, places: Places) -> list[Chapter]:
 def _chapter(name: str, places: Places, plan: dict[str, Any]) -> Chapter:
     file = _file_of(name, places.executed)
     notebook = _read(file) if file else None
+    cleaned = _cleaned(notebook)
+    if cleaned is None:
+        notebook = None
     shown = notebook or _read(places.sources / f"{name}.ipynb")
     state = _state(file, notebook)
     record = read_record(places.made / f"{name}.json") if state == "done" else {}
@@ -127,31 +132,43 @@ def _chapter(name: str, places: Places, plan: dict[str, Any]) -> Chapter:
         claims=_claims(notebook, record),
         parameters=_parameters(shown, planned),
         notebook=notebook,
+        cleaned=cleaned,
         record=record,
     )
 
 
 def _file_of(name: str, executed: Path) -> Path | None:
-    """Give the finished notebook, else the partial one, else None."""
-    for path in (executed / f"{name}.ipynb", executed / f"{name}.partial.ipynb"):
-        if path.exists():
-            return path
-    return None
+    """Give the finished notebook or the partial one, whichever is newer; None if there is none."""
+    paths = [executed / f"{name}.ipynb", executed / f"{name}.partial.ipynb"]
+    there = [path for path in paths if path.exists()]
+    return max(there, key=lambda path: path.stat().st_mtime_ns, default=None)
 
 
 def _read(path: Path) -> NotebookNode | None:
+    """Read a notebook; None where it is none, or is damaged."""
+    problems: dict[str, Any] = {}
     try:
-        return nbformat.read(path, as_version=4)
-    except (OSError, ValueError):
+        notebook = nbformat.read(path, as_version=4, capture_validation_error=problems)
+    except Exception:  # noqa: BLE001 (damage shows anywhere; the page says that it is there)
+        return None
+    return None if problems else notebook
+
+
+def _cleaned(notebook: NotebookNode | None) -> NotebookNode | None:
+    """Clean a notebook; None where one of its outputs is damaged."""
+    try:
+        return clean_notebook(notebook) if notebook else None
+    except (RecursionError, ValueError):
         return None
 
 
 def read_record(path: Path) -> dict[str, Any]:
     """Read a record; {} where there is none that can be read."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        record = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
+    return record if isinstance(record, dict) else {}
 
 
 def _state(file: Path | None, notebook: NotebookNode | None) -> str:
@@ -206,24 +223,11 @@ def _parameters(notebook: NotebookNode | None, planned: dict[str, Any]) -> list[
     given = planned | notebook.metadata.get("papermill", {}).get("parameters", {})
     cells = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", ())]
     parameters = []
-    for name, value, meaning in _declared(cells[0].source if cells else ""):
-        text = clean_text(json.dumps(given.get(name, value), ensure_ascii=False))
-        parameters.append(Parameter(name, text, meaning, name in given))
+    for one in PythonTranslator.inspect(cells[0]) if cells else []:
+        is_set = one.name in given
+        value = json.dumps(given[one.name], ensure_ascii=False) if is_set else one.default
+        parameters.append(Parameter(one.name, clean_text(value), one.help, is_set))
     return parameters
-
-
-def _declared(source: str) -> list[tuple[str, Any, str]]:
-    """Give name, value and comment of each annotated assignment; [] for other code."""
-    lines = source.split("\n")
-    declared = []
-    try:
-        for node in ast.parse(source).body:
-            if isinstance(node, ast.AnnAssign):
-                meaning = lines[node.end_lineno - 1].partition("  # ")[2]
-                declared.append((node.target.id, ast.literal_eval(node.value), meaning))
-    except (SyntaxError, ValueError, AttributeError):
-        return []
-    return declared
 
 
 def _has_outdated_inputs(record: dict[str, Any], made: Path) -> bool:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import copy
+import itertools
 import re
 import sys
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ try:
     import mistune
     from bs4 import BeautifulSoup
     from nbformat import NotebookNode
+    from nbformat.v4 import new_markdown_cell, new_raw_cell
 except ImportError as error:
     raise ImportError('the site needs Sphinx and others: pip install "dtreward[docs]"') from error
 
@@ -39,10 +42,7 @@ PRIVATE_PATHS = (
     re.compile(r"(?<![\w./:<~…])~?/(?:[\w.@+-]+/)+"),
     re.compile(r"\b[A-Za-z]:\\(?:[\w.@+ -]+\\)+"),
 )
-DIRECTIVE = re.compile(r"(?m)^(.*?(?:`{3,}|~{3,}|:{3,}))\s*\{([^}\n]*)\}")
-ROLE = re.compile(r"\{([\w:.+-]+)\}(?=`)")
-IMAGE = re.compile(r"!\[([^\]]*)\]\([^)]*\)")
-LINK = re.compile(r"(?<!!)\[([^\]]*)\]\(([^)\s]*)[^)]*\)")
+HEADINGS = ("h1", "h2", "h3", "h4", "h5", "h6")
 
 
 def clean_text(text: str) -> str:
@@ -122,44 +122,79 @@ def markdown_html(text: str, *plugins: str) -> str:
     return clean_html(mistune.create_markdown(escape=True, plugins=list(plugins))(text))
 
 
-def clean_markdown(source: str) -> str:
-    """Disarm what a Markdown cell could make Sphinx do: directives, roles, images, links to files.
+def heading(text: str) -> str:
+    """Give a text as one line of Markdown in which no sign has a meaning.
 
     Example:
-        >>> clean_markdown("> ``` {raw} html")
-        '> ```raw html'
-        >>> clean_markdown("![x](https://a.org/x.png) [data](../data/README.md) [a](https://a.org)")
-        '[image left out: x] data [a](https://a.org)'
+        >>> heading("Tree of [x](y)")
+        'Tree of \\\\[x\\\\]\\\\(y\\\\)'
     """
-    source = DIRECTIVE.sub(r"\1\2", source)
-    source = ROLE.sub(r"{\1} ", source)
-    source = IMAGE.sub(r"\[image left out: \1]", source).replace("\\[image", "[image")
-    source = LINK.sub(_outward_link, source)
-    return clean_text(source)
-
-
-def _outward_link(link: re.Match) -> str:
-    text, address = link.groups()
-    return link[0] if address.startswith(OUTWARD) else text
+    return re.sub(r"([\\`*_{}\[\]()<>#+!|~$:&-])", r"\\\1", " ".join(text.split()))
 
 
 def clean_notebook(notebook: NotebookNode) -> NotebookNode:
-    """Copy a notebook with its code folded and its cells and outputs cleaned."""
+    """Copy a notebook with its code folded, and cells and outputs cleaned."""
     cleaned = copy.deepcopy(notebook)
-    for cell in cleaned.cells:
+    cleaned.nbformat_minor = 5
+    cleaned.metadata = NotebookNode(kernelspec=_kernel())
+    for number, cell in enumerate(cleaned.cells):
+        cell.id = f"cell-{number}"
         cell.pop("attachments", None)
-        if cell.cell_type == "markdown":
-            cell.source = clean_markdown(cell.source)
-        elif cell.cell_type == "code":
-            cell.source = clean_text(cell.source)
+        cell.metadata = NotebookNode()
+        cell.source = clean_text(cell.source)
+        if cell.cell_type == "code":
+            cell.metadata.tags = ["hide-input"]
             outputs = [clean_output(output) for output in cell.outputs]
             cell.outputs = [output for output in outputs if output is not None]
-            cell.metadata = NotebookNode(tags=["hide-input"])
-        else:
-            cell.cell_type = "markdown"
-            cell.source = f"```\n{clean_text(cell.source)}\n```"
-    cleaned.metadata = NotebookNode(kernelspec=_kernel())
     return cleaned
+
+
+def page_of(cleaned: NotebookNode, title: str, about: str) -> NotebookNode:
+    """Give a cleaned notebook as Sphinx reads it: of its prose, headings alone are Markdown.
+
+    All other prose becomes HTML here, so that nothing in it can be a directive, a role or a link
+    that Sphinx would follow to a file of this machine.
+
+    Args:
+        title: the heading of the page.
+        about: HTML that stands below the notebook's first cell.
+    """
+    parts = [_sphinx_cells(cell) for cell in cleaned.cells]
+    opening = parts.pop(0) if parts and cleaned.cells[0].cell_type == "markdown" else []
+    if opening and opening[0].source == f"# {heading(title)}":
+        del opening[0]
+    cells = [_heading_cell(1, title), *opening, _html_cell(about), *itertools.chain(*parts)]
+    for number, cell in enumerate(cells):
+        cell.id = f"cell-{number}"
+    for cell in cells[1:]:
+        if cell.cell_type == "markdown" and cell.source.startswith("# "):
+            cell.source = f"#{cell.source}"
+    page = copy.copy(cleaned)
+    page.cells = cells
+    return page
+
+
+def _sphinx_cells(cell: NotebookNode) -> list[NotebookNode]:
+    if cell.cell_type == "code":
+        return [copy.copy(cell)]
+    if cell.cell_type == "raw":
+        return [_html_cell(f"<pre>{escape(cell.source)}</pre>")]
+    cells = []
+    prose = BeautifulSoup(markdown_html(cell.source, "table"), "html.parser")
+    for is_heading, parts in itertools.groupby(prose.contents, lambda part: part.name in HEADINGS):
+        if is_heading:
+            cells += [_heading_cell(int(part.name[1]), part.get_text()) for part in parts]
+        else:
+            cells.append(_html_cell("".join(map(str, parts))))
+    return cells
+
+
+def _heading_cell(level: int, text: str) -> NotebookNode:
+    return new_markdown_cell(f"{level * '#'} {heading(text)}")
+
+
+def _html_cell(html: str) -> NotebookNode:
+    return new_raw_cell(html, metadata={"format": "text/html"})
 
 
 def _kernel() -> dict[str, str]:
@@ -184,17 +219,22 @@ def clean_output(output: NotebookNode) -> NotebookNode | None:
 
 
 def _richest(data: dict[str, Any]) -> dict[str, Any] | None:
-    if any("widget" in kind for kind in data):  # a progress bar, which needs scripts
-        return None
+    if any("widget" in kind or "javascript" in kind for kind in data):
+        return None  # a progress bar, or what else needs scripts
     for kind in ("image/png", "image/jpeg"):
         if kind in data:
+            base64.b64decode(data[kind])  # Sphinx stops at one that is damaged
             return {kind: data[kind]}
     if "text/html" in data:
-        return {
-            "text/html": f'<div class="scroll" tabindex="0">{clean_html(data["text/html"])}</div>'
-        }
+        return _scrolling(clean_html(data["text/html"]))
+    if "image/svg+xml" in data:
+        return _scrolling(clean_html(data["image/svg+xml"]))
     if "text/markdown" in data:
-        return {"text/html": markdown_html(data["text/markdown"])}
-    if "text/plain" in data and len(data) == 1:
+        return {"text/html": markdown_html(data["text/markdown"], "table")}
+    if "text/plain" in data:
         return {"text/plain": clean_text(data["text/plain"])}
     return None
+
+
+def _scrolling(html: str) -> dict[str, str]:
+    return {"text/html": f'<div class="scroll" tabindex="0">{html}</div>'}

@@ -32,7 +32,13 @@ from dtreward.study.chapters import (
     read_plan,
     read_record,
 )
-from dtreward.study.cleaning import clean_notebook, clean_text, markdown_html, without_fences
+from dtreward.study.cleaning import (
+    clean_text,
+    heading,
+    markdown_html,
+    page_of,
+    without_fences,
+)
 from dtreward.study.gallery import Figure
 from dtreward.study.macros import list_macros, macro_name
 from dtreward.study.pairs_page import pairs_page
@@ -46,7 +52,7 @@ try:
     import nbformat
     import sphinx  # noqa: F401  it is called as a program
     from markupsafe import Markup
-    from nbformat.v4 import new_markdown_cell
+    from nbformat.v4 import new_notebook
 except ImportError as error:
     raise ImportError('the site needs Sphinx and others: pip install "dtreward[docs]"') from error
 
@@ -233,16 +239,14 @@ def outlines(site: Site, made: Path) -> list[tuple[str, str]]:
 
 def _write_chapter(site: Site, chapter: Chapter, source: Path) -> None:
     """Write a notebook's page: its cleaned copy, or a page that says why there is none."""
-    head = _render("chapter.md.jinja", site=site, chapter=chapter, states=STATES)
-    target = source / "notebooks" / chapter.name
-    if chapter.notebook is None:
-        _write(target.with_suffix(".md"), f"# {heading(chapter.title)}\n\n{head}")
-        return
-    cleaned = clean_notebook(chapter.notebook)
-    _name_images(cleaned, chapter, site.figures_of(chapter))
-    _write(source / "_static" / "downloads" / f"{chapter.name}.ipynb", nbformat.writes(cleaned))
-    cleaned.cells.insert(1, new_markdown_cell(head, id="about-this-run"))
-    _write(target.with_suffix(".ipynb"), nbformat.writes(cleaned))
+    about = _render("chapter.html.jinja", site=site, chapter=chapter, states=STATES)
+    cleaned = chapter.cleaned or new_notebook()
+    if chapter.cleaned:
+        _name_images(cleaned, chapter, site.figures_of(chapter))
+        download = source / "_static" / "downloads" / f"{chapter.name}.ipynb"
+        _write(download, nbformat.writes(cleaned))
+    page = page_of(cleaned, chapter.title, about)
+    _write(source / "notebooks" / f"{chapter.name}.ipynb", nbformat.writes(page))
 
 
 def _name_images(cleaned: Any, chapter: Chapter, figures: Sequence[Figure]) -> None:
@@ -399,16 +403,6 @@ def _without_outer_links(text: str) -> str:
         return found[0] if leads_on or is_guide else words
 
     return re.sub(r"(?<!!)\[([^\]]*)\]\(([^)\s]*)\)", link, text)
-
-
-def heading(text: str) -> str:
-    """Give a text as one line of Markdown in which no sign has a meaning.
-
-    Example:
-        >>> heading("Tree of [x](y)")
-        'Tree of \\\\[x\\\\]\\\\(y\\\\)'
-    """
-    return re.sub(r"([\\\\`*_{}\[\]()<>#+!|~$:&-])", r"\\\1", " ".join(text.split()))
 
 
 def _render(template: str, **values: Any) -> str:
