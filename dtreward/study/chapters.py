@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import re
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ try:
 except ImportError as error:
     raise ImportError('the site needs Sphinx and others: pip install "dtreward[docs]"') from error
 
+NO_RESULTS = ("by_hand", "docs", "report")  # folders in a study's folder
 STATES = {
     "done": "ran to its end",
     "failed": "stopped at an error",
@@ -237,7 +239,8 @@ def _has_outdated_inputs(record: dict[str, Any], made: Path) -> bool:
 
 def compare_input(made: Path, name: str, digest: str) -> str:
     """Say whether a file that a notebook read is still the same."""
-    paths = [path for path in made.rglob("*") if path.name == Path(name).name and path.is_file()]
+    paths = [path for path in made.rglob(glob.escape(Path(name).name)) if path.is_file()]
+    paths = [path for path in paths if path.relative_to(made).parts[0] not in NO_RESULTS]
     if not paths:
         return "not in the study's folder"
     now = {_digest(path, path.stat().st_mtime_ns) for path in paths}

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import base64
 import copy
-import itertools
 import re
 import sys
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +16,6 @@ try:
     import mistune
     from bs4 import BeautifulSoup
     from nbformat import NotebookNode
-    from nbformat.v4 import new_markdown_cell, new_raw_cell
 except ImportError as error:
     raise ImportError('the site needs Sphinx and others: pip install "dtreward[docs]"') from error
 
@@ -33,6 +30,7 @@ ATTRIBUTES = {
 }
 PROTOCOLS = {"http", "https", "mailto", "data"}
 OUTWARD = ("https://", "http://", "mailto:")
+KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
 TERMINAL_COLOURS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 IMAGE_DATA = re.compile(r"(data:image/[\w.+-]+;base64,[A-Za-z0-9+/=]*)")
 # Paths that say something of the machine; their last name stays.
@@ -42,7 +40,6 @@ PRIVATE_PATHS = (
     re.compile(r"(?<![\w./:<~…])~?/(?:[\w.@+-]+/)+"),
     re.compile(r"\b[A-Za-z]:\\(?:[\w.@+ -]+\\)+"),
 )
-HEADINGS = ("h1", "h2", "h3", "h4", "h5", "h6")
 
 
 def clean_text(text: str) -> str:
@@ -90,23 +87,15 @@ def clean_html(html: str) -> str:
     for link in soup.find_all("a"):
         if not link.get("href", "").startswith(OUTWARD):
             del link["href"]
-    return without_fences(clean_text(str(soup)))
-
-
-def without_fences(html: str) -> str:
-    """Write backticks of HTML as entities, so that no text ends the block in which the HTML stands.
-
-    Example:
-        >>> without_fences("<p>```</p>")
-        '<p>&#96;&#96;&#96;</p>'
-    """
-    return html.replace("`", "&#96;")
+    return clean_text(str(soup))
 
 
 def _svg_as_image(drawing: re.Match) -> str:
     """Turn a drawing into an image, in which nothing runs or loads."""
     data = base64.b64encode(drawing[0].encode()).decode()
-    return f'<img alt="Drawing" src="data:image/svg+xml;base64,{data}">'
+    label = re.search(r'aria-label="([^"<>]*)"', drawing[0])
+    words = label[1] if label else "A drawing without a caption"
+    return f'<img alt="{words}" src="data:image/svg+xml;base64,{data}">'
 
 
 def markdown_html(text: str, *plugins: str) -> str:
@@ -122,21 +111,22 @@ def markdown_html(text: str, *plugins: str) -> str:
     return clean_html(mistune.create_markdown(escape=True, plugins=list(plugins))(text))
 
 
-def heading(text: str) -> str:
-    """Give a text as one line of Markdown in which no sign has a meaning.
+def words_of(html: str) -> str:
+    """Give the text of HTML as one line.
 
     Example:
-        >>> heading("Tree of [x](y)")
-        'Tree of \\\\[x\\\\]\\\\(y\\\\)'
+        >>> words_of("<p>A <em>tree</em>.</p>")
+        'A tree.'
     """
-    return re.sub(r"([\\`*_{}\[\]()<>#+!|~$:&-])", r"\\\1", " ".join(text.split()))
+    words = BeautifulSoup(html, "html.parser").get_text(" ", strip=True)
+    return re.sub(r"\s+([.,:;)])", r"\1", " ".join(words.split()))
 
 
 def clean_notebook(notebook: NotebookNode) -> NotebookNode:
     """Copy a notebook with its code folded, and cells and outputs cleaned."""
     cleaned = copy.deepcopy(notebook)
     cleaned.nbformat_minor = 5
-    cleaned.metadata = NotebookNode(kernelspec=_kernel())
+    cleaned.metadata = NotebookNode(kernelspec=KERNEL)
     for number, cell in enumerate(cleaned.cells):
         cell.id = f"cell-{number}"
         cell.pop("attachments", None)
@@ -146,59 +136,25 @@ def clean_notebook(notebook: NotebookNode) -> NotebookNode:
             cell.metadata.tags = ["hide-input"]
             outputs = [clean_output(output) for output in cell.outputs]
             cell.outputs = [output for output in outputs if output is not None]
+    _name_images(cleaned)
     return cleaned
 
 
-def page_of(cleaned: NotebookNode, title: str, about: str) -> NotebookNode:
-    """Give a cleaned notebook as Sphinx reads it: of its prose, headings alone are Markdown.
-
-    All other prose becomes HTML here, so that nothing in it can be a directive, a role or a link
-    that Sphinx would follow to a file of this machine.
-
-    Args:
-        title: the heading of the page.
-        about: HTML that stands below the notebook's first cell.
-    """
-    parts = [_sphinx_cells(cell) for cell in cleaned.cells]
-    opening = parts.pop(0) if parts and cleaned.cells[0].cell_type == "markdown" else []
-    if opening and opening[0].source == f"# {heading(title)}":
-        del opening[0]
-    cells = [_heading_cell(1, title), *opening, _html_cell(about), *itertools.chain(*parts)]
-    for number, cell in enumerate(cells):
-        cell.id = f"cell-{number}"
-    for cell in cells[1:]:
-        if cell.cell_type == "markdown" and cell.source.startswith("# "):
-            cell.source = f"#{cell.source}"
-    page = copy.copy(cleaned)
-    page.cells = cells
-    return page
+def _name_images(cleaned: NotebookNode) -> None:
+    """Give each image the words of its caption: the Markdown that is shown next in its section."""
+    words = ""
+    for cell in reversed(cleaned.cells):
+        if cell.cell_type == "markdown" and re.search(r"(?m)^#", cell.source):
+            words = ""
+        for output in reversed(cell.get("outputs", ())):
+            words = output.get("metadata", {}).get("caption", words)
+            if is_image(output):
+                output.metadata["alternative"] = words or "A figure without a caption"
 
 
-def _sphinx_cells(cell: NotebookNode) -> list[NotebookNode]:
-    if cell.cell_type == "code":
-        return [copy.copy(cell)]
-    if cell.cell_type == "raw":
-        return [_html_cell(f"<pre>{escape(cell.source)}</pre>")]
-    cells = []
-    prose = BeautifulSoup(markdown_html(cell.source, "table"), "html.parser")
-    for is_heading, parts in itertools.groupby(prose.contents, lambda part: part.name in HEADINGS):
-        if is_heading:
-            cells += [_heading_cell(int(part.name[1]), part.get_text()) for part in parts]
-        else:
-            cells.append(_html_cell("".join(map(str, parts))))
-    return cells
-
-
-def _heading_cell(level: int, text: str) -> NotebookNode:
-    return new_markdown_cell(f"{level * '#'} {heading(text)}")
-
-
-def _html_cell(html: str) -> NotebookNode:
-    return new_raw_cell(html, metadata={"format": "text/html"})
-
-
-def _kernel() -> dict[str, str]:
-    return {"name": "python3", "display_name": "Python 3", "language": "python"}
+def is_image(output: NotebookNode) -> bool:
+    """Say whether an output is shown as an image."""
+    return any(kind.startswith("image/") for kind in output.get("data", ()))
 
 
 def clean_output(output: NotebookNode) -> NotebookNode | None:
@@ -213,8 +169,10 @@ def clean_output(output: NotebookNode) -> NotebookNode | None:
     data = _richest(output.data)
     if data is None:
         return None
-    output.data = NotebookNode(data)
     output.metadata = NotebookNode()
+    if "text/markdown" in output.data:
+        output.metadata["caption"] = words_of(data.get("text/html", ""))
+    output.data = NotebookNode(data)
     return output
 
 

@@ -5,33 +5,18 @@ from __future__ import annotations
 import ast
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from dtreward.files import file_digest
 from dtreward.study.chapters import Chapter, read_record
-from dtreward.study.cleaning import clean_text, markdown_html
+from dtreward.study.cleaning import clean_text, markdown_html, words_of
 
 try:
-    from bs4 import BeautifulSoup
     from nbformat import NotebookNode
 except ImportError as error:
     raise ImportError('the site needs Sphinx and others: pip install "dtreward[docs]"') from error
-
-# What answers a notebook's question at a glance; else its first figure does.
-KEY_FIGURES = (
-    "01_preference_by_difference",
-    "02_features",
-    "03_probe_quality",
-    "04_tree_predicted_rewards",
-    "04_tree_human_ratings",
-    "05_depth",
-    "06_consistency_and_position",
-    "07_importances",
-    "08_global",
-    "09_section_scores",
-)
 
 
 @dataclass
@@ -55,9 +40,8 @@ class Figure:
     @property
     def alternative(self) -> str:
         """Say in words what is seen: the title and the caption."""
-        words = BeautifulSoup(self.caption, "html.parser").get_text(" ", strip=True)
-        joined = f"{self.title}: {' '.join(words.split())}"
-        return re.sub(r"\s+([.,:;)])", r"\1", joined).removesuffix(": ")
+        words = words_of(self.caption)
+        return f"{self.title}: {words}" if words else self.title
 
 
 def copy_figures(folder: Path, target: Path, chapters: Sequence[Chapter]) -> dict[str, Figure]:
@@ -107,15 +91,6 @@ def plain_title(stem: str) -> str:
     """
     words = re.sub(r"^(\d\d|table)_", "", stem).replace("_", " ")
     return words[:1].upper() + words[1:]
-
-
-def key_figure(chapter: Chapter, figures: Mapping[str, Figure]) -> Figure | None:
-    """Give the figure that answers a notebook's question, if the notebook has any."""
-    own = [stem for stem in figures if stem[:2] == chapter.name[:2]]
-    for stem in KEY_FIGURES:
-        if stem in own:
-            return figures[stem]
-    return figures[own[0]] if own else None
 
 
 def captions_of(notebook: NotebookNode | None, stems: Sequence[str]) -> dict[str, str]:

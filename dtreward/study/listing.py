@@ -132,7 +132,7 @@ def list_pairs(made: Path, *, texts: bool = False) -> Listing:
     problems: list[str] = []
     inputs = _inputs(made, frame, attributes, problems)
     judges = _judges(made, frame, problems)
-    trees = _trees(made, problems)
+    trees = read_trees(made, problems)
     numbers_a_pair = len(attributes) * len(inputs) + len(judges) + 1 + len(trees)
     most = min(MOST_PAIRS, MOST_NUMBERS // numbers_a_pair)
     rows = choose_rows(_was_judged(judges, len(frame)), most)
@@ -271,8 +271,13 @@ def _outcome_codes(own: pd.DataFrame) -> np.ndarray:
     return np.select(list(cases.values()), list(cases), NO_ANSWER).astype(object)
 
 
-def _trees(made: Path, problems: list[str]) -> dict[str, tuple[str, PreferenceTree]]:
-    """Give each tree of the study by what it is of, with the name of its input."""
+def read_trees(made: Path, problems: list[str]) -> dict[str, tuple[str, PreferenceTree]]:
+    """Give each tree of a study by what it is of, with the name of its input.
+
+    Args:
+        made: the study's folder.
+        problems: gets a sentence about each file that is damaged.
+    """
     trees = {}
     recorded = _usable(made / "04_fit_preference_tree.json", _recorded_trees, problems) or {}
     for name, tree in recorded.items():

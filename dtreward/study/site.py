@@ -15,7 +15,6 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -32,15 +31,11 @@ from dtreward.study.chapters import (
     read_plan,
     read_record,
 )
-from dtreward.study.cleaning import (
-    clean_text,
-    heading,
-    markdown_html,
-    page_of,
-    without_fences,
-)
+from dtreward.study.cleaning import clean_text, markdown_html
 from dtreward.study.gallery import Figure
+from dtreward.study.listing import read_trees
 from dtreward.study.macros import list_macros, macro_name
+from dtreward.study.pages import cells_of_html, cells_of_notebook, html_cell, write_page
 from dtreward.study.pairs_page import pairs_page
 from dtreward.study.publish import executed_notebooks
 from dtreward.study.settings import NOTEBOOKS
@@ -51,7 +46,6 @@ try:
     import jinja2
     import nbformat
     import sphinx  # noqa: F401  it is called as a program
-    from markupsafe import Markup
     from nbformat.v4 import new_notebook
 except ImportError as error:
     raise ImportError('the site needs Sphinx and others: pip install "dtreward[docs]"') from error
@@ -59,6 +53,13 @@ except ImportError as error:
 TEMPLATES = Path(__file__).with_name("site_files")
 ROOT = NOTEBOOKS.resolve().parent
 GUIDES = ROOT / "docs"
+PAGES = {  # their titles, in the order of the site's contents
+    "figures": "Figures and tables",
+    "trees": "Trees",
+    "pairs": "Pairs to read",
+    "claims": "Claims",
+    "provenance": "Provenance",
+}
 ROOMS = ("", "pairs", "tree", "engine", "judges", "models", "benches", "study", "demo")
 
 
@@ -171,7 +172,6 @@ def _write_source(
     """Write what Sphinx reads: pages, cleaned notebooks, figures and settings."""
     downloads = source / "_static" / "downloads"
     downloads.mkdir(parents=True)
-    (source / "notebooks").mkdir()
     chapters = read_chapters(study, places)
     site = Site(
         study=study,
@@ -198,43 +198,48 @@ def _write_source(
 
 def _write_pages(site: Site, source: Path, made: Path) -> None:
     """Write the pages that are no notebooks."""
-    first = {"finding": finding(site), "headline": headline(site), "bibtex": bibtex()}
-    pages = {
-        "index": first | {"states": STATES},
+    trees, problems = outlines(made)
+    values = {
         "figures": {},
+        "trees": {"outlines": trees, "problems": problems},
         "claims": {},
         "provenance": provenance(site.chapters, made),
-        "trees": {"outlines": outlines(site, made)},
     }
-    for name, values in pages.items():
-        _write(source / f"{name}.md", _render(f"{name}.md.jinja", site=site, **values))
-    _write(source / "notebooks" / "index.md", _render("notebooks.md.jinja", site=site))
+    for name, title in PAGES.items():
+        if name in values:
+            html = _render(f"{name}.html.jinja", site=site, **values[name])
+            write_page(source / f"{name}.ipynb", title, cells_of_html(html))
+    names = [chapter.name for chapter in site.chapters]
+    html = _render("notebooks.html.jinja", site=site)
+    write_page(source / "notebooks/index.ipynb", "Notebooks", cells_of_html(html), below=names)
+    guides = ["guides/index", "reference/index"] if site.with_docs else []
+    first = {"finding": finding(site), "headline": headline(site), "bibtex": bibtex()}
+    html = _render("index.html.jinja", site=site, states=STATES, **first)
+    below = ["notebooks/index", *PAGES, *guides]
+    write_page(source / "index.ipynb", f"Study {site.study}", cells_of_html(html), below=below)
 
 
 def _write_pairs(site: Site, source: Path, made: Path, *, texts: bool) -> None:
     """Write the page of pairs to read, with what it loads."""
     page = pairs_page(made, texts=texts or site.is_demo)
-    _write(source / "pairs.md", f"# Pairs to read\n\n```{{raw}} html\n{page.html}\n```\n")
+    write_page(source / "pairs.ipynb", PAGES["pairs"], [html_cell(page.html)])
     for path in page.assets:
         shutil.copyfile(path, source / "_static" / path.name)
     shutil.copyfile(STYLE, source / "_static" / STYLE.name)
 
 
-def outlines(site: Site, made: Path) -> list[tuple[str, str]]:
-    """Give each tree of the study as nested lists, which fit a phone: (name, HTML)."""
-    trees = _numbers_of(site, "04_fit_preference_tree").get("trees", {})
-    named = {f"Tree on {name}": tree for name, tree in trees.items()}
-    for judge, tree in read_record(made / "judge_trees.json").items():
-        named[f"Tree of {judge}"] = tree
+def outlines(made: Path) -> tuple[list[tuple[str, str]], list[str]]:
+    """Give each tree of a study as nested lists, which fit a phone: ([(name, HTML)], problems)."""
+    problems: list[str] = []
+    trees = {name: tree for name, (_, tree) in read_trees(made, problems).items()}
+    released = made / "decision_tree.json"
+    if not trees and released.is_file():
+        trees = {"of the reward model": PreferenceTree.load(released)}
     drawn = []
-    for name, tree in named.items():
-        try:
-            outline = tree_outline(PreferenceTree.from_dict(tree), name=name)
-            drawn.append((name, without_fences(outline)))
-        except ValueError as error:
-            reason = without_fences(escape(str(error)))
-            drawn.append((name, f"<p>This tree cannot be read: {reason}</p>"))
-    return drawn
+    for name, tree in trees.items():
+        whose = re.sub("^(on|of) ", "", name)
+        drawn.append((f"Tree {name}", tree_outline(tree, name=whose)))
+    return drawn, problems
 
 
 def _write_chapter(site: Site, chapter: Chapter, source: Path) -> None:
@@ -242,21 +247,10 @@ def _write_chapter(site: Site, chapter: Chapter, source: Path) -> None:
     about = _render("chapter.html.jinja", site=site, chapter=chapter, states=STATES)
     cleaned = chapter.cleaned or new_notebook()
     if chapter.cleaned:
-        _name_images(cleaned, chapter, site.figures_of(chapter))
         download = source / "_static" / "downloads" / f"{chapter.name}.ipynb"
-        _write(download, nbformat.writes(cleaned))
-    page = page_of(cleaned, chapter.title, about)
-    _write(source / "notebooks" / f"{chapter.name}.ipynb", nbformat.writes(page))
-
-
-def _name_images(cleaned: Any, chapter: Chapter, figures: Sequence[Figure]) -> None:
-    """Give the images of each cell the words of the figures that it saves."""
-    for cell in cleaned.cells:
-        if cell.cell_type == "code":
-            saved = [figure for figure in figures if gallery.saves(cell.source, figure.stem)]
-            words = " or ".join(figure.alternative for figure in saved)
-            alternative = words or f"Figure of the notebook {chapter.title}"
-            cell.metadata["mystnb"] = {"image": {"alt": alternative}}
+        nbformat.write(cleaned, download)
+    cells = cells_of_notebook(cleaned, chapter.title, about)
+    write_page(source / "notebooks" / f"{chapter.name}.ipynb", chapter.title, cells)
 
 
 def _world(study: str, places: Places) -> str:
@@ -323,7 +317,7 @@ def finding(site: Site) -> str:
             return (
                 f"A decision tree on {name} predicts preferences with an accuracy of {accuracy}, "
                 f"where the constant answer reaches {site.numbers['Floor']}; "
-                f"{needed} of its {drawn} splits decide."
+                f"{needed} of its {drawn} splits {'decides' if needed == '1' else 'decide'}."
             )
     return "The tree of this study has not been fitted yet."
 
@@ -345,13 +339,6 @@ def headline(site: Site) -> dict[str, Any]:
             (f"{states.count('done')} of {len(states)}", "notebooks ran to their end"),
         ],
     }
-
-
-def _numbers_of(site: Site, name: str) -> dict[str, Any]:
-    for chapter in site.chapters:
-        if chapter.name == name:
-            return chapter.record.get("numbers", {})
-    return {}
 
 
 def bibtex() -> str:
@@ -412,17 +399,9 @@ def _render(template: str, **values: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
-        finalize=_without_fences_of_values,
     )
     environment.filters["markdown"] = markdown_html
-    environment.filters["heading"] = lambda text: Markup(heading(text))
     return environment.get_template(template).render(values)
-
-
-def _without_fences_of_values(value: Any) -> Any:
-    """Escape a value of a template; what is HTML already has been cleaned where it was made."""
-    is_plain_text = isinstance(value, str) and not isinstance(value, Markup)
-    return Markup(without_fences(escape(value))) if is_plain_text else value
 
 
 def _write(path: Path, text: str) -> None:

@@ -57,9 +57,10 @@ def tree_html(nodes: NodeTable, path: Sequence[Step] | None = None) -> str:
     """Embed `tree_svg` in a page; where the page is not trusted, a still picture is left."""
     svg = tree_svg(nodes, path)
     style = re.search('style="[^"]*"', svg)[0]
+    words = escape(f"Decision tree: {'; '.join(rule_sentences(collapsed(nodes)))}.")
     live = f'"{_data_address(svg)}" {style}'
     still = f'"{_data_address(svg.replace(HINT, ""))}" {style}'
-    return f'<object type="image/svg+xml" data={live}><img alt="tree" src={still}/></object>'
+    return f'<object type="image/svg+xml" data={live}><img alt="{words}" src={still}/></object>'
 
 
 class _Drawing:

@@ -2,8 +2,11 @@
 
 import base64
 import itertools
+import json
+import os
 import re
 import sys
+from functools import cache
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -12,17 +15,28 @@ import pytest
 from browser import offline_tab
 from bs4 import BeautifulSoup
 from conftest import ROOT
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output, new_raw_cell
 
 from dtreward.record import Claim, write_result
-from dtreward.study.chapters import Places
-from dtreward.study.site import build, find_places
+from dtreward.study.chapters import Places, read_chapters
+from dtreward.study.site import build, find_places, provenance
 
 __all__ = ["offline_tab"]  # a fixture
 SCRIPT = "<script>alert('seen')</script>"
 SPOT = (  # one white pixel
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGP4DwABAQEAG7buVgAAAABJRU5ErkJggg=="
 )
+BROKEN_IMAGE = {"output_type": "display_data", "metadata": {}, "data": {"image/png": "a"}}
+DAMAGED = {  # no whole notebooks
+    "04_cut_off": '{"cells": [',
+    "05_a_list": "[]",
+    "06_no_source": json.dumps(
+        {"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": [{"cell_type": "code"}]}
+    ),
+    "07_broken_image": nbformat.writes(
+        new_notebook(cells=[new_code_cell("x", outputs=[nbformat.from_dict(BROKEN_IMAGE)])])
+    ),
+}
 LOADS = {"src", "srcset", "poster", "data", "background", "action", "formaction", "xlink:href"}
 
 
@@ -32,6 +46,10 @@ def image():
 
 def markdown(text):
     return new_output("execute_result", data={"text/markdown": text, "text/plain": "Markdown"})
+
+
+def shown(kind, value, plain):
+    return new_output("display_data", data={kind: value, "text/plain": plain})
 
 
 def printed(text):
@@ -91,13 +109,20 @@ class Study:
         if ran:  # a study writes it after the record
             copy.write_bytes(ran)
 
+    @property
+    def places(self):
+        figures, paper = self.made / "figures", self.made / "paper"
+        return Places(self.made, self.made, figures, paper, self.sources)
+
+    def chapters(self):
+        return read_chapters("own", self.places)
+
     def site(self, name="report"):
         """Build the site and give its folder."""
-        figures, paper = self.made / "figures", self.made / "paper"
-        places = Places(self.made, self.made, figures, paper, self.sources)
-        return build("own", places, self.made / name).parent
+        return build("own", self.places, self.made / name).parent
 
 
+@cache
 def page(path):
     return BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser")
 
@@ -115,7 +140,7 @@ def state(site, name):
 def hostile(tmp_path_factory):
     """A study whose every text tries to break out, and whose second notebook failed."""
     study = Study(tmp_path_factory.mktemp("hostile"))
-    study.plan("01_load_pairs", "02_extract_features", "03_never_ran", "04_lost")
+    study.plan("01_load_pairs", "02_extract_features", "03_never_ran", *DAMAGED)
     (study.made / "pairs.parquet").write_bytes(b"pairs")
     drawing = f"<svg xmlns='http://www.w3.org/2000/svg' width='9' height='9'>{SCRIPT}</svg>"
     html = (
@@ -138,6 +163,20 @@ def hostile(tmp_path_factory):
             ),
             new_code_cell("html", outputs=[new_output("display_data", data={"text/html": html})]),
             new_markdown_cell(f"```{{raw}} html\n{SCRIPT}\n```\n\n{{download}}`../conf.py`"),
+            new_markdown_cell(f"```{{}}{{raw}} html\n{SCRIPT}\n```"),
+            new_markdown_cell(
+                f"[`](x)``{{raw}} html\n{SCRIPT}\n```\n\n[{{download}}](x)`../conf.py`"
+            ),
+            new_markdown_cell(
+                "![far][f] [near][n] <file:conf.py>\n\n[f]: https://evil.org/f.png\n[n]: ../conf.py"
+            ),
+            new_raw_cell(f"a raw cell\n```\n```{{raw}} html\n{SCRIPT}\n```\n"),
+            new_code_cell("formula", outputs=[shown("text/latex", "$x$", "the formula x")]),
+            new_code_cell("drawing", outputs=[shown("image/svg+xml", drawing, "<SVG>")]),
+            new_code_cell(
+                "two",
+                outputs=[image(), markdown("*First caption.*"), image(), markdown("*Second one.*")],
+            ),
             new_markdown_cell(f"{SCRIPT}\n\n<div onclick=\"alert('seen')\">\n{SCRIPT}\n</div>"),
             new_code_cell("bar", outputs=[new_output("display_data", data=widget)]),
             new_code_cell("run", outputs=[new_output("display_data", data=script)]),
@@ -168,7 +207,8 @@ def hostile(tmp_path_factory):
         partial=True,
     )
     study.recorded("02_extract_features", Claim("An answer of an earlier run.", True))
-    (study.made / "04_lost.ipynb").write_text('{"cells": [')
+    for name, text in DAMAGED.items():
+        (study.made / f"{name}.ipynb").write_text(text)
     study.folder = study.site()
     return study
 
@@ -274,6 +314,20 @@ def test_a_build_that_fails_leaves_the_site_of_before(hostile, monkeypatch):
     assert (hostile.folder / "index.html").read_bytes() == before
 
 
+def test_what_a_page_can_show_of_an_output_is_shown(hostile):
+    first = chapter(hostile.folder, "01_load_pairs")
+    assert "the formula x" in first.text
+    assert "a raw cell" in first.text
+    drawings = first.select('img[src^="data:image/svg+xml"]')
+    assert len(drawings) == 2  # one stands in HTML, one alone
+
+
+def test_an_image_has_the_words_of_the_caption_below_it(hostile):
+    words = [one.get("alt") for one in chapter(hostile.folder, "01_load_pairs").select("img")]
+    assert {"First caption.", "Second one."} <= set(words)
+    assert not [word for word in words if not word]
+
+
 def test_widgets_and_scripts_of_outputs_are_left_out(hostile):
     text = (hostile.folder / "notebooks" / "01_load_pairs.html").read_text()
     assert "vnd.jupyter" not in text and "alert('ran')" not in text and "0%|" not in text
@@ -285,7 +339,7 @@ def test_widgets_and_scripts_of_outputs_are_left_out(hostile):
         ("01_load_pairs", "done"),
         ("02_extract_features", "failed"),
         ("03_never_ran", "not run"),
-        ("04_lost", "unreadable"),
+        *((name, "unreadable") for name in DAMAGED),
     ],
 )
 def test_every_notebook_has_a_page_that_says_how_far_it_came(hostile, name, expected):
@@ -309,14 +363,28 @@ def test_a_failed_notebook_shows_its_error_and_no_claims_of_an_earlier_run(hosti
 
 def test_a_record_of_changed_files_is_outdated(tmp_path):
     study = Study(tmp_path)
-    study.plan("01_load_pairs")
-    (study.made / "pairs.parquet").write_bytes(b"before")
+    pairs = study.made / "pairs.parquet"
+    pairs.write_bytes(b"before")
     study.ran("01_load_pairs", executed("01", new_code_cell("1")))
-    study.recorded("01_load_pairs", Claim("So.", True), inputs=[study.made / "pairs.parquet"])
-    (study.made / "pairs.parquet").write_bytes(b"after")
-    site = study.site()
-    assert state(site, "01_load_pairs") == "outdated"
-    assert "changed since" in page(site / "provenance.html").text
+    study.recorded("01_load_pairs", Claim("So.", True), inputs=[pairs])
+    assert [one.state for one in study.chapters()] == ["done"]
+    copy = study.made / "by_hand" / pairs.name  # what is tried by hand is no part of the study
+    copy.parent.mkdir()
+    pairs.rename(copy)
+    pairs.write_bytes(b"after")
+    [outdated] = study.chapters()
+    assert outdated.state == "outdated"
+    [compared] = provenance([outdated], study.made)["inputs"]
+    assert compared[-1] == "changed since"
+
+
+def test_a_failed_attempt_after_a_finished_run_is_not_hidden(tmp_path):
+    study = Study(tmp_path)
+    study.ran("01_load_pairs", executed("01", new_code_cell("1")))
+    os.utime(study.made / "01_load_pairs.ipynb", (1, 1))
+    failed = executed("01", new_code_cell("1", outputs=[failure("no")]))
+    study.ran("01_load_pairs", failed, partial=True)
+    assert [one.state for one in study.chapters()] == ["failed"]
 
 
 def test_two_builds_in_two_folders_have_the_same_bytes(hostile):
@@ -344,10 +412,17 @@ def test_the_landing_page_has_a_finding_a_figure_four_numbers_and_ways_on(demo):
 def test_code_is_folded_and_figures_say_what_is_seen(demo):
     tree = chapter(demo, "04_fit_preference_tree")
     cells = tree.select("div.cell")
-    assert cells and all("tag_hide-input" in cell["class"] for cell in cells)
-    pictures = [image for image in tree.select(".cell_output img") if image.get("src")]
-    assert pictures
-    assert all(len(image.get("alt", "")) > 20 for image in pictures)
+    assert cells
+    for cell in cells:
+        assert cell.select_one("details.hide") or "tag_remove-input" in cell["class"]
+    seen = 0
+    for path in sorted((demo / "notebooks").glob("[0-9]*.html")):
+        for image in page(path).select('img[src^="../_images"]'):
+            assert len(image.get("alt", "")) > 40, f"{path.stem}: {image.get('alt')}"
+            assert "without a caption" not in image["alt"], path.stem
+            assert image.find_parent("a")["href"] == image["src"], "it can be enlarged"
+            seen += 1
+    assert seen > 40
 
 
 def test_each_figure_of_the_gallery_has_words_and_files_to_download(demo):
