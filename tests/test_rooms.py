@@ -40,6 +40,7 @@ EXTRAS = {
     "study/chapters": "docs",
     "study/cleaning": "docs",
     "study/gallery": "docs",
+    "study/pages": "docs",
     "study/site": "docs",
     "demo": "study",
     "explorer": "app",

@@ -23,5 +23,6 @@ Commands (`dtreward.cli`) and the Snakefile call this room; notebooks use `input
 - `chapters`: what the site says of each notebook: state, claims, parameters.
 - `cleaning`: makes executed notebooks safe to publish.
 - `gallery`: figures and tables of the site, with captions and downloads.
+- `pages`: pages of headings, HTML and executed cells, as Sphinx reads them.
 - `site`: the site of a study, built by Sphinx.
 """

@@ -23,7 +23,7 @@ try:
 except ImportError as error:
     raise ImportError('the site needs Sphinx and others: pip install "dtreward[docs]"') from error
 
-NO_RESULTS = ("by_hand", "docs", "report")  # folders in a study's folder
+SITES = ("docs", "report")  # folders in a study's folder, which hold copies
 STATES = {
     "done": "ran to its end",
     "failed": "stopped at an error",
@@ -240,7 +240,7 @@ def _has_outdated_inputs(record: dict[str, Any], made: Path) -> bool:
 def compare_input(made: Path, name: str, digest: str) -> str:
     """Say whether a file that a notebook read is still the same."""
     paths = [path for path in made.rglob(glob.escape(Path(name).name)) if path.is_file()]
-    paths = [path for path in paths if path.relative_to(made).parts[0] not in NO_RESULTS]
+    paths = [path for path in paths if path.relative_to(made).parts[0] not in SITES]
     if not paths:
         return "not in the study's folder"
     now = {_digest(path, path.stat().st_mtime_ns) for path in paths}

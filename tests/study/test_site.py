@@ -368,7 +368,7 @@ def test_a_record_of_changed_files_is_outdated(tmp_path):
     study.ran("01_load_pairs", executed("01", new_code_cell("1")))
     study.recorded("01_load_pairs", Claim("So.", True), inputs=[pairs])
     assert [one.state for one in study.chapters()] == ["done"]
-    copy = study.made / "by_hand" / pairs.name  # what is tried by hand is no part of the study
+    copy = study.made / "report" / pairs.name  # a copy is not what notebooks read
     copy.parent.mkdir()
     pairs.rename(copy)
     pairs.write_bytes(b"after")

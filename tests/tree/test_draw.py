@@ -30,6 +30,7 @@ from dtreward.figures import (
 )
 from dtreward.tree.figure import draw_tree
 from dtreward.tree.page import HINT, tree_html, tree_svg
+from dtreward.tree.rules import collapsed, rule_sentences
 from dtreward.tree.tree import PreferenceTree
 
 STYLE = Path(__file__).parents[2] / "notebooks" / "paper.mplstyle"
@@ -304,6 +305,7 @@ def test_what_a_page_embeds_is_the_svg_and_no_words_are_left_without_it():
     tree = PreferenceTree.published("Human")
     page = ElementTree.fromstring(tree_html(tree, tree.path(np.zeros(5))))
     (picture,) = page
+    assert picture.get("alt") == f"Decision tree: {'; '.join(rule_sentences(collapsed(tree)))}."
     shown = []
     for data in (page.get("data"), picture.get("src")):
         kind, coded = data.split(",")
