@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 import matplotlib as mpl
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from jaxtyping import Real
@@ -18,6 +19,7 @@ from matplotlib.patches import FancyBboxPatch
 from matplotlib.textpath import text_to_path
 
 from dtreward.files import digest, write_atomically
+from dtreward.fonts import families_of, use_fonts
 
 ATTRIBUTE_COLOURS = {
     "helpfulness": "#0072B2",
@@ -47,9 +49,34 @@ FAMILY_COLOURS = {
     "First": "#CC3311",
     "Noisy": "#999999",
 }
+# Of other attributes; every two of these and of the fixed ones are 30 or more apart in CIELAB.
+FURTHER_COLOURS = (
+    "#47330A",
+    "#470A7A",
+    "#7AA30A",
+    "#CCB88F",
+    "#C2003D",
+    "#AD85FF",
+    "#472947",
+    "#00CCEB",
+    "#0A5252",
+    "#004700",
+    "#FF8F7A",
+    "#AD0A85",
+    "#ADB8E0",
+    "#85700A",
+    "#7A1F00",
+    "#3DCC66",
+    "#7A003D",
+    "#8F7070",
+    "#0052C2",
+    "#FF5299",
+)
 OTHER_COLOURS = ("#332288", "#88CCEE", "#44AA99", "#999933", "#CC6677", "#882255", "#AA4499")
 RESPONSE_COLOURS = ("#e58139", "#399de5")
 FILL = LinearSegmentedColormap.from_list("", [RESPONSE_COLOURS[0], "white", RESPONSE_COLOURS[1]])
+WIDTH = 6.75  # inches: both columns of a page
+MOST_BESIDE = 7  # panels in a row
 POINTS = 8.0  # size of all text at full size
 # Inches at full size: a line of text, around the text in a box, beside a box, below a split.
 LINE = 0.15
@@ -75,10 +102,87 @@ def colour(name: str) -> str:
     return to_hex(base + (0.9 - base) * 0.6 * shade)
 
 
+def attribute_colours(attributes: Sequence[str]) -> dict[str, str]:
+    """Give each attribute a colour; up to twenty others than the study's five differ clearly.
+
+    Hand over all attributes, also where a figure shows some of them: a name's colour may depend
+    on the names before it.
+
+    Example:
+        >>> attribute_colours(["helpfulness", "wit"])
+        {'helpfulness': '#0072B2', 'wit': '#7AA30A'}
+    """
+    colours = {}
+    taken: set[int] = set()
+    for name in attributes:
+        if name in ATTRIBUTE_COLOURS:
+            colours[name] = ATTRIBUTE_COLOURS[name]
+            continue
+        if len(taken) == len(FURTHER_COLOURS):
+            taken = set()
+        place = int(digest(name)[:8], 16) % len(FURTHER_COLOURS)
+        while place in taken:
+            place = (place + 1) % len(FURTHER_COLOURS)
+        taken.add(place)
+        colours[name] = FURTHER_COLOURS[place]
+    return colours
+
+
+def panels(
+    count: int, height: float, *, sharex: bool = True, sharey: bool = True
+) -> tuple[Figure, list[Axes]]:
+    """Make panels as wide as a page together, in equally long rows of at most seven.
+
+    Args:
+        height: of a row, in inches.
+
+    Example:
+        >>> figure, axes = panels(20, 1.0)
+        >>> len(axes), len({axis.get_subplotspec().rowspan.start for axis in axes})
+        (20, 3)
+    """
+    columns = panels_in_a_row(count)
+    rows = -(-count // columns)
+    figure, grid = plt.subplots(
+        rows,
+        columns,
+        figsize=(WIDTH, height * rows),
+        sharex=sharex,
+        sharey=sharey,
+        squeeze=False,
+        layout="constrained",
+    )
+    axes = list(grid.flat)
+    for axis in axes[count:]:
+        axis.remove()
+    for axis in axes[count - columns : count]:  # below the last of them there may be no panel
+        axis.tick_params(labelbottom=True)
+    return figure, axes[:count]
+
+
+def panels_in_a_row(count: int) -> int:
+    """Give how many of some panels stand side by side.
+
+    Example:
+        >>> panels_in_a_row(5), panels_in_a_row(8), panels_in_a_row(20)
+        (5, 4, 7)
+    """
+    rows = -(-count // MOST_BESIDE)
+    return -(-count // rows)
+
+
+def label_rows(axes: Sequence[Axes], label: str) -> None:
+    """Write what the vertical axis is beside the first panel of each row."""
+    for axis in axes:
+        if axis.get_subplotspec().is_first_col():
+            axis.set_ylabel(label)
+
+
 def save_figure(figure: Figure, stem: str | Path) -> list[Path]:
     """Write `stem`.pdf and `stem`.png, each whole or absent, the same bytes each time."""
     undated = {"pdf": {"CreationDate": None}, "png": {"Software": None}}
     paths = []
+    use_fonts(figure)
     with mpl.rc_context({"pdf.fonttype": 42}):
         for suffix, metadata in undated.items():
             write = partial(figure.savefig, dpi=200, metadata=metadata)
@@ -90,10 +194,10 @@ def short_titles(attributes: Sequence[str]) -> dict[str, str]:
     """Break attributes' names into lines that fit panels side by side: {name: title}.
 
     Example:
-        >>> short_titles(["helpfulness", "number of words"] * 5)["number of words"]
-        'number\\nof\\nwords'
+        >>> short_titles(["helpfulness", "number of further words"] * 3)["number of further words"]
+        'number of\\nfurther\\nwords'
     """
-    width = max(4, 75 // len(attributes))
+    width = max(4, 75 // panels_in_a_row(len(attributes)))
     return {name: textwrap.fill(name, width) for name in attributes}
 
 
@@ -166,7 +270,8 @@ def draw_reward_bars(
 def text_width(lines: Sequence[str]) -> float:
     """Give the width in inches of a box around lines of text at full size."""
     measure = partial(text_to_path.get_text_width_height_descent, ismath=False)
-    widest = max(measure(line, FontProperties(size=POINTS))[0] for line in lines)
+    font = FontProperties(family=families_of(lines), size=POINTS)
+    widest = max(measure(line, font)[0] for line in lines)
     return widest / 72 + 2 * PAD
 
 
@@ -213,4 +318,5 @@ def draw_box(
     )
     for row, line in enumerate(lines):
         y = top[1] - (height - LINE * len(lines)) / 2 - LINE * (row + 0.76)
-        ax.text(top[0], y, line, size=size, ha="center", parse_math=False, alpha=alpha)
+        text = {"size": size, "ha": "center", "parse_math": False, "alpha": alpha}
+        ax.text(top[0], y, line, family=families_of(line), **text)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from textwrap import fill
-from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -18,12 +17,11 @@ from matplotlib.figure import Figure
 from scipy.cluster.hierarchy import dendrogram, linkage
 from scipy.spatial.distance import squareform
 
-from dtreward.figures import colour, short_titles
+from dtreward.figures import attribute_colours, colour, label_rows, panels, short_titles
 from dtreward.judges.attribution import Distances, import_shap
 from dtreward.tree.tree import Differences
 
-WIDE = 6.75  # inches, two columns of a page
-NARROW = 3.25  # one column
+NARROW = 3.25  # inches, one column of a page
 TITLE = 18  # characters in a line above a panel with one judge
 MOST_NUMBERS = 5  # attributes up to which a matrix has numbers in its cells
 LEAST_LABEL = 0.005  # a smaller step has no number beside its bar
@@ -42,12 +40,13 @@ def draw_mean_shap(means: pd.DataFrame, attributes: Sequence[str]) -> Figure:
     judges = list(dict.fromkeys(means["judge"]))
     titles = short_titles(attributes)
     limits = np.array([-0.04, 1.06]) * means["high"].max()
-    figure, axes = _panels(len(attributes), 0.9 + 0.16 * len(judges), sharey=True)
+    colours = attribute_colours(attributes)
+    figure, axes = panels(len(attributes), 0.9 + 0.16 * len(judges))
     for axis, name in zip(axes, attributes, strict=True):
         rows = means[means["attribute"] == name]
         mean = rows["mean_abs_shap"]
         spread = np.abs(rows[["low", "high"]].T - mean)
-        style = {"fmt": "o", "ms": 3, "lw": 0.8, "color": colour(name)}
+        style = {"fmt": "o", "ms": 3, "lw": 0.8, "color": colours[name]}
         axis.errorbar(mean, rows["judge"], xerr=spread, **style)
         axis.axvline(mean.iloc[0], color=colour("Human"), lw=0.7, ls=":")
         axis.set(title=titles[name], xlim=limits)
@@ -64,14 +63,14 @@ def draw_shap_by_difference(curves: Mapping[str, pd.DataFrame], shown: Sequence[
         shown: the judges with a colour and a name; the others are grey.
     """
     titles = short_titles(list(curves))
-    figure, axes = _panels(len(curves), 2.3, sharex=False, sharey=True)
+    figure, axes = panels(len(curves), 2.3, sharex=False)
     for axis, (name, means) in zip(axes, curves.items(), strict=True):
         axis.plot(means.drop(columns=shown), color="0.8", lw=0.7)
         for judge in shown:
             axis.plot(means[judge], "o-", ms=2, color=colour(judge), label=judge)
         axis.set(title=titles[name], xlabel="difference")
         axis.locator_params(axis="x", nbins=4, steps=[1, 2, 5, 10])
-    axes[0].set_ylabel("mean SHAP value")
+    label_rows(axes, "mean SHAP value")
     handles = axes[0].get_legend_handles_labels()
     figure.legend(*handles, loc="outside lower center", ncols=len(shown))
     return figure
@@ -95,7 +94,7 @@ def draw_swarms(
     """
     shap = import_shap()
     height = 1 + 0.3 * len(attributes)
-    figure, axes = _panels(len(values), height, sharey=False)
+    figure, axes = panels(len(values), height, sharey=False)
     order = np.arange(len(attributes))
     style = {"max_display": None, "plot_size": None, "color_bar": False, "s": 3, "show": False}
     for axis, (judge, its_values) in zip(axes, values.items(), strict=True):
@@ -103,7 +102,8 @@ def draw_swarms(
         with _numpy_seed(seed):
             shap.plots.beeswarm(explanation, ax=axis, order=order, **style)
         axis.set(title=fill(judge, TITLE), xlabel="")
-        axis.set_yticks(order, attributes[::-1] if axis is axes[0] else [""] * len(order))
+        starts_row = axis.get_subplotspec().is_first_col()
+        axis.set_yticks(order, attributes[::-1] if starts_row else [""] * len(order))
         axis.tick_params(labelsize=7, length=0)
     scale = ScalarMappable(cmap=shap.plots.colors.red_blue)
     bar = figure.colorbar(scale, ax=axes, aspect=30, pad=0.01, ticks=[0, 1])
@@ -130,7 +130,8 @@ def draw_interactions(interactions: Mapping[str, pd.DataFrame]) -> Figure:
     Args:
         interactions: square tables of attributes, by the panels' titles.
     """
-    figure, axes = _panels(len(interactions), 2.6, sharey=True)
+    count = len(next(iter(interactions.values())))
+    figure, axes = panels(len(interactions), max(2.6, 1.4 + 0.13 * count))
     strongest = max(table.max(axis=None) for table in interactions.values())
     for axis, (title, table) in zip(axes, interactions.items(), strict=True):
         sns.heatmap(
@@ -163,9 +164,10 @@ def draw_one_pair(values: pd.DataFrame, difference: pd.Series) -> Figure:
         difference: of the pair, by attribute, response 2 minus response 1.
     """
     rows = [f"{name} ({value:+.3g})" for name, value in difference.items()]
-    figure, axes = _panels(len(values), 1.0 + 0.22 * len(rows), sharey=True)
+    figure, axes = panels(len(values), 1.0 + 0.22 * len(rows))
+    colours = attribute_colours(list(difference.index))
     for axis, (judge, steps) in zip(axes, values.iterrows(), strict=True):
-        _draw_steps(axis, rows, steps)
+        _draw_steps(axis, rows, steps, hues=[colours[name] for name in steps.index])
         probability = round(0.5 + steps.sum(), 2) + 0.0  # turns -0 into 0
         title = fill(f"{judge}: {probability:.2f}", TITLE)
         axis.set(title=title, xlim=(-0.35, 1.35), xticks=[0, 0.5, 1])
@@ -174,10 +176,9 @@ def draw_one_pair(values: pd.DataFrame, difference: pd.Series) -> Figure:
     return figure
 
 
-def _draw_steps(axis: Axes, rows: Sequence[str], steps: pd.Series) -> None:
+def _draw_steps(axis: Axes, rows: Sequence[str], steps: pd.Series, *, hues: Sequence[str]) -> None:
     ends = 0.5 + steps.cumsum()
     starts = ends - steps
-    hues = [colour(name) for name in steps.index]
     bars = axis.barh(rows, steps, left=starts, color=hues, height=0.7)
     labels = [f"{step:+.2f}" if abs(step) >= LEAST_LABEL else "" for step in steps]
     axis.bar_label(bars, labels, size=6, padding=1)
@@ -217,11 +218,12 @@ def draw_measures(
         apart: the other measures, a panel each, with their distance to it, which is the title.
     """
     attributes = list(shares[reference])
-    figure, axes = _panels(len(apart), 2.5, sharey=True)
+    colours = attribute_colours(attributes)
+    figure, axes = panels(len(apart), 2.5)
     for axis, (measure, distance) in zip(axes, apart.items(), strict=True):
         axis.plot([0, 1], [0, 1], color="0.6", lw=0.6)
         for name in attributes:
-            style = {"s": 10, "alpha": 0.8, "color": colour(name), "label": name}
+            style = {"s": 10, "alpha": 0.8, "color": colours[name], "label": name}
             axis.scatter(shares[reference][name], shares[measure][name], **style)
         axis.set(title=f"{distance:.3f} apart")
         axis.set(xlabel=f"share by {reference}", ylabel=f"share by {measure}")
@@ -229,13 +231,3 @@ def draw_measures(
     columns = min(5, len(attributes))
     figure.legend(*handles, loc="outside lower center", ncols=columns, columnspacing=1)
     return figure
-
-
-def _panels(
-    count: int, height: float, *, sharex: bool = True, sharey: bool
-) -> tuple[Figure, list[Axes]]:
-    """Make panels side by side, as wide as two columns of a page."""
-    options: dict[str, Any] = {"sharex": sharex, "sharey": sharey, "squeeze": False}
-    options |= {"figsize": (WIDE, height), "layout": "constrained"}
-    figure, axes = plt.subplots(1, count, **options)
-    return figure, list(axes[0])

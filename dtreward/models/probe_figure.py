@@ -10,10 +10,9 @@ import seaborn as sns
 from jaxtyping import Int, Real
 from matplotlib.figure import Figure
 
-from dtreward.figures import colour, short_titles
+from dtreward.figures import MOST_BESIDE, WIDTH, attribute_colours, label_rows, panels, short_titles
 from dtreward.stats import Interval
 
-WIDTH = 6.75  # inches, of a page
 LINE = 0.12  # inches that each further line of a name takes
 READER_COLOURS = ("#222222", "#888888", "#BBBBBB", "#DDDDDD")  # attributes have the other colours
 LOWEST = -0.5  # of R² in the figure of strengths; curves below it are cut
@@ -27,11 +26,16 @@ def draw_strengths(explained: pd.DataFrame, chosen: Sequence[int] | np.ndarray) 
         explained: R²; the index holds the strengths, the columns are attributes.
         chosen: number of the chosen strength of each attribute, marked by a dot.
     """
-    figure, axis = plt.subplots(figsize=(WIDTH, 2.3), layout="constrained")
+    labels = {name: fill(name, 18) for name in explained}
+    lines = sum(label.count("\n") + 1 for label in labels.values())
+    height = max(2.3, 0.6 + LINE * lines)
+    figure, axis = plt.subplots(figsize=(WIDTH, height), layout="constrained")
+    colours = attribute_colours(list(explained))
     for attribute, place in zip(explained.columns, chosen, strict=True):
         curve = explained[attribute]
-        axis.plot(curve.index, curve, color=colour(attribute), label=fill(attribute, 18))
-        axis.plot(curve.index[place], curve.iloc[place], "o", color=colour(attribute))
+        hue = colours[attribute]
+        axis.plot(curve.index, curve, color=hue, label=labels[attribute])
+        axis.plot(curve.index[place], curve.iloc[place], "o", color=hue)
     axis.axhline(0, color="black", lw=0.8, ls=":")
     axis.set(
         xscale="log",
@@ -53,8 +57,11 @@ def draw_correlations_of_readers(
         correlations: by reader, one interval an attribute.
         attributes: names of the groups.
     """
-    labels = list(short_titles(attributes).values())
-    taller = LINE * max(label.count("\n") for label in labels)
+    many = len(attributes) > MOST_BESIDE
+    labels = [fill(name, 18) for name in attributes]
+    if not many:
+        labels = list(short_titles(attributes).values())
+    taller = 0.8 if many else LINE * max(label.count("\n") for label in labels)
     figure, axis = plt.subplots(figsize=(WIDTH, 2.4 + taller), layout="constrained")
     places = np.arange(len(attributes))
     width = 0.72 / len(correlations)
@@ -74,6 +81,7 @@ def draw_correlations_of_readers(
         lowest = np.nanmin([lowest, 1.1 * np.nanmin(ends)]) if np.isfinite(ends).any() else lowest
     axis.axhline(0, color="black", lw=0.6)
     axis.set(xticks=places, xticklabels=labels, ylim=(lowest, 1))
+    axis.tick_params(axis="x", rotation=90 if many else 0)
     axis.set_ylabel("Pearson correlation with the rating")
     axis.legend(frameon=False, ncols=4, loc="upper center", bbox_to_anchor=(0.5, 1.16))
     return figure
@@ -109,18 +117,12 @@ def draw_rewards_by_rating(
     """Draw the distribution of predicted rewards at each rating, a panel an attribute."""
     titles = short_titles(attributes)
     taller = LINE * max(title.count("\n") for title in titles.values())
-    figure, axes = plt.subplots(
-        1,
-        len(attributes),
-        figsize=(WIDTH, 2.1 + taller),
-        sharey=True,
-        squeeze=False,
-        layout="constrained",
-    )
-    for column, (axis, name) in enumerate(zip(axes[0], attributes, strict=True)):
+    figure, axes = panels(len(attributes), 2.1 + taller, sharex=False)
+    colours = attribute_colours(attributes)
+    for column, (axis, name) in enumerate(zip(axes, attributes, strict=True)):
         bins = pool_ratings(ratings[:, column])
-        style = {"color": colour(name), "fliersize": 1, "linewidth": 0.7}
+        style = {"color": colours[name], "fliersize": 1, "linewidth": 0.7}
         sns.boxplot(x=bins, y=rewards[:, column], ax=axis, **style)
-        axis.set(title=titles[name], xlabel="rating")
-    axes[0, 0].set_ylabel("reward")
+        axis.set(title=titles[name], xlabel="rating", ylabel="")
+    label_rows(axes, "reward")
     return figure

@@ -12,9 +12,9 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from dtreward.figures import colour
+from dtreward.figures import attribute_colours, label_rows, panels, short_titles
 
-WIDTH = 6.75  # inches: both columns of a page
+MANY = 10  # attributes from which correlations have small numbers
 LINE = 0.12  # inches that each further line of a panel's title takes
 
 
@@ -27,15 +27,16 @@ def draw_rating_shares(
         shares: share by rating, for each attribute.
         published: shares to mark in black: attributes as rows, ratings 0 to 4 as columns.
     """
-    figure, axes = _panels(list(shares), height=1.9)
+    figure, axes = _titled_panels(list(shares), height=1.9)
+    colours = attribute_colours(list(shares))
     for axis, (attribute, share) in zip(axes, shares.items(), strict=True):
         narrowest = np.diff(share.index).min() if len(share) > 1 else 1
-        axis.bar(share.index, share, 0.8 * narrowest, color=colour(attribute))
+        axis.bar(share.index, share, 0.8 * narrowest, color=colours[attribute])
         if published is not None:
             marks = published.loc[attribute]
             axis.plot(range(len(marks)), marks, "_", color="black", ms=9, label="published")
         axis.set_xlabel("rating")
-    axes[0].set_ylabel("share of responses")
+    label_rows(axes, "share of responses")
     if published is not None:
         axes[0].legend(loc="upper left", frameon=False)
     return figure
@@ -48,7 +49,8 @@ def draw_correlations(tables: Mapping[str, pd.DataFrame]) -> Figure:
         tables: correlations from -1 to 1 by title, with the same attributes in rows and columns.
     """
     count = len(next(iter(tables.values())))
-    side = max(3.375, 1.9 + 0.36 * count)
+    cell, points = (0.25, 5) if count > MANY else (0.36, None)
+    side = max(3.375, 1.9 + cell * count)
     size = (side * len(tables), side - 0.5)
     figure, axes = plt.subplots(1, len(tables), figsize=size, squeeze=False, layout="constrained")
     for axis, (title, table) in zip(axes[0], tables.items(), strict=True):
@@ -58,6 +60,7 @@ def draw_correlations(tables: Mapping[str, pd.DataFrame]) -> Figure:
             rounded.set_axis(labels, axis=0).set_axis(labels, axis=1),
             annot=True,
             fmt=".2f",
+            annot_kws={"size": points} if points else None,
             cmap="vlag",
             vmin=-1,
             vmax=1,
@@ -78,7 +81,8 @@ def draw_preference_by_difference(curves: Mapping[str, pd.DataFrame]) -> Figure:
     Args:
         curves: a table of `dtreward.pairs.summary.preference_by_difference` for each attribute.
     """
-    figure, axes = _panels(list(curves), height=2.1)
+    figure, axes = _titled_panels(list(curves), height=2.1)
+    colours = attribute_colours(list(curves))
     for axis, (attribute, curve) in zip(axes, curves.items(), strict=True):
         below = (curve["share"] - curve["low"]).abs()
         above = (curve["high"] - curve["share"]).abs()
@@ -89,27 +93,19 @@ def draw_preference_by_difference(curves: Mapping[str, pd.DataFrame]) -> Figure:
             fmt="o-",
             ms=3,
             elinewidth=0.8,
-            color=colour(attribute),
+            color=colours[attribute],
         )
         axis.set(xlabel="difference", ylim=(-0.03, 1.03))
-    axes[0].set_ylabel("share preferring response 2")
+    label_rows(axes, "share preferring response 2")
     return figure
 
 
-def _panels(attributes: Sequence[str], height: float) -> tuple[Figure, Sequence[Axes]]:
+def _titled_panels(attributes: Sequence[str], height: float) -> tuple[Figure, list[Axes]]:
     """Make a figure with one titled panel an attribute; long names take more than one line."""
-    characters = max(4, 75 // len(attributes))
-    titles = [fill(name, characters) for name in attributes]
+    titles = list(short_titles(attributes).values())
     most_breaks = max(title.count("\n") for title in titles)
-    figure, axes = plt.subplots(
-        1,
-        len(attributes),
-        figsize=(WIDTH, height + LINE * most_breaks),
-        sharey=True,
-        squeeze=False,
-        layout="constrained",
-    )
-    for axis, title in zip(axes[0], titles, strict=True):
+    figure, axes = panels(len(titles), height + LINE * most_breaks, sharex=False)
+    for axis, title in zip(axes, titles, strict=True):
         axis.set_title(title)
         axis.locator_params(axis="x", integer=True)
-    return figure, list(axes[0])
+    return figure, axes

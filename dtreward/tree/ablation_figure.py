@@ -15,10 +15,9 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from dtreward.figures import colour
+from dtreward.figures import WIDTH, attribute_colours
 from dtreward.stats import Interval
 
-WIDTH = 6.75  # inches: both columns of a page
 PARTS = {"train": ("training pairs", "0.55"), "validation": ("validation pairs", "C0")}
 MEASURES = {"accuracy": "accuracy", "log_loss": "log loss (nats)"}
 DIALS = {"depth": "limit on depth", "leaves": "limit on leaves", "pruning": "pruned"}
@@ -177,13 +176,15 @@ def draw_recurring_splits(
     """
     inputs = list(splits["input"].unique())
     figure, axes = _input_panels(inputs, height=1.1 + 0.3 * len(attributes))
+    colours = attribute_colours(attributes)
     unit = "" if spread is None else " (standard deviations)"
     for axis, name in zip(axes, inputs, strict=True):
         for split in splits[splits["input"] == name].to_dict("records"):
             place = split["threshold"]
             if spread is not None:
                 place /= spread[split["attribute"]]
-            _draw_split(axis, split, (place, attributes.index(split["attribute"])))
+            row = attributes.index(split["attribute"])
+            _draw_split(axis, split, (place, row), hue=colours[split["attribute"]])
         axis.axvline(0, color="0.8", lw=0.6, zorder=0)
         axis.set_ylim(len(attributes) - 0.5, -0.9)
         axis.set_xlabel(f"threshold of the split{unit}")
@@ -191,9 +192,8 @@ def draw_recurring_splits(
     return figure
 
 
-def _draw_split(axis: Axes, split: Mapping, place: tuple[float, int]) -> None:
+def _draw_split(axis: Axes, split: Mapping, place: tuple[float, int], *, hue: str) -> None:
     x, row = place
-    hue = colour(split["attribute"])
     fill = hue if split["studied"] else "none"
     is_recurrent = split["share"] >= RECURRENT
     alpha = 1.0 if is_recurrent else 0.35

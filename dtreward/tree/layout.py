@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from dtreward.figures import DROP, GAP, LINE, PAD, text_width
+from dtreward.fonts import isolate
 from dtreward.tree.nodes import NodeTable, Step
 from dtreward.tree.rules import idle_splits
 
@@ -164,4 +165,10 @@ def wrap_name(words: str, width: int) -> list[str]:
     words = re.sub("[\0-\x1f\u2028]", " ", words)  # a name is one line
     marked = re.sub(r"(?<=[_/.])(?=[^\W\d_])", "\v", words).replace(" ≤ ", " ≤\xa0")
     lines = textwrap.wrap(marked, width, replace_whitespace=False)
-    return [line.replace("\v", "").replace("≤\xa0", "≤ ") for line in lines]
+    return [_in_order(line.replace("\v", "").replace("≤\xa0", "≤ ")) for line in lines]
+
+
+def _in_order(line: str) -> str:
+    """Keep the threshold behind a name that reads from right to left."""
+    name, sign, threshold = line.rpartition(" ≤ ")
+    return isolate(name) + sign + threshold if sign else isolate(line)

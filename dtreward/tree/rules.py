@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Bool, Real
 
+from dtreward.fonts import isolate
 from dtreward.tree.nodes import NodeTable, Step, in_preorder
 
 
@@ -48,8 +49,8 @@ def conditions(nodes: NodeTable) -> tuple[str, ...]:
         name = nodes.attributes[nodes.feature[node]]
         limit = nodes.threshold[node]
         left, right = nodes.children(node)
-        at_most = f"{name} difference <="
-        above = f"{name} difference >"
+        at_most = f"{isolate(name)} difference <="
+        above = f"{isolate(name)} difference >"
         bounds[left] = bounds[node] | {at_most: min(limit, bounds[node].get(at_most, limit))}
         bounds[right] = bounds[node] | {above: max(limit, bounds[node].get(above, limit))}
     return tuple(
@@ -63,7 +64,7 @@ def rule_sentences(nodes: NodeTable) -> tuple[str, ...]:
     if len(prefers_second) == 3 and prefers_second[1] != prefers_second[2]:
         name = nodes.attributes[nodes.feature[0]]
         sign = ">" if prefers_second[2] else "<="
-        return (f"response 2 iff {name} difference {sign} {nodes.threshold[0]:.4g}",)
+        return (f"response 2 iff {isolate(name)} difference {sign} {nodes.threshold[0]:.4g}",)
     words = conditions(nodes)
     sentences = []
     for leaf in np.flatnonzero(~nodes.is_split).tolist():
@@ -105,5 +106,5 @@ def _step(nodes: NodeTable, node: int, difference: float) -> Step:
     likely = "as likely" if nodes.value[child, 1] == 0.5 else "more likely"
     sign = "<=" if goes_left else ">"
     conclusion = verdict(nodes, child, f" is {likely}")
-    sentence = f"{name}: difference {shown} {sign} {bound}, so {conclusion}"
+    sentence = f"{isolate(name)}: difference {shown} {sign} {bound}, so {conclusion}"
     return Step(node, name, difference, limit, goes_left, sentence)
