@@ -76,7 +76,7 @@ OTHER_COLOURS = ("#332288", "#88CCEE", "#44AA99", "#999933", "#CC6677", "#882255
 RESPONSE_COLOURS = ("#e58139", "#399de5")
 FILL = LinearSegmentedColormap.from_list("", [RESPONSE_COLOURS[0], "white", RESPONSE_COLOURS[1]])
 WIDTH = 6.75  # inches: both columns of a page
-MOST_BESIDE = 7  # panels in a row
+MOST_BESIDE = 5  # panels in a row
 POINTS = 8.0  # size of all text at full size
 # Inches at full size: a line of text, around the text in a box, beside a box, below a split.
 LINE = 0.15
@@ -131,7 +131,7 @@ def attribute_colours(attributes: Sequence[str]) -> dict[str, str]:
 def panels(
     count: int, height: float, *, sharex: bool = True, sharey: bool = True
 ) -> tuple[Figure, list[Axes]]:
-    """Make panels as wide as a page together, in equally long rows of at most seven.
+    """Make panels as wide as a page together, in rows of at most five.
 
     Args:
         height: of a row, in inches.
@@ -139,7 +139,7 @@ def panels(
     Example:
         >>> figure, axes = panels(20, 1.0)
         >>> len(axes), len({axis.get_subplotspec().rowspan.start for axis in axes})
-        (20, 3)
+        (20, 4)
     """
     columns = panels_in_a_row(count)
     rows = -(-count // columns)
@@ -165,7 +165,7 @@ def panels_in_a_row(count: int) -> int:
 
     Example:
         >>> panels_in_a_row(5), panels_in_a_row(8), panels_in_a_row(20)
-        (5, 4, 7)
+        (5, 4, 5)
     """
     rows = -(-count // MOST_BESIDE)
     return -(-count // rows)
@@ -194,8 +194,8 @@ def short_titles(attributes: Sequence[str]) -> dict[str, str]:
     """Break attributes' names into lines that fit panels side by side: {name: title}.
 
     Example:
-        >>> short_titles(["helpfulness", "number of further words"] * 3)["number of further words"]
-        'number of\\nfurther\\nwords'
+        >>> short_titles(["helpfulness", "number of further words"] * 5)["number of further words"]
+        'number of\\nfurther words'
     """
     width = max(4, 75 // panels_in_a_row(len(attributes)))
     return {name: textwrap.fill(name, width) for name in attributes}

@@ -21,6 +21,7 @@ from dtreward.judges.verdict import OUTCOMES
 
 WIDE = 6.75  # inches, two columns of a page
 MARKERS = "osD^vP"  # of the judges of one family
+MANY_ATTRIBUTES = 10  # attributes from which importances stand without their intervals
 MANY = 15  # judges from which a matrix has no numbers in its cells
 OUTCOME_COLOURS = dict(
     zip(
@@ -151,10 +152,16 @@ def draw_importances(importances: pd.DataFrame, published: pd.DataFrame, *, worl
     wide = importances.pivot(index="judge", columns="attribute")
     text = wide.map("{:.2f}".format)
     notes = text["importance"] + "\n" + text["low"] + "–" + text["high"]
-    panels = {f"{world}: mean of bootstraps, 95 % of them": (wide["importance"], notes)}
+    title = f"{world}: mean of bootstraps, 95 % of them"
+    many = len(list(published)) > MANY_ATTRIBUTES
+    if many:
+        notes = text["importance"]
+        title = f"{world}: mean of bootstraps"
+    panels = {title: (wide["importance"], notes)}
     if published.notna().any(axis=None):
         panels["published, where judges coincide"] = (published, published.map("{:.2f}".format))
-    size = {"figsize": (WIDE, 1.1 + 0.27 * len(order)), "sharey": True, "squeeze": False}
+    height = (1.9 if many else 1.1) + 0.27 * len(order)
+    size = {"figsize": (WIDE, height), "sharey": True, "squeeze": False}
     figure, axes = plt.subplots(1, len(panels), **size)
     style = {"fmt": "", "vmin": 0, "vmax": 1, "cmap": "Blues", "cbar": False}
     for axis, (title, (shares, words)) in zip(axes[0], panels.items(), strict=True):
@@ -164,7 +171,8 @@ def draw_importances(importances: pd.DataFrame, published: pd.DataFrame, *, worl
         axis.set(title=title, facecolor="0.92", xlabel="", ylabel="")
         axis.tick_params(length=0)
         axis.tick_params(axis="y", rotation=0)
-        plt.setp(axis.get_xticklabels(), rotation=30, ha="right", rotation_mode="anchor")
+        turn = 90 if many else 30
+        plt.setp(axis.get_xticklabels(), rotation=turn, ha="right", rotation_mode="anchor")
     figure.suptitle(f"What each judge's tree looks at · {world}")
     return figure
 

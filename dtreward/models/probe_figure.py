@@ -10,12 +10,13 @@ import seaborn as sns
 from jaxtyping import Int, Real
 from matplotlib.figure import Figure
 
-from dtreward.figures import MOST_BESIDE, WIDTH, attribute_colours, label_rows, panels, short_titles
+from dtreward.figures import WIDTH, attribute_colours, label_rows, panels, short_titles
 from dtreward.stats import Interval
 
 LINE = 0.12  # inches that each further line of a name takes
 READER_COLOURS = ("#222222", "#888888", "#BBBBBB", "#DDDDDD")  # attributes have the other colours
 LOWEST = -0.5  # of R² in the figure of strengths; curves below it are cut
+MOST_LEVEL = 7  # names below a figure that are level; more stand upright
 POOLED = 7  # ratings with more values than this are pooled in fifths
 
 
@@ -57,7 +58,7 @@ def draw_correlations_of_readers(
         correlations: by reader, one interval an attribute.
         attributes: names of the groups.
     """
-    many = len(attributes) > MOST_BESIDE
+    many = len(attributes) > MOST_LEVEL
     labels = [fill(name, 18) for name in attributes]
     if not many:
         labels = list(short_titles(attributes).values())
