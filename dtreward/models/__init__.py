@@ -8,6 +8,7 @@ and why. The files below need torch, so each is imported only when one of its na
 - `catalogue`: the reward models known by name, and what their files do not say
 - `checkpoint`: reads a model's folder: configuration, weight files, head, tree
 - `comparison`: `Comparison`, the result of `compare`, and the base class `RewardModel`
+- `rated_pairs`: pairs whose attributes are the rewards that a model reads
 - `heads`: the layers that turn hidden states into rewards and a score
 - `head_model`: a backbone with a head, and perhaps a tree
 - `probe`: linear probes, fitted to ratings

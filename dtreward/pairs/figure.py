@@ -19,13 +19,17 @@ LINE = 0.12  # inches that each further line of a panel's title takes
 
 
 def draw_rating_shares(
-    shares: Mapping[str, pd.Series], published: pd.DataFrame | None = None
+    shares: Mapping[str, pd.Series],
+    published: pd.DataFrame | None = None,
+    *,
+    value: str = "rating",
 ) -> Figure:
     """Draw the share of each rating, one panel an attribute.
 
     Args:
         shares: share by rating, for each attribute.
         published: shares to mark in black: attributes as rows, ratings 0 to 4 as columns.
+        value: what the values are called on the axis.
     """
     figure, axes = _titled_panels(list(shares), height=1.9)
     colours = attribute_colours(list(shares))
@@ -35,7 +39,7 @@ def draw_rating_shares(
         if published is not None:
             marks = published.loc[attribute]
             axis.plot(range(len(marks)), marks, "_", color="black", ms=9, label="published")
-        axis.set_xlabel("rating")
+        axis.set_xlabel(value)
     label_rows(axes, "share of responses")
     if published is not None:
         axes[0].legend(loc="upper left", frameon=False)

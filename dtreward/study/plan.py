@@ -36,7 +36,12 @@ MODEL_FILES = (
     "*.bin*",
     "decision_tree.*",
 )
-FOLDER_FILES = {"model": MODEL_FILES, "models": MODEL_FILES, "measured": ("*.json",)}
+FOLDER_FILES = {
+    "model": MODEL_FILES,
+    "rewards_of": MODEL_FILES,
+    "models": MODEL_FILES,
+    "measured": ("*.json",),
+}
 DATA_FILES = ("*.gz", "*/*.gz", "*.csv", "*.parquet", "*/*.parquet")
 DEFAULT_PATHS = {"measured": "../data/measured"}  # read also where the study does not name it
 COMPARE = "00_compare_two_responses"

@@ -166,7 +166,7 @@ def test_bad_input_loses_no_finished_work(undisturbed, workshop, tmp_path):
 TABLES = {
     "no ratings": (
         {"drop": ["clarity_1", "clarity_2", "depth_1", "depth_2"]},
-        "the source has no ratings",
+        "",
     ),
     "no preference": ({"preference": None}, "no pair of the source has a preference"),
     "nothing to test on": ({"split": "train"}, ""),
