@@ -344,6 +344,74 @@ def share_interval(won: Rows, prompts: Prompts) -> Interval:
     return Interval(share, float(min(low, share)), float(max(high, share)))
 
 
+def ratio_interval(part: Rows, whole: Rows, prompts: Prompts, **options) -> Interval:
+    """Give the sum of `part` over the sum of `whole`, with an interval.
+
+    Where every part is its whole, or every part is 0, it is `alike_interval`, which has a width.
+
+    >>> print(ratio_interval(np.array([1.0, 0.0]), np.array([1.0, 3.0]), ["a", "b"]))
+    0.250 [0.000, 1.000]
+    """
+    columns = np.stack([_checked(part, "part"), _checked(whole, "whole")], axis=1)
+    share = columns[:, 0].sum() / columns[:, 1].sum()
+    if share in (0, 1):
+        codes, _ = _prompt_codes(prompts, len(columns))
+        by_prompt = np.bincount(codes, columns[:, 1])
+        largest_share = by_prompt.max() / by_prompt.sum()
+        level = options.get("level", 0.95)
+        return alike_interval(float(share), float(largest_share), level=level)
+    return bootstrap(columns, prompts, lambda means: means[..., 0] / means[..., 1], **options)
+
+
+def alpha_interval(
+    zeros: Rows,
+    ones: Rows,
+    prompts: Prompts,
+    *,
+    resamples: int = 2000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> Interval:
+    """Give Krippendorff's alpha of votes for 0 or 1, with an interval.
+
+    1 is perfect agreement, 0 the agreement of chance. It is nan where all votes of all units are
+    the same, because then nothing tells agreement from chance. Where the votes of each unit agree
+    but the units differ, the lower end is that of the share of agreement (`alike_interval`).
+
+    Args:
+        zeros: votes for 0 on each unit; a unit with fewer than two votes says nothing.
+        ones: votes for 1.
+
+    Source: Krippendorff (2011), Computing Krippendorff's Alpha-Reliability, section A.
+
+    >>> votes = np.array([[1, 1], [2, 0], [0, 2], [2, 0]])
+    >>> print(f"{alpha_interval(votes[:, 0], votes[:, 1], range(4)).estimate:.3f}")
+    0.533
+    """
+    both = np.stack([_checked(zeros, "votes"), _checked(ones, "votes")], axis=1)
+    has_several = both.sum(axis=1) > 1
+    both = both[has_several]
+    kept = pd.Series(prompts)[has_several]
+    disagreement = both[:, :1] * both[:, 1:] / (both.sum(axis=1, keepdims=True) - 1)
+    sums = resampled_sums(np.hstack([both, disagreement]), kept, resamples, seed=seed)
+
+    def alpha(zero, one, apart):
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.where(zero * one > 0, 1 - (zero + one - 1) * apart / (zero * one), np.nan)
+
+    total = np.append(both.sum(axis=0), disagreement.sum())
+    estimate = float(alpha(*total))
+    if np.isnan(estimate):
+        return Interval(np.nan, np.nan, np.nan)
+    if disagreement.any():
+        low, high = np.nanquantile(alpha(*sums.T), [(1 - level) / 2, (1 + level) / 2])
+        return Interval(estimate, float(low), float(high))
+    share = ratio_interval(both.sum(axis=1), both.sum(axis=1), kept, level=level)
+    by_chance = 2 * total[0] * total[1] / (total[:2].sum() * (total[:2].sum() - 1))
+    low = max(-1.0, 1 - (1 - share.low) / by_chance)
+    return Interval(estimate, float(low), 1.0)
+
+
 def calibration_table(
     probability: Rows, preference: Rows, prompts: Prompts, bins: int = 10
 ) -> pd.DataFrame:

@@ -41,9 +41,12 @@ def fit_probe(
 ) -> LinearProbe:
     """Fit a ridge regression with an intercept to each attribute, each with its own strength.
 
+    An attribute is fitted to the responses that have a rating of it. Without any, weight and bias
+    are 0.
+
     Args:
         features: of the training responses.
-        ratings: of the same responses.
+        ratings: of the same responses; nan where one is missing.
         strengths: weight of the penalty on squared weights, as a multiple of the mean variance of
             the features; 0 is ordinary least squares.
 
@@ -71,7 +74,7 @@ def held_out_rewards(
 
     Args:
         features: of the training responses.
-        ratings: of the same responses.
+        ratings: of the same responses; nan where one is missing.
         prompts: of the same responses; responses to one prompt are held out together.
         strengths: as in `fit_probe`.
         folds: number of parts, each held out once; at least 2.
@@ -90,15 +93,21 @@ def relative_errors(
 ) -> Float[np.ndarray, "strengths attributes"]:
     """Give the mean squared error of held-out rewards, divided by the variance of the ratings.
 
-    One minus it is R². The mean rating as a constant answer has 1. It is nan for an attribute
-    whose ratings do not vary.
+    One minus it is R². The mean rating as a constant answer has 1. Missing ratings (nan) are left
+    out. It is nan for an attribute whose ratings do not vary.
 
     Example:
         >>> relative_errors(np.zeros((1, 2, 1)), np.array([[0.0], [2.0]])).tolist()
         [[2.0]]
     """
-    variance = ratings.var(axis=0)
-    return ((held_out - ratings) ** 2).mean(axis=1) / np.where(variance > 0, variance, np.nan)
+    is_rated = ~np.isnan(ratings)
+    errors = np.zeros((len(held_out), ratings.shape[1]))
+    for column, rows in enumerate(is_rated.T):
+        known = ratings[rows, column]
+        varies = len(known) > 0 and known.var() > 0
+        squares = (held_out[:, rows, column] - known) ** 2
+        errors[:, column] = squares.mean(axis=1) / known.var() if varies else np.nan
+    return errors
 
 
 def best_strengths(held_out: HeldOut, ratings: Ratings) -> Int[np.ndarray, " attributes"]:
@@ -115,7 +124,31 @@ def _ridge(
     Float[np.ndarray, "strengths features attributes"],
     Float[np.ndarray, "strengths attributes"],
 ]:
-    """Give weights and intercepts for each strength; one eigendecomposition serves all."""
+    """Give weights and intercepts for each strength, each attribute on its rated responses."""
+    attributes = ratings.shape[1]
+    weights = np.zeros((len(strengths), features.shape[1], attributes))
+    intercepts = np.zeros((len(strengths), attributes))
+    patterns, pattern = np.unique(~np.isnan(ratings), axis=1, return_inverse=True)
+    for number, rows in enumerate(patterns.T):
+        alike = np.flatnonzero(pattern.ravel() == number)
+        if rows.any():
+            known = ratings[np.ix_(rows, alike)]
+            weights[:, :, alike], intercepts[:, alike] = _ridge_on_all(
+                features[rows], known, strengths
+            )
+    return weights, intercepts
+
+
+def _ridge_on_all(
+    features: Features, ratings: Ratings, strengths: Real[np.ndarray, " strengths"]
+) -> tuple[
+    Float[np.ndarray, "strengths features attributes"],
+    Float[np.ndarray, "strengths attributes"],
+]:
+    """Give weights and intercepts where no rating is missing.
+
+    One eigendecomposition serves all strengths.
+    """
     centre = features.mean(axis=0)
     level = ratings.mean(axis=0)
     scatter = (features - centre).T @ (features - centre)

@@ -115,15 +115,20 @@ def draw_rewards_by_rating(
     ratings: Real[np.ndarray, "responses attributes"],
     attributes: Sequence[str],
 ) -> Figure:
-    """Draw the distribution of predicted rewards at each rating, a panel an attribute."""
+    """Draw the distribution of predicted rewards at each rating, a panel an attribute.
+
+    A missing rating (nan) is left out.
+    """
     titles = short_titles(attributes)
     taller = LINE * max(title.count("\n") for title in titles.values())
     figure, axes = panels(len(attributes), 2.1 + taller, sharex=False)
     colours = attribute_colours(attributes)
     for column, (axis, name) in enumerate(zip(axes, attributes, strict=True)):
-        bins = pool_ratings(ratings[:, column])
+        is_rated = ~np.isnan(ratings[:, column])
+        bins = pool_ratings(ratings[is_rated, column])
         style = {"color": colours[name], "fliersize": 1, "linewidth": 0.7}
-        sns.boxplot(x=bins, y=rewards[:, column], ax=axis, **style)
+        if is_rated.any():
+            sns.boxplot(x=bins, y=rewards[is_rated, column], ax=axis, **style)
         axis.set(title=titles[name], xlabel="rating", ylabel="")
     label_rows(axes, "reward")
     return figure

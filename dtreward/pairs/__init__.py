@@ -11,9 +11,11 @@ also describes and draws the ratings and preferences of pairs.
 - `annotated_pairs`: the JSON of Inverse Constitutional AI and Feedback Forensics, read and written
 - `text_attributes`: attributes measured from the text, where nobody rated
 - `attributes`: which columns of a table are ratings, and why the others are not
-- `clean`: drop pairs that cannot be used, and count them by reason
+- `identity`: what makes two rows the same prompt, the same pair, the same vote
+- `clean`: drop votes on pairs that cannot be used, and count them by reason
 - `split`: cut validation and test from the training prompts
 - `frame`: `load_pairs`, and what every notebook takes from its frame
+- `votes`: what several votes on a pair say together, and how far they agree
 - `summary`: tables that describe ratings and preferences
 - `figure`: their figures, one panel an attribute
 """

@@ -21,7 +21,7 @@ from dtreward.pairs.numbers import (
     to_numbers,
 )
 
-RESERVED = {"prompt", "prompt_id", "response", "split", "preference"}
+RESERVED = {"prompt", "prompt_id", "pair_id", "response", "reader", "split", "preference"}
 # Names of row numbers and ids, and of times. Small letters before "Id" are part of a word.
 ID_NAME = re.compile(
     r"(^|[\W_])(?i:id|ids|idx|index|uuid|guid|uid)$|[a-z](Id|ID|Idx|Index)$|^Unnamed: [\d.]+$"

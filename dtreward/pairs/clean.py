@@ -1,4 +1,4 @@
-"""Drop pairs that cannot be used, and count them by reason."""
+"""Drop votes on pairs that cannot be used, and count them by reason."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 
 from dtreward.conversation import messages
-from dtreward.pairs.columns import SPLITS, TEXTS
+from dtreward.pairs.columns import SPLITS, TEXTS, rating_columns
+from dtreward.pairs.identity import group_prompts, number_pairs, prompt_keys, repeated_votes
 from dtreward.pairs.split import draw_prompts
 
 LARGEST_RATING = 1e30  # trees are fitted in float32, which ends at 3e38
@@ -17,37 +18,55 @@ LARGEST_RATING = 1e30  # trees are fitted in float32, which ends at 3e38
 
 def drop_unusable(
     table: pd.DataFrame,
-    ratings: Sequence[str],
+    attributes: Sequence[str],
     limit: int,
     rng: np.random.Generator,
     counts: Counter,
 ) -> pd.DataFrame:
-    """Keep the pairs that a study can use, and number their prompts.
+    """Keep the votes that a study can use, and number their prompts and pairs.
+
+    Prompts that a model reads alike get the text of the first one. A rating that is infinite or
+    beyond 1e30 becomes a missing one.
 
     Args:
-        table: one pair a row; `preference` and `split` may be missing.
-        ratings: columns that must hold finite numbers.
+        table: one vote on a pair a row; `preference`, `split`, `reader` and `prompt_id` may be
+            missing.
+        attributes: names of the rating columns, which hold numbers.
         limit: draw the fewest prompts that have so many pairs; 0 means all.
-        counts: gets the number of pairs dropped, by reason.
+        counts: gets the number of rows dropped, by reason.
 
     Raises:
         ValueError: for a preference other than 0, 1 or missing, or an unknown split.
     """
     table = table.assign(preference=_preferences(table), split=_splits(table))
-    counts["pairs read"] = len(table)
-    table = _drop(table, "duplicates", table.astype(str).duplicated(), counts)
+    counts["rows read"] = len(table)
     unreadable = [not _is_readable(*texts) for texts in table[TEXTS].itertuples(index=False)]
     table = _drop(table, "unreadable", unreadable, counts)
-    # Prompts that a model reads alike are one prompt, for example with newlines at their end.
-    as_read = table["prompt"].map(lambda prompt: str(messages(prompt)))
-    table["prompt_id"] = pd.factorize(as_read)[0]
-    in_range = table[list(ratings)].astype(float).abs() < LARGEST_RATING
-    table = _drop(table, "missing ratings", ~in_range.all(axis=1), counts)
+    keys = prompt_keys(table["prompt"])
+    table["prompt"] = table["prompt"].groupby(keys.to_numpy()).transform("first")
+    table["prompt_id"] = group_prompts(table, keys)
+    table["pair_id"] = number_pairs(table)
+    table = _drop_unrated(table, attributes, counts)
+    table = _drop(table, "duplicates", repeated_votes(table, attributes), counts)
     place = table["split"].map(SPLITS.index)
     last = place.groupby(table["prompt_id"]).transform("max")
     table = _drop(table, "prompt in a later split", place < last, counts)
-    table = _drop(table, "over limit", ~draw_prompts(table["prompt_id"], limit, rng), counts)
-    return table.assign(prompt_id=pd.factorize(table["prompt_id"])[0])
+    prompt_of_pair = table.groupby("pair_id")["prompt_id"].first()
+    drawn = prompt_of_pair[draw_prompts(prompt_of_pair, limit, rng)]
+    table = _drop(table, "over limit", ~table["prompt_id"].isin(drawn), counts)
+    for name in ("prompt_id", "pair_id"):
+        table[name] = pd.factorize(table[name])[0]
+    return table
+
+
+def _drop_unrated(table: pd.DataFrame, attributes: Sequence[str], counts: Counter) -> pd.DataFrame:
+    """Drop rows in which no attribute is rated on both responses, if there are attributes."""
+    columns = rating_columns(attributes)
+    ratings = table[columns].astype(float)
+    table[columns] = ratings.where(ratings.abs() < LARGEST_RATING)
+    lacks_one = [table[rating_columns([name])].isna().any(axis=1) for name in attributes]
+    is_unrated = np.all(lacks_one, axis=0) if lacks_one else np.zeros(len(table), bool)
+    return _drop(table, "no attribute rated on both", is_unrated, counts)
 
 
 def _drop(

@@ -17,6 +17,7 @@ from dtreward.pairs.clean import drop_unusable
 from dtreward.pairs.columns import TEXTS, expect_columns, rating_columns
 from dtreward.pairs.formats import HELPSTEER2, has_helpsteer2, pair_responses, read_helpsteer2
 from dtreward.pairs.forms import FILE_FORMS, Formed, Reading, find_form, form_pairs
+from dtreward.pairs.identity import name_readers, reader_column
 from dtreward.pairs.readers import plain_columns, read_table
 from dtreward.pairs.split import cut_splits
 from dtreward.pairs.text_attributes import MEASURED, TEXT_ATTRIBUTES, measure
@@ -28,20 +29,24 @@ HELPSTEER2_FORM = "helpsteer2"
 
 @dataclass(frozen=True, eq=False)
 class Pairs:
-    """Pairs of one source, and how many were dropped or kept for which reason.
+    """Votes on pairs of one source, and how many were dropped or kept for which reason.
 
     Attributes:
-        frame: one pair a row. Columns: `prompt_id` (0, 1, ... by first appearance; prompts that
-            differ only in newlines at the end of a turn share one), `prompt`, `response_1`,
-            `response_2`, ratings `<attribute>_1` and `<attribute>_2`, `preference` (0: response 1,
-            1: response 2, or missing), `split` (one for all pairs of a prompt), then the source's
-            other columns (mixed types as text).
+        frame: one vote on a pair a row. Columns: `prompt_id` (0, 1, ...: rows that the source
+            gives one `prompt_id`, or whose prompts are read alike, share one), `pair_id` (0, 1,
+            ...: the same prompt and the same two responses, in either order), `prompt`,
+            `response_1`, `response_2`, ratings `<attribute>_1` and `<attribute>_2` (missing where
+            nobody rated), `preference` (0: response 1, 1: response 2, or missing), `split` (one
+            for all pairs of a prompt), then the source's other columns (mixed types as text),
+            among them `reader`, who voted, where the source names readers.
         attributes: names, in the order of the rating columns.
-        counts: "pairs read"; pairs dropped as "duplicates" (of whole rows), "unreadable" (no
-            conversation, or an empty text), for "missing ratings" (infinite and beyond 1e30 among
-            them), for a "prompt in a later split" and "over limit"; of the "pairs" kept, those
-            with "no preference" or "identical responses"; "ties" that the source calls equal,
-            before any pair was dropped.
+        counts: "rows read"; rows dropped as "unreadable" (no conversation, or an empty text), for
+            "no attribute rated on both" responses (infinite ratings and those beyond 1e30 count as
+            missing), as "duplicates" (of the same reader's vote, or of a row without preference),
+            for a "prompt in a later split" and "over limit". Of what is kept: "pairs" (different
+            ones), "votes" on them, "pairs with several votes", "prompts", rows with "no preference"
+            or "identical responses". "ties" that the source calls equal are counted before any row
+            was dropped.
         left_out: why other columns of the source are no attributes, by column.
         form: the form that the source was read in, such as "pairs" or "chosen-rejected".
         attributes_are: where the attributes' values come from: "rated", "rated by GPT-4" and the
@@ -63,6 +68,8 @@ def load_pairs(  # noqa: PLR0913
     form: str = "",
     attributes: Sequence[str] = (),
     order_by: str = "",
+    reader: str = "",
+    readers: str = "within",
     revision: str = "",
     limit: int = 0,
     seed: int = 0,
@@ -72,11 +79,12 @@ def load_pairs(  # noqa: PLR0913
     """Read pairs, drop and count what cannot be used, and split by prompt.
 
     A table has one pair a row (`prompt, response_1, response_2`, ratings, `preference` 0, 1 or
-    missing), or one response a row (`prompt, response`, ratings). In the second form all pairs of
-    a prompt's responses are made, and chance decides which response stands first. Other public
-    forms (`dtreward.pairs.forms`) are brought into one of these. Where a source has no ratings,
-    attributes are measured from the text. Splits of the source stay; "validation" and "test",
-    where it has none, are cut from its training prompts.
+    missing), or one response a row (`prompt, response`, ratings). Several rows on one pair are
+    votes, and all count; but a reader's same vote on the same pair counts once. In the second form
+    all pairs of a prompt's different responses are made, and chance decides which response stands
+    first. Other public forms (`dtreward.pairs.forms`) are brought into one of these. Where a source
+    has no ratings, attributes are measured from the text. Splits of the source stay; "validation"
+    and "test", where it has none, are cut from its training prompts.
 
     Args:
         source: a DataFrame; a file or folder that `dtreward.pairs.readers.read_table` reads;
@@ -88,6 +96,11 @@ def load_pairs(  # noqa: PLR0913
             attributes to measure from the text (`text_attributes.TEXT_ATTRIBUTES`).
         order_by: for one response a row: the column whose larger value is preferred, or with "-"
             before its name the smaller: "-rank".
+        reader: the column that names who read a row; "" takes one that is named so (`reader`,
+            `annotator`, `worker_id`, ...; see `dtreward.pairs.identity.READERS`), if there is one.
+        readers: where several people rated one response: "within" makes pairs of one reader's
+            responses, each pair a vote of that reader; "mean" first averages over readers. What
+            the same reader (or nobody in particular) rated several times is always averaged.
         revision: commit of nvidia/HelpSteer2; "" means the pinned one.
         limit: draw the fewest prompts that have so many pairs; 0 means all.
         seed: of what chance decides.
@@ -107,33 +120,37 @@ def load_pairs(  # noqa: PLR0913
     counts = Counter(ties=0)
     name = "the DataFrame" if isinstance(source, pd.DataFrame) else str(source)
     read = _read(source, form, revision, Reading(rng, counts, order_by))
-    if order_by and not _has_responses(read.table):
-        raise ValueError(f"order_by={order_by!r} is for one response a row; {name} has pairs")
-    choice = _choose(read, tuple(attributes))
+    if not _has_responses(read.table):
+        _expect_no_options_of_responses(order_by, readers, name)
+    who = reader_column(read.table, reader)
+    choice = _choose(replace(read, table=name_readers(read.table, who)), tuple(attributes))
     table = choice.table
     if _has_responses(table):
-        table = pair_responses(table, read.order_by, rng, counts)
+        options = {"attributes": choice.names, "readers": readers}
+        table = pair_responses(table, read.order_by, rng, counts, **options)
     expect_columns(table, TEXTS)
-    table = drop_unusable(table, rating_columns(choice.names), limit, rng, counts)
+    table = drop_unusable(table, choice.names, limit, rng, counts)
     if table.empty:
         raise ValueError(f"no pair of {name} can be used; dropped and counted: {dict(counts)}")
-    names = choice.names
-    attributes_are = read.table.attrs.get(ATTRIBUTES_ARE, _rated(read.rated_by))
-    if not names:
-        names = tuple(attributes) or tuple(TEXT_ATTRIBUTES)
-        attributes_are = MEASURED
+    names = choice.names or tuple(attributes) or tuple(TEXT_ATTRIBUTES)
+    attributes_are = _rated(read) if choice.names else MEASURED
+    if not choice.names:
         table = _with_measured(table, names)
-    ratings = rating_columns(names)
-    table[ratings] = table[ratings].astype(float)
     table["split"] = cut_splits(table, test_share, validation_share, rng)
     _count_kept(table, counts)
-    frame = _ordered(table, ratings)
-    frame.attrs = {ATTRIBUTES_ARE: attributes_are}
-    return Pairs(frame, names, dict(counts), choice.left_out, read.form, attributes_are)
+    frame = _ordered(table, names, attributes_are)
+    left_out = choice.left_out | ({who: "names who read each row"} if who else {})
+    return Pairs(frame, names, dict(counts), left_out, read.form, attributes_are)
 
 
-def differences(frame: pd.DataFrame, attributes: Sequence[str]) -> Float[np.ndarray, "pairs n"]:
+def differences(
+    frame: pd.DataFrame, attributes: Sequence[str], *, missing: float = np.nan
+) -> Float[np.ndarray, "pairs n"]:
     """Subtract the ratings of response 1 from those of response 2, shape (pairs, attributes).
+
+    Args:
+        missing: the difference where a rating is missing. Trees take no nan: for them a missing
+            rating is no difference, 0.
 
     Example:
         >>> differences(pd.DataFrame({"coherence_1": [3.0], "coherence_2": [1.0]}), ["coherence"])
@@ -141,13 +158,13 @@ def differences(frame: pd.DataFrame, attributes: Sequence[str]) -> Float[np.ndar
     """
     one = frame[[f"{attribute}_1" for attribute in attributes]].to_numpy(float)
     two = frame[[f"{attribute}_2" for attribute in attributes]].to_numpy(float)
-    return two - one
+    return np.nan_to_num(two - one, nan=missing)
 
 
 def responses(frame: pd.DataFrame, attributes: Sequence[str]) -> pd.DataFrame:
     """List each response once: prompt_id (ascending), prompt, split, response, mean ratings.
 
-    Where the spellings of a prompt differ (see `Pairs`), `prompt` is the first one.
+    A rating is missing where nobody rated the response on that attribute.
     """
     shared = ["prompt_id", "prompt", "split"]
     own = ["response", *attributes]
@@ -156,7 +173,6 @@ def responses(frame: pd.DataFrame, attributes: Sequence[str]) -> pd.DataFrame:
         for side in (1, 2)
     ]
     table = pd.concat(sides)
-    table["prompt"] = table.groupby("prompt_id")["prompt"].transform("first")
     return table.groupby([*shared, "response"])[list(attributes)].mean().reset_index()
 
 
@@ -166,10 +182,10 @@ def response_index(frame: pd.DataFrame, responses: pd.DataFrame) -> Int[np.ndarr
     Raises:
         ValueError: if a response is not among them.
     """
-    places = pd.MultiIndex.from_frame(responses[["prompt_id", "response"]])
+    places = pd.MultiIndex.from_frame(responses[["prompt_id", "prompt", "response"]])
     columns = []
     for side in (1, 2):
-        wanted = pd.MultiIndex.from_frame(frame[["prompt_id", f"response_{side}"]])
+        wanted = pd.MultiIndex.from_frame(frame[["prompt_id", "prompt", f"response_{side}"]])
         columns.append(places.get_indexer(wanted))
     rows = np.stack(columns, axis=1)
     if (rows < 0).any():
@@ -227,8 +243,10 @@ def _read(source: str | Path | pd.DataFrame, form: str, revision: str, reading: 
     return form_pairs(read_table(path), form, reading)
 
 
-def _rated(by: str) -> str:
-    return f"{RATED} by {by}" if by else RATED
+def _rated(read: Formed) -> str:
+    """Say who rated a table; the frame of an earlier study says it itself."""
+    by_whom = f"{RATED} by {read.rated_by}" if read.rated_by else RATED
+    return read.table.attrs.get(ATTRIBUTES_ARE, by_whom)
 
 
 def _has_responses(table: pd.DataFrame) -> bool:
@@ -288,17 +306,30 @@ def _check_arguments(
         )
 
 
+def _expect_no_options_of_responses(order_by: str, readers: str, name: str) -> None:
+    """Refuse options that only a table with one response a row can have."""
+    if order_by:
+        raise ValueError(f"order_by={order_by!r} is for one response a row; {name} has pairs")
+    if readers != "within":
+        raise ValueError(f"readers={readers!r} is for one response a row; {name} has pairs")
+
+
 def _count_kept(table: pd.DataFrame, counts: Counter) -> None:
-    counts["pairs"] = len(table)
+    counts["pairs"] = table["pair_id"].nunique()
+    votes = table[table["preference"].notna()].groupby("pair_id").size()
+    counts["votes"] = int(votes.sum())
+    counts["pairs with several votes"] = int((votes > 1).sum())
     counts["prompts"] = table["prompt_id"].nunique()
     counts["no preference"] = int(table["preference"].isna().sum())
     counts["identical responses"] = int((table["response_1"] == table["response_2"]).sum())
 
 
-def _ordered(table: pd.DataFrame, ratings: Sequence[str]) -> pd.DataFrame:
+def _ordered(table: pd.DataFrame, names: Sequence[str], attributes_are: str) -> pd.DataFrame:
     """Put the study's columns first; those of mixed types become text, for Parquet's sake."""
-    first = ["prompt_id", *TEXTS, *ratings, "preference", "split"]
+    first = ["prompt_id", "pair_id", *TEXTS, *rating_columns(names), "preference", "split"]
     others = table.drop(columns=first)
     mixed = [name for name in others if others[name].dtype == object]
     table[mixed] = table[mixed].astype("str")
-    return table[[*first, *table.columns.difference(first, sort=False)]]
+    frame = table[[*first, *table.columns.difference(first, sort=False)]]
+    frame.attrs = {ATTRIBUTES_ARE: attributes_are}
+    return frame

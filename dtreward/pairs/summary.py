@@ -78,11 +78,11 @@ def preference_by_difference(
 ) -> pd.DataFrame:
     """Give the share of pairs that prefer response 2, by the difference of one attribute.
 
-    More than 9 different differences are pooled into eighths. Groups of fewer than 10 pairs are
-    left out.
+    More than 9 different differences are pooled into eighths. Pairs without a difference (nan)
+    and groups of fewer than 10 pairs are left out.
 
     Args:
-        difference: rating of response 2 minus rating of response 1.
+        difference: rating of response 2 minus rating of response 1; nan where one is missing.
         preference: 0 (response 1) or 1 (response 2).
 
     Returns:
@@ -96,9 +96,11 @@ def preference_by_difference(
         0        -1.0    0.0  0.00  0.28     10
         1         1.0    1.0  0.72  1.00     10
     """
-    values = difference.round(2)
-    group = pool_differences(difference)
-    prompt_of_pair = pd.Series(prompts).to_numpy()
+    is_rated = ~np.isnan(difference)
+    values = difference[is_rated].round(2)
+    group = pool_differences(values)
+    preference = preference[is_rated]
+    prompt_of_pair = pd.Series(prompts).to_numpy()[is_rated]
     rows = []
     for code in np.unique(group):
         inside = np.flatnonzero(group == code)

@@ -16,6 +16,7 @@ from pandas.api.types import is_integer_dtype, is_string_dtype
 
 from dtreward.pairs.columns import TEXTS, expect_columns
 from dtreward.pairs.frame import attributes_of, differences, response_index, responses
+from dtreward.pairs.votes import merge_votes
 from dtreward.tree.rules import conditions, verdict
 from dtreward.tree.tree import PreferenceTree
 
@@ -92,7 +93,7 @@ class Listing:
     Attributes:
         of: number of pairs of the study; the page lists at most `MOST_PAIRS` of them.
         problems: sentences about files that could not be used.
-        pair: row numbers in pairs.parquet.
+        pair: row numbers in pairs.parquet; of several votes on a pair, that of the first.
         words: numbers of words of response 1 and of response 2.
         differences: by input, one list an attribute; response 2 minus response 1, with four
             digits of the attribute's largest.
@@ -116,8 +117,9 @@ def list_pairs(made: Path, *, texts: bool = False) -> Listing:
     """Read a study's pairs, with the leaves that they reach and the verdicts on them.
 
     A file that notebooks 03 to 07 have not written is left out. One that is damaged, or of other
-    pairs, is left out and named among the problems. Where there are more pairs than a page holds,
-    those that judges were asked about come first, and the others are evenly spaced.
+    pairs, is left out and named among the problems. Several votes on a pair are listed as one:
+    what most of them say. Where there are more pairs than a page holds, those that judges were
+    asked about come first, and the others are evenly spaced.
 
     Args:
         made: the study's folder.
@@ -130,17 +132,18 @@ def list_pairs(made: Path, *, texts: bool = False) -> Listing:
     frame = _read_pairs(made / "pairs.parquet")
     attributes = list(attributes_of(frame))
     problems: list[str] = []
-    inputs = _inputs(made, frame, attributes, problems)
-    judges = _judges(made, frame, problems)
+    pairs = merge_votes(frame, attributes)
+    inputs = _inputs(made, frame, pairs, problems)
+    judges = {name: codes[pairs.index] for name, codes in _judges(made, frame, problems).items()}
     trees = read_trees(made, problems)
     numbers_a_pair = len(attributes) * len(inputs) + len(judges) + 1 + len(trees)
     most = min(MOST_PAIRS, MOST_NUMBERS // numbers_a_pair)
-    rows = choose_rows(_was_judged(judges, len(frame)), most)
-    chosen = frame.iloc[rows]
-    people = _people(frame["preference"])
+    rows = choose_rows(_was_judged(judges, len(pairs)), most)
+    chosen = pairs.iloc[rows]
+    people = _people(pairs["preference"])
     return Listing(
-        of=len(frame),
-        pair=rows.tolist(),
+        of=len(pairs),
+        pair=pairs.index[rows].tolist(),
         prompt=chosen["prompt_id"].tolist(),
         split=chosen["split"].astype(str).tolist(),
         words=[_word_counts(chosen["response_1"]), _word_counts(chosen["response_2"])],
@@ -157,7 +160,7 @@ def list_pairs(made: Path, *, texts: bool = False) -> Listing:
 
 
 def _read_pairs(path: Path) -> pd.DataFrame:
-    frame = pd.read_parquet(path)
+    frame = pd.read_parquet(path).reset_index(drop=True)
     expect_columns(frame, ["prompt_id", *TEXTS, "preference", "split"])
     are_texts = [is_string_dtype(frame[name]) and frame[name].notna().all() for name in TEXTS]
     if not all(are_texts) or not is_integer_dtype(frame["prompt_id"]):
@@ -202,25 +205,27 @@ def _usable(path: Path, read: Callable[[Path], Any], problems: list[str]) -> Any
 
 
 def _inputs(
-    made: Path, frame: pd.DataFrame, attributes: list[str], problems: list[str]
+    made: Path, frame: pd.DataFrame, pairs: pd.DataFrame, problems: list[str]
 ) -> dict[str, Differences]:
-    """Give the differences that trees were fitted on, by the name of the input."""
-    inputs = {RATINGS: differences(frame, attributes)}
-    read = partial(_reward_differences, frame, attributes)
+    """Give the differences of pairs that trees look at, by the name of the input."""
+    attributes = list(attributes_of(frame))
+    inputs = {RATINGS: differences(pairs, attributes, missing=0.0)}
+    read = partial(_reward_differences, frame, pairs)
     rewards = _usable(made / "rewards.parquet", read, problems)
     if rewards is not None:
         inputs[REWARDS] = rewards
     return inputs
 
 
-def _reward_differences(frame: pd.DataFrame, attributes: list[str], path: Path) -> Differences:
+def _reward_differences(frame: pd.DataFrame, pairs: pd.DataFrame, path: Path) -> Differences:
+    attributes = list(attributes_of(frame))
     rewards = pd.read_parquet(path)
     expect_columns(rewards, ["prompt_id", *attributes])
     rated = responses(frame, attributes)
     if rewards["prompt_id"].tolist() != rated["prompt_id"].tolist():
         raise ValueError("rewards.parquet is of other responses than pairs.parquet")
     values = rewards[attributes].to_numpy(float)
-    index = response_index(frame, rated)
+    index = response_index(pairs, rated)
     return values[index[:, 1]] - values[index[:, 0]]
 
 

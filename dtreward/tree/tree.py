@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 from jaxtyping import Bool, Float, Int, Real, Shaped
 from scipy.stats import entropy
 
@@ -21,7 +22,8 @@ from dtreward.tree.nodes import NodeTable, Step
 from dtreward.tree.pickle import MAX_BYTES, read_nodes
 
 TREES = PUBLISHED / "published_trees.json"
-Differences = Real[np.ndarray, "pairs attributes"]  # response 2 minus response 1, finite
+# Response 2 minus response 1, finite; a table names its columns as the attributes, in their order.
+Differences = Real[np.ndarray, "pairs attributes"] | pd.DataFrame
 Pairs = Float[np.ndarray, " pairs"]
 PairNumbers = Int[np.ndarray, " pairs"]
 
@@ -69,19 +71,21 @@ class PreferenceTree(NodeTable):
         """Fit a tree to preferences with scikit-learn.
 
         Args:
-            differences: response 2 minus response 1, shape (pairs, attributes).
-            preference: 0 (response 1) or 1 (response 2) of each pair; both must be there.
+            differences: response 2 minus response 1, shape (pairs, attributes). A pair with
+                several votes stands in one row a vote.
+            preference: 0 (response 1) or 1 (response 2) of each row; both must be there.
             attributes: names of the columns.
             max_depth: most splits from the root to a leaf; None means any number.
             max_leaves: most leaves, grown best-first; None means all splits down to `max_depth`.
-            min_leaf: fewest pairs in a leaf.
+            min_leaf: fewest rows in a leaf.
             criterion: what a split lowers.
             pruning: cost-complexity pruning, scikit-learn's `ccp_alpha`.
             orders: "as_given", or "both": each pair once more with its responses swapped.
             seed: decides between splits that are equally good.
 
         Raises:
-            ValueError: for preferences that are not 0 and 1, one a pair.
+            ValueError: for preferences that are not 0 and 1, one a row, or for a table whose
+                columns are not the attributes in their order.
 
         Example:
             >>> differences = np.array([[-1.0], [0.0], [1.0]])
@@ -282,9 +286,16 @@ class PreferenceTree(NodeTable):
 
 
 def _checked(
-    differences: np.ndarray, attributes: Sequence[str]
+    differences: Differences, attributes: Sequence[str]
 ) -> Float[np.ndarray, "pairs attributes"]:
     """Give differences as finite float64 numbers with one column an attribute."""
+    columns = getattr(differences, "columns", None)
+    has_names = columns is not None and columns.inferred_type == "string"
+    if has_names and list(columns) != list(attributes):
+        raise ValueError(
+            f"the columns of differences are named {list(columns)}, the tree's attributes "
+            f"{list(attributes)}; select them in the tree's order"
+        )
     values = np.asarray(differences, dtype=np.float64)
     if values.ndim != 2 or values.shape[1] != len(attributes):
         columns = values.shape[1] if values.ndim == 2 else f"the shape {values.shape}"

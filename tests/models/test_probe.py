@@ -53,6 +53,32 @@ def test_a_held_out_reward_does_not_depend_on_the_ratings_of_its_prompt():
     assert not np.isclose(after[:, 2:], before[:, 2:]).all()
 
 
+def test_an_attribute_is_fitted_and_judged_on_its_rated_responses_alone():
+    ratings = RATINGS.copy()
+    ratings[::3, 1] = np.nan
+    rated = ~np.isnan(ratings[:, 1])
+    strengths = np.array([0.1, 10.0])
+    probe = fit_probe(FEATURES, ratings, strengths)
+    whole = fit_probe(FEATURES, RATINGS, strengths)
+    alone = fit_probe(FEATURES[rated], RATINGS[rated], strengths)
+    np.testing.assert_allclose(probe.weight, [whole.weight[0], alone.weight[1]], atol=1e-12)
+    np.testing.assert_allclose(probe.bias, [whole.bias[0], alone.bias[1]], atol=1e-12)
+    held_out = held_out_rewards(FEATURES, ratings, PROMPTS, STRENGTHS)
+    assert np.isfinite(held_out).all()
+    errors = relative_errors(held_out, ratings)
+    expected = relative_errors(held_out[:, rated], ratings[rated])
+    np.testing.assert_allclose(errors[:, 1], expected[:, 1], atol=1e-12)
+
+
+def test_an_attribute_that_nobody_rated_has_rewards_of_zero():
+    ratings = np.where([False, True], np.nan, RATINGS)
+    held_out = held_out_rewards(FEATURES, ratings, PROMPTS, STRENGTHS)
+    assert (held_out[:, :, 1] == 0).all()
+    assert np.isnan(relative_errors(held_out, ratings)[:, 1]).all()
+    assert best_strengths(held_out, ratings)[1] == 0
+    assert (fit_probe(FEATURES, ratings, np.ones(2)).predict(FEATURES)[:, 1] == 0).all()
+
+
 def test_the_best_strength_has_the_smallest_error_of_each_attribute():
     held_out = held_out_rewards(FEATURES, RATINGS, PROMPTS, STRENGTHS)
     errors = relative_errors(held_out, RATINGS)

@@ -20,7 +20,13 @@ from dtreward.pairs.split import draw_prompts
 from dtreward.pairs.text_attributes import TEXT_ATTRIBUTES
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
-DROPPED = ["duplicates", "unreadable", "missing ratings", "prompt in a later split", "over limit"]
+DROPPED = [
+    "unreadable",
+    "no attribute rated on both",
+    "duplicates",
+    "prompt in a later split",
+    "over limit",
+]
 
 
 def shared(name):
@@ -52,7 +58,7 @@ def test_the_frame_has_its_columns_in_order_and_keeps_the_rest(tmp_path):
     pairs = load(table(20, note="x", helpfulness_1=1, helpfulness_2=2), tmp_path)
     assert pairs.attributes == ("clarity", "helpfulness")
     assert list(pairs.frame) == [
-        *("prompt_id", "prompt", "response_1", "response_2"),
+        *("prompt_id", "pair_id", "prompt", "response_1", "response_2"),
         *("clarity_1", "clarity_2", "helpfulness_1", "helpfulness_2", "preference", "split"),
         "note",
     ]
@@ -126,7 +132,7 @@ def test_a_table_without_preference_has_none(tmp_path):
 
 
 def test_each_unusable_pair_is_dropped_for_its_reason(tmp_path):
-    frame = pd.concat([table(10), table(10).iloc[[4, 5]]], ignore_index=True)
+    frame = pd.concat([table(10), table(10).iloc[[4, 5]]], ignore_index=True).assign(reader="a")
     frame.loc[0, "clarity_1"] = None
     frame.loc[1, "clarity_2"] = np.inf
     frame.loc[2, "response_2"] = " \n"
@@ -134,20 +140,14 @@ def test_each_unusable_pair_is_dropped_for_its_reason(tmp_path):
     frame.loc[6, "prompt"] = "a\n<extra_id_1>Narrator\nb"
     pairs = load(frame, tmp_path)
     assert pairs.frame["response_1"].tolist() == ["one 4", "one 5", "one 7", "one 8", "one 9"]
-    counted = {name: pairs.counts[name] for name in ["pairs read", *DROPPED, "pairs"]}
-    assert list(counted.values()) == [12, 2, 3, 2, 0, 0, 5]
-
-
-def test_two_people_who_voted_alike_are_no_duplicates(tmp_path):
-    frame = pd.concat([table(4, person="a"), table(4, person="b")], ignore_index=True)
-    pairs = load(frame, tmp_path)
-    assert (pairs.counts["pairs"], pairs.counts["prompts"]) == (8, 4)
+    counted = {name: pairs.counts[name] for name in ["rows read", *DROPPED, "pairs"]}
+    assert list(counted.values()) == [12, 3, 2, 2, 0, 0, 5]
 
 
 def test_a_source_with_no_usable_pair_is_an_error_that_says_why(tmp_path):
-    with pytest.raises(ValueError, match=r"no pair of .*'missing ratings': 3"):
+    with pytest.raises(ValueError, match=r"no pair of .*'no attribute rated on both': 3"):
         load(table(3, clarity_1=np.nan), tmp_path)
-    with pytest.raises(ValueError, match=r"no pair of .*'pairs read': 0"):
+    with pytest.raises(ValueError, match=r"no pair of .*'rows read': 0"):
         load(table(0), tmp_path)
 
 
@@ -158,7 +158,7 @@ rows = st.fixed_dictionaries(
         "response_1": texts,
         "response_2": texts,
         "wit_1": st.sampled_from([None, 0.0, 1.5]),
-        "wit_2": st.sampled_from([0.0, 4.0]),
+        "wit_2": st.sampled_from([None, 4.0]),
         "preference": st.sampled_from([None, 0, 1]),
         "split": st.sampled_from(["train", "validation", "test"]),
     }
@@ -168,12 +168,13 @@ rows = st.fixed_dictionaries(
 @settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(rows, min_size=1, max_size=12), st.integers(0, 5), st.booleans())
 def test_every_row_is_kept_or_counted(tmp_path, rows, limit, own_split):
-    frame = pd.DataFrame(rows).astype({"wit_1": float, "preference": float})
+    frame = pd.DataFrame(rows).astype({"wit_1": float, "wit_2": float, "preference": float})
     usable = frame[
         frame["prompt"].isin(["a", "b", "c\n", "🍎"])
         & frame["response_1"].ne("")
         & frame["response_2"].ne("")
         & frame["wit_1"].notna()
+        & frame["wit_2"].notna()
     ]
     frame = frame if own_split else frame.drop(columns="split")
     if usable.empty:
@@ -182,9 +183,11 @@ def test_every_row_is_kept_or_counted(tmp_path, rows, limit, own_split):
         return
     pairs = load(frame, tmp_path, limit=limit)
     counts = pairs.counts
-    assert counts["pairs read"] == len(frame)
-    assert counts["pairs"] == len(pairs.frame) == len(frame) - sum(counts[r] for r in DROPPED)
+    assert counts["rows read"] == len(frame)
+    assert len(pairs.frame) == len(frame) - sum(counts[reason] for reason in DROPPED)
     assert counts["no preference"] == pairs.frame["preference"].isna().sum()
+    assert counts["votes"] == pairs.frame["preference"].notna().sum()
+    assert counts["pairs"] == pairs.frame["pair_id"].nunique() == pairs.frame["pair_id"].max() + 1
     assert pairs.frame.groupby("prompt")["split"].nunique().eq(1).all()
     assert pairs.frame.groupby("prompt")["prompt_id"].nunique().eq(1).all()
     assert set(pairs.frame["prompt"]) <= set(usable["prompt"])
@@ -228,7 +231,7 @@ def test_prompts_that_differ_only_in_newlines_at_their_end_are_one(tmp_path):
     """A model reads them alike, so one of them in train would give away the other in test."""
     frame = table(4, prompt=["p", "p\n", "q", "p\n\n"], split=["train", "test", "train", "test"])
     pairs = load(frame, tmp_path)
-    assert pairs.frame["prompt"].tolist() == ["p\n", "q", "p\n\n"]
+    assert pairs.frame["prompt"].tolist() == ["p", "q", "p"]
     assert pairs.frame["prompt_id"].tolist() == [0, 1, 0]
     assert pairs.counts["prompt in a later split"] == 1
     rated = responses(pairs.frame, pairs.attributes)
@@ -244,13 +247,14 @@ def test_prompts_that_differ_only_in_newlines_at_their_end_are_one(tmp_path):
 
 def test_a_limit_takes_the_fewest_whole_prompts(tmp_path):
     frame = pd.concat([table(30, vote=vote) for vote in range(4)], ignore_index=True)
-    for limit in (1, 4, 5, 119, 120, 999):
+    for limit in (1, 4, 29, 30, 999):
         pairs = load(frame, tmp_path, limit=limit)
-        expected = min(120, 4 * -(-limit // 4))
-        assert (pairs.counts["pairs"], pairs.counts["over limit"]) == (expected, 120 - expected)
+        expected = min(30, limit)
+        assert (pairs.counts["pairs"], pairs.counts["votes"]) == (expected, 4 * expected)
+        assert pairs.counts["over limit"] == 120 - 4 * expected
         assert pairs.frame["prompt"].value_counts().eq(4).all()
         assert pairs.frame["prompt_id"].tolist() == pd.factorize(pairs.frame["prompt"])[0].tolist()
-    drawn = {load(frame, tmp_path, limit=4, seed=seed).frame["prompt"][0] for seed in range(8)}
+    drawn = {load(frame, tmp_path, limit=1, seed=seed).frame["prompt"][0] for seed in range(8)}
     assert len(drawn) > 1
 
 
@@ -304,7 +308,7 @@ def test_odd_rows_of_a_response_table_are_counted(tmp_path):
     more = [("alone", "x", 1.0, 1.0), (None, "x", 1.0, 1.0), (None, "y", 1.0, 1.0)]
     frame = pd.concat([frame, pd.DataFrame(more, columns=list(frame)), frame.iloc[[0]]])
     pairs = load(frame, tmp_path, order_by="overall")
-    assert (pairs.counts["duplicate responses"], pairs.counts["unpaired responses"]) == (1, 3)
+    assert (pairs.counts["repeated responses"], pairs.counts["unpaired responses"]) == (1, 3)
     assert (pairs.counts["pairs"], pairs.counts["ties"], pairs.counts["no preference"]) == (3, 0, 1)
 
 
@@ -428,14 +432,17 @@ def test_helpsteer2_oddities_are_counted(tmp_path):
         "unpaired responses": 2,
         "preferences without ratings": 1,
         "ties": ties + 2,  # a contradiction, and two responses that are the same
-        "pairs read": 72 + 10,
-        "duplicates": 1,
+        "repeated pairs": 1,
+        "rows read": 72 + 9,
         "unreadable": 2,
-        "missing ratings": 1,
+        "no attribute rated on both": 0,
+        "duplicates": 0,
         "prompt in a later split": 1,
         "over limit": 0,
-        "pairs": 72 + 5,
-        "prompts": 72 + 5,
+        "pairs": 72 + 6,
+        "votes": 72 + 6 - ties - unasked - 3,
+        "pairs with several votes": 0,
+        "prompts": 72 + 6,
         "no preference": ties + unasked + 3,
         "identical responses": 1,
     }
@@ -443,7 +450,7 @@ def test_helpsteer2_oddities_are_counted(tmp_path):
     assert frame.loc["said twice", "preference"] == 1
     assert frame.loc["in both files", ["response_1", "split"]].tolist() == ["c", "test"]
     trained = frame["split"].value_counts()
-    assert (trained["test"], trained["validation"]) == (13, round(0.1 * (72 + 5 - 13)))
+    assert (trained["test"], trained["validation"]) == (13, round(0.1 * (72 + 6 - 13)))
 
 
 def test_the_hub_is_asked_for_one_pinned_revision(tmp_path, monkeypatch):
@@ -466,7 +473,7 @@ def test_the_hub_is_asked_for_one_pinned_revision(tmp_path, monkeypatch):
 def test_as_many_rows_as_helpsteer2_has_load_in_seconds(tmp_path):
     helpsteer2_replica(tmp_path, train=10_000, validation=500)
     start = time.perf_counter()
-    assert load_pairs(tmp_path).counts["pairs"] == 10_505
+    assert load_pairs(tmp_path).counts["pairs"] == 10_506
     # About 1 s; quadratic work on 21,000 rows would take minutes.
     assert time.perf_counter() - start < 15
 
@@ -522,12 +529,14 @@ def test_topical_chat_is_read_by_its_law():
     pairs = load_pairs(source, order_by="overall")
     raw = pd.read_parquet(source)
     assert pairs.attributes == names
-    assert (pairs.counts["pairs"], pairs.counts["prompts"]) == (60 * 15, 60)
-    by_system = raw.set_index(["prompt", "system"])
+    by_text = raw.groupby(["prompt", "response"])[[*names, "overall"]].mean()
+    texts = by_text.groupby("prompt").size()  # two systems gave one text, which is rated twice
+    assert pairs.counts["repeated responses"] == len(raw) - len(by_text) == 1
+    assert pairs.counts["pairs"] == (texts * (texts - 1) // 2).sum()
+    assert pairs.counts["prompts"] == 60
     equal = 0
     for row in pairs.frame.to_dict("records"):
-        one, two = (by_system.loc[(row["prompt"], row[f"system_{side}"])] for side in (1, 2))
-        assert (row["response_1"], row["response_2"]) == (one["response"], two["response"])
+        one, two = (by_text.loc[(row["prompt"], row[f"response_{side}"])] for side in (1, 2))
         assert [row[f"{name}_2"] for name in names] == [two[name] for name in names]
         if one["overall"] == two["overall"]:
             equal += 1

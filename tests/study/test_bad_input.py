@@ -49,7 +49,7 @@ def renamed(name):
     return table().rename(columns={"clarity_1": f"{name}_1", "clarity_2": f"{name}_2"})
 
 
-UNREADABLE, UNRATED = r"'unreadable': 12", r"'missing ratings': 12"
+UNREADABLE, UNRATED = r"'unreadable': 12", r"'no attribute rated on both': 12"
 NUMBERS = "it is mostly numbers"
 TAKEN_BY_NAME = "clarity {}; name it in `attributes`"
 CHANGED = "no column can be taken as ratings as it is, expected numbers: clarity .*{}"
@@ -90,7 +90,7 @@ KINDS = {
         parquet(table().drop(columns=["clarity_1", "clarity_2"])),
         KEPT | {"attributes": MEASURED},
     ),
-    "a column of one's own named prompt_id: it is written over": ("t.parquet", parquet(table(prompt_id="x")), KEPT),
+    "a column of one's own named prompt_id: one group": ("t.parquet", parquet(table(prompt_id="x")), KEPT),
     "columns that are attributes' names alone": ("t.parquet", parquet(table(clarity=3.0)), KEPT),
     "a column of one's own with anything in it": (
         "t.jsonl",
@@ -120,14 +120,14 @@ KINDS = {
     "one rating is missing": (
         "t.csv",
         csv(table(clarity_1=first(None, 1.0))),
-        {"rows": ROWS - 1, "missing ratings": 1},
+        {"rows": ROWS - 1, "no attribute rated on both": 1},
     ),
     "all ratings are missing": ("t.parquet", parquet(table(clarity_1=np.nan)), UNRATED),
     "NaN in JSON": ("t.jsonl", jsonl(table(clarity_1=np.nan)), UNRATED),
     "an infinite rating": (
         "t.csv",
         csv(table(clarity_1=first("-inf", 1.0))),
-        {"rows": ROWS - 1, "missing ratings": 1},
+        {"rows": ROWS - 1, "no attribute rated on both": 1},
     ),
     "ratings whose difference would be infinite": (
         "t.parquet",
@@ -174,9 +174,14 @@ KINDS = {
         parquet(pd.concat([table(prompt="caf\u00e9"), table(prompt="cafe\u0301")], ignore_index=True)),
         {"rows": 2 * ROWS, "prompts": 2},
     ),
-    "many duplicates": (
+    "many votes of nobody in particular": (
         "t.parquet",
         parquet(pd.concat([table()] * 200, ignore_index=True)),
+        {"rows": 200 * ROWS, "pairs": ROWS, "votes": 200 * ROWS, "duplicates": 0},
+    ),
+    "many duplicates": (
+        "t.parquet",
+        parquet(pd.concat([table(rater="one")] * 200, ignore_index=True)),
         KEPT | {"duplicates": 199 * ROWS},
     ),
     "people who contradict each other": (
@@ -203,8 +208,8 @@ KINDS = {
     "an empty file": ("t.csv", b"", r"is empty; expected rows with prompt"),
     "a file of blank lines": ("t.csv", b"\n\n", WHOLE.format(r"\.csv")),
     "JSONL of blank lines": ("t.jsonl", b"\n\n", r"t\.jsonl is empty; expected rows"),
-    "a header and no rows": ("t.csv", csv(table()[:0]), r"no pair of .* dropped and counted: .*'pairs read': 0"),
-    "Parquet without rows": ("t.parquet", parquet(table()[:0]), r"'pairs read': 0"),
+    "a header and no rows": ("t.csv", csv(table()[:0]), r"no pair of .* dropped and counted: .*'rows read': 0"),
+    "Parquet without rows": ("t.parquet", parquet(table()[:0]), r"'rows read': 0"),
     "one row": ("t.parquet", parquet(table()[:1]), {"rows": 1}),
     "Latin-1 in CSV": ("t.csv", csv(table(prompt="caf\u00e9")).decode().encode("latin-1"), r"table in UTF-8 .*0xe9"),
     "Latin-1 in JSONL": ("t.jsonl", '{"prompt": "caf\u00e9"}'.encode("latin-1"), r"table in UTF-8 .*0xe9"),
@@ -272,7 +277,7 @@ def _is_whole(pairs, folder):
     pairs.frame.to_parquet(folder / "pairs.parquet")
     frame = pd.read_parquet(folder / "pairs.parquet")
     assert attributes_of(frame) == pairs.attributes
-    assert np.isfinite(differences(frame, pairs.attributes)).all()
+    assert np.isfinite(differences(frame, pairs.attributes, missing=0.0)).all()
     rated = responses(frame, pairs.attributes)
     assert response_index(frame, rated).shape == (len(frame), 2)
     assert frame.groupby("prompt_id")["split"].nunique().max() == 1

@@ -115,7 +115,7 @@ def test_every_record_names_the_commits_of_what_was_read(real):
 def test_odd_rows_of_helpsteer2_are_dropped_or_kept_and_counted(real):
     _, folder, _ = real
     counts = record(folder, "01_load_pairs")["numbers"]["counts"]
-    odd = {"duplicates": 1, "missing ratings": 1, "prompt in a later split": 1}
+    odd = {"repeated pairs": 1, "duplicates": 0, "prompt in a later split": 1}
     odd |= {"unreadable": 2, "identical responses": 1, "preferences without ratings": 1}
     odd |= {"unpaired responses": 2}
     assert odd.items() <= counts.items()
