@@ -49,7 +49,7 @@ FAMILY_COLOURS = {
     "First": "#CC3311",
     "Noisy": "#999999",
 }
-# Of other attributes; every two of these and of the fixed ones are 30 or more apart in CIELAB.
+# Of other attributes and judges; every two of these and of the fixed ones are 30 or more apart in CIELAB.
 FURTHER_COLOURS = (
     "#47330A",
     "#470A7A",
@@ -72,7 +72,6 @@ FURTHER_COLOURS = (
     "#0052C2",
     "#FF5299",
 )
-OTHER_COLOURS = ("#332288", "#88CCEE", "#44AA99", "#999933", "#CC6677", "#882255", "#AA4499")
 RESPONSE_COLOURS = ("#e58139", "#399de5")
 FILL = LinearSegmentedColormap.from_list("", [RESPONSE_COLOURS[0], "white", RESPONSE_COLOURS[1]])
 WIDTH = 6.75  # inches: both columns of a page
@@ -97,7 +96,7 @@ def colour(name: str) -> str:
         return fixed
     family = re.split("[-/ ]", name)[0]
     shade = int(digest(name)[:8], 16) / 2**32
-    other = OTHER_COLOURS[int(digest(family)[:8], 16) % len(OTHER_COLOURS)]
+    other = FURTHER_COLOURS[int(digest(family)[:8], 16) % len(FURTHER_COLOURS)]
     base = np.array(to_rgb(FAMILY_COLOURS.get(family, other)))
     return to_hex(base + (0.9 - base) * 0.6 * shade)
 
@@ -129,19 +128,25 @@ def attribute_colours(attributes: Sequence[str]) -> dict[str, str]:
 
 
 def panels(
-    count: int, height: float, *, sharex: bool = True, sharey: bool = True
+    count: int,
+    height: float,
+    *,
+    sharex: bool = True,
+    sharey: bool = True,
+    most: int = MOST_BESIDE,
 ) -> tuple[Figure, list[Axes]]:
     """Make panels as wide as a page together, in rows of at most five.
 
     Args:
         height: of a row, in inches.
+        most: panels in a row, where it is less than five.
 
     Example:
         >>> figure, axes = panels(20, 1.0)
         >>> len(axes), len({axis.get_subplotspec().rowspan.start for axis in axes})
         (20, 4)
     """
-    columns = panels_in_a_row(count)
+    columns = panels_in_a_row(count, most)
     rows = -(-count // columns)
     figure, grid = plt.subplots(
         rows,
@@ -160,14 +165,14 @@ def panels(
     return figure, axes[:count]
 
 
-def panels_in_a_row(count: int) -> int:
+def panels_in_a_row(count: int, most: int = MOST_BESIDE) -> int:
     """Give how many of some panels stand side by side.
 
     Example:
         >>> panels_in_a_row(5), panels_in_a_row(8), panels_in_a_row(20)
         (5, 4, 5)
     """
-    rows = -(-count // MOST_BESIDE)
+    rows = -(-count // most)
     return -(-count // rows)
 
 

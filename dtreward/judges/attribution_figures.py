@@ -18,11 +18,14 @@ from scipy.cluster.hierarchy import dendrogram, linkage
 from scipy.spatial.distance import squareform
 
 from dtreward.figures import attribute_colours, colour, label_rows, panels, short_titles
+from dtreward.fonts import isolate
 from dtreward.judges.attribution import Distances, import_shap
 from dtreward.tree.tree import Differences
 
 NARROW = 3.25  # inches, one column of a page
 TITLE = 18  # characters in a line above a panel with one judge
+LABEL = 18  # characters in a line of an attribute's name beside a panel
+MANY = 10  # attributes from which a matrix has small labels
 MOST_NUMBERS = 5  # attributes up to which a matrix has numbers in its cells
 LEAST_LABEL = 0.005  # a smaller step has no number beside its bar
 
@@ -96,6 +99,7 @@ def draw_swarms(
     height = 1 + 0.3 * len(attributes)
     figure, axes = panels(len(values), height, sharey=False)
     order = np.arange(len(attributes))
+    labels = [fill(name, LABEL) for name in reversed(attributes)]
     style = {"max_display": None, "plot_size": None, "color_bar": False, "s": 3, "show": False}
     for axis, (judge, its_values) in zip(axes, values.items(), strict=True):
         explanation = shap.Explanation(its_values, data=differences, feature_names=list(attributes))
@@ -103,7 +107,8 @@ def draw_swarms(
             shap.plots.beeswarm(explanation, ax=axis, order=order, **style)
         axis.set(title=fill(judge, TITLE), xlabel="")
         starts_row = axis.get_subplotspec().is_first_col()
-        axis.set_yticks(order, attributes[::-1] if starts_row else [""] * len(order))
+        axis.set_yticks(order, labels if starts_row else [""] * len(order))
+        axis.locator_params(axis="x", nbins=3)
         axis.tick_params(labelsize=7, length=0)
     scale = ScalarMappable(cmap=shap.plots.colors.red_blue)
     bar = figure.colorbar(scale, ax=axes, aspect=30, pad=0.01, ticks=[0, 1])
@@ -130,8 +135,9 @@ def draw_interactions(interactions: Mapping[str, pd.DataFrame]) -> Figure:
     Args:
         interactions: square tables of attributes, by the panels' titles.
     """
-    count = len(next(iter(interactions.values())))
-    figure, axes = panels(len(interactions), max(2.6, 1.4 + 0.13 * count))
+    many = len(next(iter(interactions.values()))) > MANY
+    height, most = (3.6, 2) if many else (2.6, len(interactions))
+    figure, axes = panels(len(interactions), height, most=most)
     strongest = max(table.max(axis=None) for table in interactions.values())
     for axis, (title, table) in zip(axes, interactions.items(), strict=True):
         sns.heatmap(
@@ -142,12 +148,14 @@ def draw_interactions(interactions: Mapping[str, pd.DataFrame]) -> Figure:
             vmax=strongest,
             square=True,
             cbar=False,
+            xticklabels=[fill(name, LABEL) for name in table],
+            yticklabels=[fill(name, LABEL) for name in table.index],
             annot=len(table) <= MOST_NUMBERS,
             fmt=".2f",
             annot_kws={"size": 6},
         )
         axis.set_title(fill(title, TITLE))
-        axis.tick_params(length=0)
+        axis.tick_params(length=0, labelsize=5 if many else 7)
         axis.tick_params(axis="x", rotation=90)
         axis.tick_params(axis="y", rotation=0)
     return figure
@@ -163,7 +171,7 @@ def draw_one_pair(values: pd.DataFrame, difference: pd.Series) -> Figure:
         values: a row a judge, a column an attribute.
         difference: of the pair, by attribute, response 2 minus response 1.
     """
-    rows = [f"{name} ({value:+.3g})" for name, value in difference.items()]
+    rows = [fill(f"{isolate(name)} ({value:+.3g})", LABEL) for name, value in difference.items()]
     figure, axes = panels(len(values), 1.0 + 0.22 * len(rows))
     colours = attribute_colours(list(difference.index))
     for axis, (judge, steps) in zip(axes, values.iterrows(), strict=True):

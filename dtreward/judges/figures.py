@@ -6,6 +6,7 @@ Every function returns a new figure. `world` is the label of the data in titles 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from textwrap import fill
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -166,8 +167,11 @@ def draw_importances(importances: pd.DataFrame, published: pd.DataFrame, *, worl
     style = {"fmt": "", "vmin": 0, "vmax": 1, "cmap": "Blues", "cbar": False}
     for axis, (title, (shares, words)) in zip(axes[0], panels.items(), strict=True):
         cells = shares.loc[order, list(published)]
+        labels = [fill(name, 18) for name in cells]
         annotations = words.loc[order, list(published)]
-        sns.heatmap(cells, annot=annotations, annot_kws={"size": 5.5}, ax=axis, **style)
+        sns.heatmap(
+            cells, annot=annotations, annot_kws={"size": 5.5}, xticklabels=labels, ax=axis, **style
+        )
         axis.set(title=title, facecolor="0.92", xlabel="", ylabel="")
         axis.tick_params(length=0)
         axis.tick_params(axis="y", rotation=0)

@@ -10,7 +10,7 @@ import pandas as pd
 from dtreward.files import digest
 from dtreward.judges.store import both_orders
 from dtreward.judges.verdict import ORDERS, OUTCOMES
-from dtreward.stats import Interval, mean_interval
+from dtreward.stats import Interval, alike_interval, mean_interval
 
 ANSWERED = ["decided", "inconsistent"]  # outcomes with a verdict in both orders
 
@@ -79,8 +79,14 @@ def _means_by_judge(
     known = rows.assign(value=values).dropna(subset="value")
     intervals = {}
     for judge, own in known.groupby("judge", sort=False):
-        if own["prompt_id"].nunique() > 1:
-            intervals[judge] = mean_interval(own["value"], own["prompt_id"], **options)
+        prompts = own["prompt_id"]
+        if prompts.nunique() < 2:
+            continue
+        if own["value"].nunique() == 1:  # a bootstrap of equal values has no width
+            largest_share = prompts.value_counts(normalize=True).max()
+            intervals[judge] = alike_interval(own["value"].iloc[0], largest_share)
+        else:
+            intervals[judge] = mean_interval(own["value"], prompts, **options)
     return intervals
 
 

@@ -36,6 +36,8 @@ def draw_rating_shares(
     for axis, (attribute, share) in zip(axes, shares.items(), strict=True):
         narrowest = np.diff(share.index).min() if len(share) > 1 else 1
         axis.bar(share.index, share, 0.8 * narrowest, color=colours[attribute])
+        if len(share) == 1:  # else its bar is as wide as the panel
+            axis.set_xlim(share.index[0] - 2, share.index[0] + 2)
         if published is not None:
             marks = published.loc[attribute]
             axis.plot(range(len(marks)), marks, "_", color="black", ms=9, label="published")
@@ -72,7 +74,7 @@ def draw_correlations(tables: Mapping[str, pd.DataFrame]) -> Figure:
             cbar=False,
             ax=axis,
         )
-        axis.set(title=title, xlabel="", ylabel="")
+        axis.set(title=title, xlabel="", ylabel="", facecolor="0.92")  # grey: no correlation
         axis.tick_params(length=0)
         axis.tick_params(axis="x", rotation=90)
         axis.tick_params(axis="y", rotation=0)
@@ -88,6 +90,9 @@ def draw_preference_by_difference(curves: Mapping[str, pd.DataFrame]) -> Figure:
     figure, axes = _titled_panels(list(curves), height=2.1)
     colours = attribute_colours(list(curves))
     for axis, (attribute, curve) in zip(axes, curves.items(), strict=True):
+        if curve.empty:
+            style = {"transform": axis.transAxes, "ha": "center", "color": "0.4"}
+            axis.text(0.5, 0.5, "too few pairs\nof one difference", **style)
         below = (curve["share"] - curve["low"]).abs()
         above = (curve["high"] - curve["share"]).abs()
         axis.errorbar(

@@ -1,6 +1,7 @@
 """Read a study's YAML, and split its parameters among its notebooks."""
 
 import difflib
+import math
 import re
 from pathlib import Path
 
@@ -13,6 +14,26 @@ except ImportError as error:
 
 NOTEBOOKS = Path("notebooks")  # seen from the repository, where every command runs
 STUDIES = NOTEBOOKS / "studies"
+TYPES = {"int": "a whole number", "float": "a number", "str": "a text", "list": "a list [...]"}
+# Of parameters of these names in any notebook; the least value of the others is 0.
+LEAST = {
+    "background": 2,
+    "bootstraps": 2,
+    "concurrency": 1,
+    "dots": 1,
+    "folds": 2,
+    "jobs": -1,
+    "max_depth": 1,
+    "min_leaf": 1,
+    "optimal_depth": 1,
+    "pairs": 4,
+    "resamples": 2,
+    "shuffles": 1,
+    "thresholds": 1,
+    "words": 1,
+}
+MOST = {"min_consistency": 1, "seed": 2**32 - 1}
+LEAST_IN = {"depths": 1, "leaf_sizes": 1, "leaves": 2, "prunings": 0}  # of each in a list
 DATA_DIR = "../data"  # seen from the notebooks: where each study has a folder
 BY_HAND = "by_hand"  # of that folder: where notebooks write that are run by hand
 
@@ -128,12 +149,33 @@ def refuse_unknown(names, legal, owner, what="parameter"):
 
 
 def check_types(parameters, notebook):
-    """Raise a ValueError for a value of another type than the notebook declares, or below 0."""
+    """Check that values are of the type that the notebook declares, and neither too small nor large.
+
+    Raises:
+        ValueError: names the parameter, what was expected and what came.
+    """
     for name, declared in papermill.inspect_notebook(str(notebook)).items():
+        if name not in parameters:
+            continue
+        value = parameters[name]
         wanted = declared["inferred_type_name"]
-        value = parameters.get(name)
         legal = ("float", "int") if wanted == "float" else (wanted,)
-        if name in parameters and type(value).__name__ not in legal:
-            raise ValueError(f"{notebook.stem}: expected {name} as {wanted}, came {value!r:.80}")
-        if wanted in ("int", "float") and name != "jobs" and (value or 0) < 0:
-            raise ValueError(f"{notebook.stem}: expected {name} not below 0, came {value}")
+        if type(value).__name__ not in legal:
+            meaning = TYPES.get(wanted, wanted)
+            raise ValueError(f"{notebook.stem}: expected {name} as {meaning}, came {value!r:.80}")
+        if wanted in ("int", "float"):
+            _check_range(notebook.stem, name, value, LEAST.get(name, 0))
+        if name in LEAST_IN:
+            for entry in value:
+                _check_range(notebook.stem, f"each of {name}", entry, LEAST_IN[name])
+
+
+def _check_range(notebook, name, value, least):
+    """Raise a ValueError for a value that is no number, too small or too large."""
+    most = MOST.get(name, math.inf)
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if name == "jobs" and value == 0:
+        raise ValueError(f"{notebook}: expected jobs of 1 or more, or -1 for one a core, came 0")
+    if not is_number or not least <= value <= most:
+        legal = f"from {least} to {most}" if name in MOST else f"of {least} or more"
+        raise ValueError(f"{notebook}: expected {name} {legal}, came {value!r:.80}")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import product
+from textwrap import fill
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -21,6 +22,7 @@ from dtreward.stats import Interval
 PARTS = {"train": ("training pairs", "0.55"), "validation": ("validation pairs", "C0")}
 MEASURES = {"accuracy": "accuracy", "log_loss": "log loss (nats)"}
 DIALS = {"depth": "limit on depth", "leaves": "limit on leaves", "pruning": "pruned"}
+LABEL = 18  # characters in a line of an attribute's name beside a panel
 RECURRENT = 0.8  # share of resamples from which a split counts as a finding
 
 
@@ -148,6 +150,7 @@ def draw_levels(shares: Mapping[str, pd.DataFrame]) -> Figure:
         sns.heatmap(
             100 * table,
             ax=axis,
+            yticklabels=[fill(name, LABEL) for name in table.index],
             cmap="Blues",
             vmin=0,
             vmax=100,
@@ -188,7 +191,8 @@ def draw_recurring_splits(
         axis.axvline(0, color="0.8", lw=0.6, zorder=0)
         axis.set_ylim(len(attributes) - 0.5, -0.9)
         axis.set_xlabel(f"threshold of the split{unit}")
-    axes[0].set_yticks(range(len(attributes)), attributes)
+    labels = [fill(name, LABEL) for name in attributes]
+    axes[0].set_yticks(range(len(attributes)), labels)
     return figure
 
 
