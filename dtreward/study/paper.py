@@ -29,6 +29,8 @@ ESCAPED = str.maketrans(
         "·": r"\textperiodcentered{}",
         "…": r"\ldots{}",
         "–": "--",
+        "\u2068": "",  # marks around a name that reads from right to left
+        "\u2069": "",
     }
 )
 # Shrinks a table that is wider than the page.

@@ -36,6 +36,16 @@ def test_a_judge_of_the_first_position_is_told_from_one_of_the_responses():
     assert measure_steadiness(fair, resamples=50).first_position["J"].estimate == 0.5
 
 
+def test_a_judge_that_never_wavers_has_an_interval_all_the_same():
+    """A bootstrap of equal values has no width, although other prompts may show others."""
+    steady = judged([("A", "B", "decided"), ("B", "A", "decided")] * 2)
+    found = measure_steadiness(steady, resamples=50)
+    consistency = found.consistency["J"]
+    assert (consistency.estimate, consistency.high) == (1.0, 1.0) and 0.2 < consistency.low < 0.9
+    first = found.first_position["J"]
+    assert first.low < first.estimate == 0.5 < first.high
+
+
 def test_combined_preferences_say_nothing_about_positions():
     frame = judged([(None, None, "decided"), (None, None, "inconsistent")])
     steadiness = measure_steadiness(frame, resamples=50)

@@ -1,10 +1,14 @@
 """Tables and figures of ratings and preferences show every attribute, also odd ones."""
 
+import itertools
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.colors import to_rgb
 
+from dtreward.figures import ATTRIBUTE_COLOURS, attribute_colours
 from dtreward.pairs.figure import (
     draw_correlations,
     draw_preference_by_difference,
@@ -84,3 +88,46 @@ def test_an_attribute_with_too_few_pairs_has_an_empty_panel():
     assert curve.empty
     figure = draw_preference_by_difference({"coherence": curve})
     assert len(figure.axes) == 1
+
+
+# Figures
+
+
+def test_twenty_attributes_stand_in_rows_with_colours_that_differ():
+    names = [f"attribute number {number}" for number in range(20)]
+    shares = {name: pd.Series([0.25, 0.75], [0.0, 1.0]) for name in names}
+    figure = draw_rating_shares(shares)
+    assert [axis.get_title().replace("\n", " ") for axis in figure.axes] == names
+    places = [axis.get_subplotspec() for axis in figure.axes]
+    assert max(place.colspan.stop for place in places) == 5
+    labelled = [place.is_first_col() for place in places]
+    assert [bool(axis.get_ylabel()) for axis in figure.axes] == labelled
+    colours = [to_rgb(axis.patches[0].get_facecolor()) for axis in figure.axes]
+    figure.draw_without_rendering()
+    boxes = [axis.title.get_window_extent() for axis in figure.axes]
+    assert not any(one.overlaps(other) for one, other in itertools.combinations(boxes, 2))
+    apart = [np.abs(np.subtract(*two)).max() for two in itertools.combinations(colours, 2)]
+    assert min(apart) > 0.15
+
+
+def test_a_colour_is_that_of_the_name_wherever_the_others_leave_it_free():
+    names = [*ATTRIBUTE_COLOURS, *(f"name {number}" for number in range(20))]
+    colours = attribute_colours(names)
+    assert len(set(colours.values())) == 25
+    assert {name: colours[name] for name in ATTRIBUTE_COLOURS} == ATTRIBUTE_COLOURS
+    alone = {name: attribute_colours([name])[name] for name in names[5:12]}
+    assert sum(alone[name] == colours[name] for name in alone) > 3
+    assert len(attribute_colours([f"name {number}" for number in range(50)])) == 50
+
+
+def test_figures_of_a_constant_attribute_and_of_few_pairs_say_so():
+    figure = draw_rating_shares({"wit": pd.Series([1.0], [3.0])})
+    assert figure.axes[0].get_xlim() == (1, 5)  # else the one bar would fill the panel
+    correlation = pd.DataFrame({"wit": [np.nan, np.nan], "depth": [np.nan, 1.0]}, ["wit", "depth"])
+    figure = draw_correlations({"all": correlation})
+    assert figure.axes[0].get_facecolor()[:3] == pytest.approx((0.92,) * 3)
+    none = pd.DataFrame(columns=["difference", "share", "low", "high", "pairs"])
+    figure = draw_preference_by_difference({"wit": none})
+    assert [text.get_text() for text in figure.axes[0].texts] == [
+        "too few pairs\nof one difference"
+    ]

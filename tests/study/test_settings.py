@@ -1,0 +1,50 @@
+"""Parameters are checked before a notebook runs: their type, and their least and largest value."""
+
+import pytest
+
+from dtreward.study.preflight import parse_words
+from dtreward.study.settings import LEAST, LEAST_IN, MOST, NOTEBOOKS, check_types, legal_parameters
+
+PROBE = "03_fit_attribute_probe"
+TREE = "04_fit_preference_tree"
+ABLATION = "05_ablate_depth_and_leaves"
+NOTEBOOK_FILES = sorted(NOTEBOOKS.glob("[0-9]*.ipynb"))
+
+
+@pytest.mark.parametrize(
+    ("notebook", "parameters", "message"),
+    [
+        (PROBE, {"folds": 1}, "expected folds of 2 or more, came 1"),
+        (PROBE, {"words": 0}, "expected words of 1 or more, came 0"),
+        (TREE, {"max_depth": 0}, "expected max_depth of 1 or more, came 0"),
+        (TREE, {"resamples": 1}, "expected resamples of 2 or more, came 1"),
+        (TREE, {"seed": -1}, "expected seed from 0 to 4294967295, came -1"),
+        (TREE, {"seed": "a"}, "expected seed as a whole number, came 'a'"),
+        (ABLATION, {"jobs": 0}, "expected jobs of 1 or more, or -1 for one a core, came 0"),
+        (ABLATION, {"jobs": -2}, "expected jobs of -1 or more, came -2"),
+        (ABLATION, {"depths": [3, 0]}, "expected each of depths of 1 or more, came 0"),
+        (ABLATION, {"leaves": ["x"]}, "expected each of leaves of 2 or more, came 'x'"),
+        (ABLATION, {"added": float("nan")}, "expected added of 0 or more, came nan"),
+        ("01_load_pairs", {"attributes": "x"}, r"expected attributes as a list \[...\], came 'x'"),
+        ("01_load_pairs", {"limit": -1}, "expected limit of 0 or more, came -1"),
+        ("07_compare_judges", {"min_consistency": 1.5}, "expected min_consistency from 0 to 1"),
+    ],
+)
+def test_a_value_of_another_kind_or_out_of_range_is_refused(notebook, parameters, message):
+    with pytest.raises(ValueError, match=f"{notebook}: {message}"):
+        check_types(parameters, NOTEBOOKS / f"{notebook}.ipynb")
+
+
+def test_the_values_at_the_ends_are_legal():
+    check_types({"folds": 2, "words": 1, "resamples": 2}, NOTEBOOKS / f"{PROBE}.ipynb")
+    ends = {"jobs": -1, "depths": [1], "leaves": [2], "prunings": [0, 0.5], "seed": 2**32 - 1}
+    check_types(ends, NOTEBOOKS / f"{ABLATION}.ipynb")
+
+
+def test_every_range_is_of_a_parameter_that_a_notebook_has():
+    named = set().union(*map(legal_parameters, NOTEBOOK_FILES))
+    assert {*LEAST, *MOST, *LEAST_IN} <= named
+
+
+def test_the_sign_of_a_rank_comes_through_the_command_line():
+    assert parse_words(["order_by=-rank"]) == {"order_by": "-rank"}
