@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -213,3 +213,28 @@ def importance_spread(tree: PreferenceTree, resampled: Sequence[PreferenceTree])
         "tree": tree.importances,
     }
     return pd.DataFrame(columns, index=pd.Index(tree.attributes, name="attribute"))
+
+
+def importance_spreads(
+    trees: Mapping[str, PreferenceTree], resampled: Mapping[str, Sequence[PreferenceTree]]
+) -> pd.DataFrame:
+    """Describe how much each attribute matters to each judge (`importance_spread`).
+
+    Args:
+        trees: by judge, fitted to all pairs; empty where pairs have no attributes.
+        resampled: by judge, trees fitted to resamples.
+
+    Returns:
+        A row for each judge and attribute, with the columns of `importance_spread`.
+
+    Example:
+        >>> importance_spreads({}, {}).reset_index().columns.tolist()
+        ['judge', 'attribute', 'importance', 'low', 'high', 'tree']
+    """
+    if trees:
+        spreads = {
+            judge: importance_spread(tree, resampled[judge]) for judge, tree in trees.items()
+        }
+        return pd.concat(spreads, names=["judge"])
+    index = pd.MultiIndex.from_arrays([[], []], names=["judge", "attribute"])
+    return pd.DataFrame(columns=["importance", "low", "high", "tree"], index=index, dtype=float)

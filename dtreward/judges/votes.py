@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from huggingface_hub import snapshot_download
 
 from dtreward.judges.verdict import ORDERS, OUTCOMES, judged_frame
 from dtreward.pairs.columns import TEXTS, expect_columns
+from dtreward.pairs.forms import Reading, form_pairs
 from dtreward.pairs.readers import read_table
 
 PREFERENCES = "RLHFlow/LLM-Preferences-HelpSteer2"
@@ -127,8 +129,7 @@ def _read_collector(source: Path, table: str | Path) -> pd.DataFrame:
     rows = pd.concat(map(read_table, files), ignore_index=True)
     expect_columns(rows, ["split", "index", "model", "preference", *COLLECTOR_ORDERS])
     _check_collector(rows, source)
-    counted = read_table(Path(table))
-    expect_columns(counted, TEXTS)
+    counted = _counted_pairs(Path(table))
     has_split = "split" in counted
     if not has_split and rows["split"].nunique() > 1:
         raise ValueError(f"{source} counts rows in splits, {table} has no column split; add it")
@@ -141,6 +142,18 @@ def _read_collector(source: Path, table: str | Path) -> pd.DataFrame:
         raise ValueError(f"{lost} rows count beyond {table}: is it the table that was judged?")
     rows = rows.replace(dict.fromkeys(COLLECTOR_ORDERS, COLLECTOR_STATES))
     return rows.rename(columns=COLLECTOR_ORDERS | {"model": "judge"})
+
+
+def _counted_pairs(path: Path) -> pd.DataFrame:
+    """Read the table whose rows are counted, with its prompts as `load_pairs` writes them."""
+    formed = form_pairs(read_table(path), "", Reading(np.random.default_rng(0), Counter(), ""))
+    if formed.form == "chosen-rejected":
+        raise ValueError(
+            f"{path} has chosen and rejected, which do not say which response was shown first; "
+            "expected the columns prompt, response_1 and response_2"
+        )
+    expect_columns(formed.table, TEXTS)
+    return formed.table
 
 
 def _check_collector(rows: pd.DataFrame, source: Path) -> None:

@@ -23,6 +23,7 @@ class Notebook:
     keeps: tuple[str, ...] = ()
     record: bool = True
     needs_model: bool = False
+    needs_judges: bool = False
     on_gpu: bool = False
     file_parameters: tuple[str, ...] = ()
 

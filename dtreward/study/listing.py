@@ -15,7 +15,13 @@ from jaxtyping import Bool, Float, Int
 from pandas.api.types import is_integer_dtype, is_string_dtype
 
 from dtreward.pairs.columns import TEXTS, expect_columns
-from dtreward.pairs.frame import attributes_of, differences, response_index, responses
+from dtreward.pairs.frame import (
+    attributes_of,
+    differences,
+    inputs_name,
+    response_index,
+    responses,
+)
 from dtreward.pairs.votes import merge_votes
 from dtreward.tree.rules import conditions, verdict
 from dtreward.tree.tree import PreferenceTree
@@ -135,7 +141,7 @@ def list_pairs(made: Path, *, texts: bool = False) -> Listing:
     pairs = merge_votes(frame, attributes)
     inputs = _inputs(made, frame, pairs, problems)
     judges = {name: codes[pairs.index] for name, codes in _judges(made, frame, problems).items()}
-    trees = read_trees(made, problems)
+    trees = read_trees(made, problems, inputs_name(frame))
     numbers_a_pair = len(attributes) * len(inputs) + len(judges) + 1 + len(trees)
     most = min(MOST_PAIRS, MOST_NUMBERS // numbers_a_pair)
     rows = choose_rows(_was_judged(judges, len(pairs)), most)
@@ -209,7 +215,7 @@ def _inputs(
 ) -> dict[str, Differences]:
     """Give the differences of pairs that trees look at, by the name of the input."""
     attributes = list(attributes_of(frame))
-    inputs = {RATINGS: differences(pairs, attributes, missing=0.0)}
+    inputs = {inputs_name(frame): differences(pairs, attributes, missing=0.0)}
     read = partial(_reward_differences, frame, pairs)
     rewards = _usable(made / "rewards.parquet", read, problems)
     if rewards is not None:
@@ -276,12 +282,15 @@ def _outcome_codes(own: pd.DataFrame) -> np.ndarray:
     return np.select(list(cases.values()), list(cases), NO_ANSWER).astype(object)
 
 
-def read_trees(made: Path, problems: list[str]) -> dict[str, tuple[str, PreferenceTree]]:
+def read_trees(
+    made: Path, problems: list[str], ratings: str = RATINGS
+) -> dict[str, tuple[str, PreferenceTree]]:
     """Give each tree of a study by what it is of, with the name of its input.
 
     Args:
         made: the study's folder.
         problems: gets a sentence about each file that is damaged.
+        ratings: the input of judges' trees (`dtreward.pairs.frame.inputs_name`).
     """
     trees = {}
     recorded = _usable(made / "04_fit_preference_tree.json", _recorded_trees, problems) or {}
@@ -289,7 +298,7 @@ def read_trees(made: Path, problems: list[str]) -> dict[str, tuple[str, Preferen
         trees[f"on {name}"] = (name, tree)
     of_judges = _usable(made / "judge_trees.json", _judge_trees, problems) or {}
     for judge, tree in of_judges.items():
-        trees[f"of {judge}"] = (RATINGS, tree)
+        trees[f"of {judge}"] = (ratings, tree)
     return trees
 
 

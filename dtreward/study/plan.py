@@ -45,6 +45,8 @@ FOLDER_FILES = {
 DATA_FILES = ("*.gz", "*/*.gz", "*.csv", "*.parquet", "*/*.parquet")
 DEFAULT_PATHS = {"measured": "../data/measured"}  # read also where the study does not name it
 COMPARE = "00_compare_two_responses"
+COLLECT = "06_collect_judge_preferences"
+JUDGE_PARAMETERS = ("judges_source", "judges", "judges_table")
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ class Plan:
         study: its name.
         folder: where its results go, data/<study>.
         notebooks: the notebooks that run, in order.
-        left_out: notebooks of the study that need a reward model, where it has none.
+        left_out: notebooks of the study that need a reward model or judges, where it has none.
         parameters: the parameters of each notebook, {notebook: {name: value}}.
         has_model: whether the study has a reward model.
         is_real: whether it stands on commits of the hub, and one model at a time fits on the GPU.
@@ -126,6 +128,10 @@ def plan_study(command_line):
     graph = read_graph()
     wanted = study["notebooks"]
     left_out = [name for name in wanted if graph[name].needs_model and not has_model]
+    if _has_no_judges(study, shared):
+        left_out += [name for name in wanted if graph[name].needs_judges]
+        study["parameters"] = _without_judges(study["parameters"])
+        given = _without_judges(given)
     study["notebooks"] = [name for name in wanted if name not in left_out]
     try:
         parameters = study_parameters(study, given)
@@ -194,6 +200,16 @@ def _refuse_missing_model(shared):
         raise ValueError(
             f"there is no {model} here; MODEL is a folder with a model, or a hub id: owner/name"
         )
+
+
+def _has_no_judges(study, shared):
+    """Say whether a study leaves its judges open: it has the parameters, and all are empty."""
+    named = shared | (study.get(COLLECT) or {})
+    return "judges_source" in named and not any(named.get(name) for name in JUDGE_PARAMETERS)
+
+
+def _without_judges(parameters):
+    return {name: value for name, value in parameters.items() if name not in JUDGE_PARAMETERS}
 
 
 def _commits(study, folder):

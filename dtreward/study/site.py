@@ -21,6 +21,7 @@ from typing import Any
 import yaml
 
 from dtreward.files import write_atomically, write_json
+from dtreward.pairs.text_attributes import MEASURED
 from dtreward.study import gallery
 from dtreward.study.chapters import (
     STATES,
@@ -309,7 +310,7 @@ def key_numbers(chapters: Sequence[Chapter], paper: Path) -> dict[str, str]:
 
 def finding(site: Site) -> str:
     """Say in one sentence what the study found."""
-    for name in ("predicted rewards", "human ratings"):
+    for name in ("predicted rewards", "human ratings", f"attributes {MEASURED}"):
         accuracy = site.numbers.get(macro_name(f"accuracy on {name}, tree"))
         if accuracy:
             drawn = site.numbers[macro_name(f"splits on {name}")]

@@ -53,13 +53,27 @@ def test_inputs_are_the_studys_files_and_those_that_parameters_name():
 def test_without_a_model_what_needs_one_is_left_out_of_notebooks_inputs_and_outputs(table):
     plan = plan_study({"study": "own", "source": str(table)})
     assert plan.left_out == (
-        "02_extract_features", "03_fit_attribute_probe", "00_compare_two_responses"
+        "02_extract_features", "03_fit_attribute_probe", "00_compare_two_responses",
+        "06_collect_judge_preferences", "07_compare_judges", "08_compare_shap",
     )  # fmt: skip
     assert plan.inputs("05_ablate_depth_and_leaves") == ["data/own/pairs.parquet"]
     assert plan.outputs("04_fit_preference_tree") == [
         "data/own/tree.json", "data/own/04_fit_preference_tree.json"
     ]  # fmt: skip
     assert plan.inputs("01_load_pairs") == [os.path.relpath(table)]
+
+
+def test_judges_that_are_given_are_compared_in_your_own_study(table):
+    words = {"study": "own", "source": str(table)}
+    judged = plan_study(words | {"judges_source": str(table), "judges_table": str(table)})
+    assert judged.notebooks[-4:] == (
+        "06_collect_judge_preferences", "07_compare_judges", "08_compare_shap",
+        "99_draw_paper_figures",
+    )  # fmt: skip
+    assert os.path.relpath(table) in judged.inputs("06_collect_judge_preferences")
+    asked = plan_study(words | {"judges": [{"name": "J", "model": "m", "endpoint": "vllm"}]})
+    assert asked.notebooks == judged.notebooks
+    assert "07_compare_judges" in plan_study({"study": "demo"}).notebooks
 
 
 @pytest.mark.parametrize(

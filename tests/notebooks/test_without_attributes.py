@@ -1,0 +1,45 @@
+"""Judges are compared on pairs that have no attributes."""
+
+import json
+
+import numpy as np
+import pandas as pd
+
+from dtreward.judges.votes import read_preferences
+from dtreward.pairs.frame import load_pairs
+from dtreward.study.run import run
+
+
+def test_judges_are_compared_without_attributes_and_the_trees_are_left_out(root, tmp_path):
+    rng = np.random.default_rng(0)
+    texts = {"prompt": "question", "response_1": "one", "response_2": "two"}
+    table = pd.DataFrame({name: [f"{text} {k}" for k in range(60)] for name, text in texts.items()})
+    table["preference"] = rng.integers(0, 2, 60)
+    table.to_csv(tmp_path / "pairs.csv", index=False)
+    answers = []
+    for judge, wrong in (("A-1", 0.2), ("B-1", 0.4)):
+        for index, preference in enumerate(table["preference"]):
+            given = "AB"[int(preference != (rng.random() < wrong))]
+            other = {"A": "B", "B": "A"}[given]
+            swapped = given if rng.random() < 0.2 else other
+            combined = {"AB": -1, "BA": 1}.get(given + swapped, 0)
+            answers.append(("x", index, judge, given, swapped, combined))
+    columns = ["split", "index", "model", "preference_orig_order", "preference_swapped_order"]
+    pd.DataFrame(answers, columns=[*columns, "preference"]).to_csv(tmp_path / "j.csv", index=False)
+    pairs = load_pairs(tmp_path / "pairs.csv", attributes=["words"])
+    frame = pairs.frame.drop(columns=["words_1", "words_2"])
+    made = tmp_path / "own"
+    made.mkdir()
+    frame.to_parquet(made / "pairs.parquet")
+    judges = read_preferences(tmp_path / "j.csv", frame, table=tmp_path / "pairs.csv")
+    judges.to_parquet(made / "judges.parquet")
+    parameters = {"study": "own", "source": "own", "data_dir": str(tmp_path)}
+    parameters |= {"resamples": 50, "bootstraps": 2}
+    run(root / "notebooks" / "07_compare_judges.ipynb", tmp_path / "07.ipynb", parameters)
+    record = json.loads((made / "07_compare_judges.json").read_text())
+    assert set(record["numbers"]["judges"]) == {"A-1", "B-1"}
+    assert record["numbers"]["agreement_with_people"]["A-1"]["kappa"] > 0
+    assert record["numbers"]["importances"] == record["numbers"]["tree_accuracy"] == {}
+    assert json.loads((made / "judge_trees.json").read_text()) == {}
+    assert "no tree is fitted" in (tmp_path / "07.ipynb").read_text()
+    assert not any("tree" in claim["sentence"] for claim in record["claims"])
