@@ -427,19 +427,19 @@ def test_hh_is_read_as_turns():
     source = SHARED / "hh_harmless_test.csv.gz"
     if not source.exists():
         pytest.skip(f"{source.name} is absent")
-    raw = pd.read_csv(source)
-    pairs = load_pairs(source)
+    raw = pd.read_csv(source).head(600)
+    pairs = load_pairs(raw)
     assert pairs.attributes_are == "measured from the text"
-    assert pairs.counts["transcripts"] == len(raw) == 2307
+    assert pairs.counts["transcripts"] == 600
     lengths = pairs.frame["prompt"].map(lambda prompt: len(messages(prompt)))
     assert lengths.max() > 3 and (lengths % 2 == 1).all()
     whole = raw.assign(
         chosen=raw["prompt"] + "\n\nAssistant: " + raw["response_1"],
         rejected=raw["prompt"] + "\n\nAssistant: " + raw["response_2"],
     )[["chosen", "rejected"]]
-    again = load_pairs(("\n\n" + whole).head(500))
+    again = load_pairs(("\n\n" + whole).head(300))
     assert again.form == "chosen-rejected"
-    assert again.counts["pairs"] > 480
+    assert again.counts["pairs"] > 285
     known = set(pairs.frame["prompt"])
     assert again.frame["prompt"].isin(known).mean() > 0.98
 
