@@ -7,6 +7,7 @@ import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from dtreward.conversation import messages
 from dtreward.files import digest
@@ -90,8 +91,10 @@ class Judge:
         return f"{url.rstrip('/')}/chat/completions", key
 
 
-def render(template: str, prompt: str, first: str, second: str) -> str:
+def render(template: str, prompt: Any, first: str, second: str) -> str:
     """Fill in a template; braces other than its three fields, and those in texts, stay.
+
+    A system turn of the prompt is part of the conversation.
 
     Example:
         >>> render("{conversation} | {response_a} | {response_b}", "2 + 2?", "4", "{5}")

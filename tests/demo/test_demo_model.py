@@ -6,10 +6,13 @@ import subprocess
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from dtreward import load
 from dtreward.demo.probe import missed_goals, probe_report
+from dtreward.models.rated_pairs import rate_by_model
+from dtreward.pairs.frame import attributes_of, inputs_name, load_pairs
 from dtreward.published import PUBLISHED
 
 FOLDER = "data/demo"
@@ -128,3 +131,26 @@ def test_the_modelling_file_that_it_carries_is_the_package_s(root):
     assert (root / FOLDER / name).read_bytes() == (
         root / "dtreward" / "models" / "checkpoint_files" / name
     ).read_bytes()
+
+
+def test_its_rewards_can_be_the_attributes_of_pairs(model, tmp_path):
+    rows = [
+        {"prompt": f"{k} + 1?", "chosen": f"It is {k + 1}.", "rejected": "No."} for k in range(6)
+    ]
+    pairs = load_pairs(pd.DataFrame(rows))
+    rated = rate_by_model(pairs, model, "demo", ["verbosity", "correctness"])
+    assert (rated.attributes, rated.attributes_are) == (
+        ("verbosity", "correctness"),
+        "read by demo",
+    )
+    rated.frame.to_parquet(tmp_path / "pairs.parquet")
+    saved = pd.read_parquet(tmp_path / "pairs.parquet")
+    assert attributes_of(saved) == rated.attributes
+    assert inputs_name(saved) == "attributes read by demo"
+    row = saved.iloc[3]
+    compared = model.compare(row["prompt"], row["response_1"], row["response_2"])
+    place = compared.attributes.index("correctness")
+    # One forward pass of another pack: the same bits.
+    assert [row["correctness_1"], row["correctness_2"]] == [r[place] for r in compared.rewards]
+    with pytest.raises(ValueError, match=r"predicts .*, not \['wit'\]"):
+        rate_by_model(pairs, model, "demo", ["wit"])

@@ -2,6 +2,7 @@
 
 import os
 import re
+import runpy
 import shlex
 import shutil
 import subprocess
@@ -11,6 +12,8 @@ import pytest
 import torch
 from conftest import ROOT
 
+from dtreward.pairs.forms import FORMS
+from dtreward.pairs.frame import load_pairs
 from dtreward.study.readme import refresh, refreshed
 
 GUIDES = tuple(str(path.relative_to(ROOT)) for path in sorted((ROOT / "docs").glob("*.md")))
@@ -21,6 +24,7 @@ PAGES = (
     "dtreward/published/README.md",
     "notebooks/README.md",
 )
+FORMS_PAGE = "docs/your-own-pairs.md"
 TUTORIAL = ("docs/your-own-attributes.md", "## Ten minutes")
 RESULTS = ROOT / "docs" / "demo-results.md"
 NOT_RUN = {  # the first words of a block or command in a line, and what it needs
@@ -52,6 +56,8 @@ def blocks(page):
 def how_it_is_checked(page, language, text, heading):
     """Name the test of a block; "" for one that no test knows."""
     first = text.strip().split("\n")[0]
+    if page == FORMS_PAGE and language in ("json", "python"):
+        return "test_each_form_of_the_guide_is_read"
     if page == TUTORIAL[0] and heading.startswith(TUTORIAL[1]):
         return "test_the_tutorial_does_what_it_says"
     if any(text.startswith(start) for start in NOT_RUN):
@@ -186,6 +192,33 @@ def test_each_make_command_of_the_readme_plans_what_it_says(line, shell, checkou
     else:
         assert "make lab" in line and re.search(r"lab .*notebooks/(00\S+)", said)
         assert (checkout / re.search(r"notebooks/00\S+", said)[0]).exists()
+
+
+@pytest.mark.parametrize("heading", ["## annotated-pairs", *(f"## {form.name}" for form in FORMS)])
+def test_each_form_of_the_guide_is_read(heading, tmp_path, monkeypatch):
+    """A row of the guide, and another like it, in a file."""
+    [row, *programs] = [text for _, text, title in blocks(FORMS_PAGE) if title == heading]
+    path = tmp_path / "pairs.jsonl"
+    lines = [" ".join(row.split("\n")), " ".join(row.replace("91", "119").split("\n"))]
+    if heading == "## responses":
+        lines += [
+            line.replace("No: 7", "Yes: 7").replace('"rank": 1', '"rank": 2') for line in lines
+        ]
+    if programs:
+        path = tmp_path / "pairs.json"
+        lines = lines[:1]
+    path.write_text("\n".join(lines))
+    pairs = load_pairs(path)
+    assert f"## {pairs.form}" == heading
+    assert len(pairs.frame) == len(set(pairs.frame["prompt"])) == (1 if programs else 2)
+    for pair in pairs.frame.itertuples():
+        assert (pair.response_1, pair.response_2)[pair.preference] == "No: 7 times 13."
+    monkeypatch.chdir(tmp_path)
+    for program in programs:
+        (tmp_path / "program.py").write_text(program)
+        runpy.run_path("program.py")
+        again = load_pairs("primes.json").frame
+        assert again["preference"].tolist() == pairs.frame["preference"].tolist()
 
 
 def test_the_readme_is_short():

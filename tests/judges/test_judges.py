@@ -18,6 +18,7 @@ from hub_replicas import write_lines
 from judge_server import endpoint, in_turn, llm_server, prefers_one, says, shown_first, some_pairs
 from scipy.stats import binom
 
+from dtreward.conversation import prompt_text
 from dtreward.demo import world as demo
 from dtreward.demo.judges import PLANTED, WITH_LOGPROBS, WITHOUT_LOGPROBS, demo_judges, serve
 from dtreward.files import digest
@@ -645,6 +646,10 @@ def test_a_template_shows_all_turns_and_leaves_braces_alone():
     )
     with pytest.raises(ValueError, match=r"lacks.*response_b"):
         render("{conversation} {response_a}", "p", "a", "b")
+    system = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Why?"}]
+    for prompt in (system, prompt_text(system)):
+        text = render("{conversation}|{response_a}|{response_b}", prompt, "a", "b")
+        assert text == "System: Be brief.\n\nUser: Why?|a|b"
 
 
 # ---------------------------------------------------------------------------- files of others
