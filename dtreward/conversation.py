@@ -31,8 +31,9 @@ SPEAKER = re.compile(r"(?:^|\n\n)(Human|Assistant):")
 SPEAKER_ROLES = {"Human": "User", "Assistant": "Assistant"}
 BOS_OPTIONS = ("one", "none")
 TOO_LONG_OPTIONS = ("error", "cut_prompt_start")
-# (prompt, response), one a row; a prompt is a text or a list of chat messages.
-Conversations = Sequence[tuple[Any, str]]
+# (prompt, response), one a row; a prompt is a text or a list of chat messages, a response a text.
+# What is none, such as a missing value of a table, is refused with its row.
+Conversations = Sequence[tuple[Any, Any]]
 Turns = list[tuple[str, Any]]  # (role, text), one a turn
 STAND_IN = "\ue000"  # stands for a text in a rendered template; private use, so none trims it
 # Llama 3.1's own date; templates of later models would write today's into every header.

@@ -14,9 +14,11 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
+from dtreward.engine.tokens import Unread
 from dtreward.files import digest, write_atomically
 from dtreward.models.comparison import Comparison, RewardModel
 from dtreward.models.ensemble import Ensemble
+from dtreward.models.head_model import HeadModel
 
 PAIR_COLUMNS = ["id", "subset", "problem"]  # of the bench, repeated in its results
 NUMBER_COLUMNS = ["preference", "probability", "swapped", "swap_flips"]
@@ -104,7 +106,9 @@ def _ask(
 ) -> list[dict[str, Any]]:
     """Compare pairs; if that fails, halve them until the pair that cannot be read stands alone."""
     try:
-        comparisons = model.compare_many(prompts, first, second)
+        # A user's own model may only raise.
+        options = {"on_error": "record"} if isinstance(model, HeadModel) else {}
+        comparisons = model.compare_many(prompts, first, second, **options)
         return [_answer(comparison) for comparison in comparisons]
     except ValueError as error:
         if len(prompts) == 1:
@@ -116,8 +120,10 @@ def _ask(
     return before + after
 
 
-def _answer(comparison: Comparison) -> dict[str, Any]:
+def _answer(comparison: Comparison | Unread) -> dict[str, Any]:
     """Give one row of results."""
+    if isinstance(comparison, Unread):
+        return {"unread": comparison.reason}
     numbers = [comparison.probability, comparison.scores or [], *comparison.rewards]
     if not np.isfinite(np.hstack(numbers)).all():
         return {"unread": "scores are not finite; load the model in bfloat16 or float32"}

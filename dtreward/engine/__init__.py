@@ -5,6 +5,7 @@ The room packs conversations without padding; a state does not depend on what el
 - `packing`: which conversations lie together in a pack, and where
 - `attention`: attention over packs, by the first kernel that works here
 - `backbone`: a transformer, the tokenizer that feeds it, and what names both
+- `tokens`: conversations as token ids, and why some cannot be read
 - `forward`: packs through a backbone, in memory
 - `features`: shards of features on disk that a stopped run leaves whole
 - `float8`: linear layers with eight-bit products

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from queue import Queue
 from typing import Any, Literal
@@ -20,9 +20,11 @@ from dtreward.conversation import Conversations, prompt_text
 from dtreward.engine.backbone import Backbone, differing_fields
 from dtreward.engine.forward import is_beyond_window, last_hidden_states, rows_of, shard_features
 from dtreward.engine.packing import Plan, TokenIds
+from dtreward.engine.tokens import Unread, check_on_error, refuse_unread, tokenize
 from dtreward.files import Store, as_json, digest
 
 MANIFEST = "manifest.json"
+NARROW = "load the model in bfloat16 or float32"  # for float16, whose largest number is 65,504
 FIELDS = {"rows": int, "hidden": int, "key": dict, "shards": dict}  # what a manifest must hold
 
 
@@ -41,6 +43,7 @@ class _Manifest:
         fill: share of the packs' room that these take.
         key: all that changes the features.
         shards: each finished shard's digest, by the name of its file.
+        unread: the conversations that have no features, and why.
     """
 
     bit_for_bit: bool | None
@@ -53,6 +56,7 @@ class _Manifest:
     fill: float
     key: dict[str, str]
     shards: dict[str, str]
+    unread: list[Unread]
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,7 @@ class _Recorded:
     key: dict[str, Any]
     shards: dict[str, Any]
     bit_for_bit: Any
+    unread: list[int]
 
 
 @dataclass(frozen=True)
@@ -87,10 +92,16 @@ class _Shard:
 
 @dataclass(frozen=True)
 class _Work:
-    """Conversations as token ids, in the packs and shards in which they are computed."""
+    """Conversations as token ids, in the packs and shards in which they are computed.
+
+    Attributes:
+        unread: why a conversation has no features, by its row; of a row that cannot be read at
+            once, and later also of one whose features are not finite.
+    """
 
     token_ids: list[np.ndarray]
     conversations_cut: int
+    unread: dict[int, str]
     plans: list[Plan]
     shards: dict[str, list[Plan]]
 
@@ -104,7 +115,7 @@ class _Work:
         return sum(len(self.token_ids[row]) for row in rows_of(self.shards[name]))
 
 
-def extract_features(
+def extract_features(  # noqa: PLR0913
     backbone: Backbone,
     conversations: Conversations,
     folder: str | Path,
@@ -113,6 +124,7 @@ def extract_features(
     devices: Sequence[str] | None = None,
     engine: Literal["local", "ray"] = "local",
     progress: bool = True,
+    on_error: Literal["error", "record"] = "error",
 ) -> dict[str, Any]:
     """Write the features of conversations to shards in `folder`, and return the manifest.
 
@@ -128,10 +140,15 @@ def extract_features(
         devices: that share the work; by default every GPU, if the backbone is on the first.
         engine: "ray" shares the work among the nodes of a Ray cluster; the shards are the same to
             the bit.
+        on_error: of a conversation that cannot be read, or whose features are not finite: an
+            "error", or "record", which names it under `unread` in the manifest; `read_features`
+            then gives nan for it.
 
     Raises:
-        ValueError: if `folder` holds features of another key; the message names what differs.
+        ValueError: if `folder` holds features of another key; the message names what differs. If
+            conversations have no features; it names the first row, and why.
     """
+    check_on_error(on_error)
     _check_engine(engine, devices)
     conversations = _as_texts(conversations)
     store = Store(folder)
@@ -140,12 +157,14 @@ def extract_features(
     if earlier is not None:
         _check_key(folder, earlier.key, key)
     work = _plan_work(backbone, conversations, shard_size)
+    if on_error == "error":
+        refuse_unread(work.unread, len(conversations))
     manifest = _new_manifest(backbone, work, key)
     if earlier is not None:
         manifest.bit_for_bit = earlier.bit_for_bit
     store.write(MANIFEST, as_json(manifest))
     store.remove_leftovers(".*.safetensors", ".manifest.*.json")
-    manifest.shards = _finished(store, work, key)
+    manifest.shards = _finished(store, work, key, on_error)
     missing = {name: plans for name, plans in work.shards.items() if name not in manifest.shards}
     copies = [backbone]
     if missing:
@@ -156,9 +175,11 @@ def extract_features(
     with _progress_bar(work, manifest, is_shown=progress) as bar:
         for name, features in _compute(copies, missing, work.token_ids, engine):
             rows = rows_of(work.shards[name])
+            _note_not_finite(work, features, rows, on_error)
             manifest.shards[name] = _write_shard(store, name, features, rows, key)
             bar.update(work.tokens_of(name))
     manifest.shards = {name: manifest.shards[name] for name in work.shards}
+    manifest.unread = [Unread(row, why) for row, why in sorted(work.unread.items())]
     store.write(MANIFEST, as_json(manifest))
     return asdict(manifest)
 
@@ -168,9 +189,12 @@ def read_features(
 ) -> Float[np.ndarray, "responses hidden"]:
     """Read the features that `extract_features` wrote, in the conversations' order; check each shard.
 
+    Rows that the extraction recorded as unread are nan.
+
     Raises:
-        ValueError: if extraction has not finished, if a shard is damaged, or if the features are
-            not those of `conversations`, in this order, where these are given.
+        ValueError: if extraction has not finished, if a shard is damaged, if other features are
+            not finite, or if the features are not those of `conversations`, in this order, where
+            these are given.
     """
     store = Store(folder)
     manifest = _read_manifest(store)
@@ -195,8 +219,14 @@ def read_features(
             raise ValueError(f"{folder}/{name} is damaged: it names rows that are not there")
         features[shard.rows] = shard.features
         is_read[shard.rows] = True
+    is_read[manifest.unread] = True
     if not is_read.all():
         raise ValueError(f"{folder} has not all {rows:,} features; run extract_features again")
+    features[manifest.unread] = 0.0
+    wrong = _rows_not_finite(features)
+    if len(wrong):
+        raise ValueError(f"{folder}: the features of row {wrong[0]} are not finite; {NARROW}")
+    features[manifest.unread] = np.nan
     return features
 
 
@@ -242,19 +272,40 @@ def _check_key(folder: str | Path, stored: Mapping[str, Any], key: Mapping[str, 
 
 def _plan_work(backbone: Backbone, conversations: Conversations, shard_size: int) -> _Work:
     """Tokenize the conversations, and arrange them in packs and shards."""
-    token_ids = []
-    conversations_cut = 0
-    for prompt, response in conversations:
-        tokenized = backbone.chat.token_ids(prompt, response)
-        # A tuple of Python ints takes thirty bytes a token, and the ids are kept for hours.
-        token_ids.append(np.array(tokenized.ids, np.int32))
-        if tokenized.cut > 0:
-            conversations_cut += 1
-    plans = backbone.plans(token_ids, [prompt for prompt, _ in conversations])
+    rows = tokenize(backbone, conversations)
+    readable = rows.readable
+    found = backbone.plans(
+        [rows.ids[row] for row in readable], [rows.prompts[row] for row in readable]
+    )
+    plans = [_with_rows(plan, readable) for plan in found]
     shards = {}
     for number, start in enumerate(range(0, len(plans), shard_size)):
         shards[f"{number:05d}.safetensors"] = plans[start : start + shard_size]
-    return _Work(token_ids, conversations_cut, plans, shards)
+    conversations_cut = sum(cut > 0 for cut in rows.cut)
+    return _Work(rows.ids, conversations_cut, rows.unread, plans, shards)
+
+
+def _with_rows(plan: Plan, rows: Sequence[int]) -> Plan:
+    """Name the conversations of a plan by their rows, of which some are in no plan."""
+    units = []
+    for unit in plan.units:
+        own = tuple(rows[conversation] for conversation in unit.conversations)
+        units.append(replace(unit, conversations=own))
+    return replace(plan, units=tuple(units))
+
+
+def _rows_not_finite(features: np.ndarray) -> np.ndarray:
+    """Find the rows of features that hold nan or infinity."""
+    return np.flatnonzero(~np.isfinite(features).all(axis=1))
+
+
+def _note_not_finite(work: _Work, features: np.ndarray, rows: np.ndarray, on_error: str) -> None:
+    """Record the conversations of a shard whose features are not finite, or refuse them."""
+    reason = f"its features are not finite; {NARROW}"
+    wrong = dict.fromkeys(rows[_rows_not_finite(features)].tolist(), reason)
+    if on_error == "error":
+        refuse_unread(wrong, len(work.token_ids))
+    work.unread.update(wrong)
 
 
 def _new_manifest(backbone: Backbone, work: _Work, key: dict[str, str]) -> _Manifest:
@@ -272,15 +323,17 @@ def _new_manifest(backbone: Backbone, work: _Work, key: dict[str, str]) -> _Mani
         fill=computed / room if room else 1.0,
         key=key,
         shards={},
+        unread=[],
     )
 
 
-def _finished(store: Store, work: _Work, key: Mapping[str, str]) -> dict[str, str]:
+def _finished(store: Store, work: _Work, key: Mapping[str, str], on_error: str) -> dict[str, str]:
     """Give the digests of the shards that are already whole on disk, by name."""
     digests = {}
     for name, plans in work.shards.items():
         shard = _read_shard(store, name, key)
         if shard is not None and np.array_equal(shard.rows, rows_of(plans)):
+            _note_not_finite(work, shard.features, shard.rows, on_error)
             digests[name] = shard.digest
     return digests
 
@@ -358,17 +411,28 @@ def _repeats(copies: Sequence[Backbone], plans: Sequence[Plan], ids: Sequence[To
     reversed_ids = [ids[row] for row in rows_of(plans)[::-1]]
     unshared = last_hidden_states(copies[0], reversed_ids).astype(np.float32)
     others.append(unshared[::-1])
-    return all(np.array_equal(first, other) for other in others)
+    return all(np.array_equal(first, other, equal_nan=True) for other in others)
 
 
-def _as_texts(conversations: Conversations) -> list[tuple[Any, str]]:
+def _as_texts(conversations: Conversations) -> list[tuple[Any, Any]]:
     """Write prompts of chat messages, and transcripts, as texts, by which features are known."""
-    return [(prompt_text(prompt), response) for prompt, response in conversations]
+    texts = []
+    for prompt, response in conversations:
+        try:
+            text = prompt_text(prompt)
+        except ValueError:  # `tokenize` says so, and with its row
+            text = prompt
+        texts.append((text, response))
+    return texts
 
 
 def _texts(conversations: Conversations) -> str:
     """Hash all texts, in their order."""
-    return digest(*(text for conversation in conversations for text in conversation))
+    parts = []
+    for conversation in conversations:
+        # What is no text cannot be read; it is told apart all the same.
+        parts += [part if isinstance(part, str) else f"{part!r}" for part in conversation]
+    return digest(*(part.encode("utf-8", "surrogatepass") for part in parts))
 
 
 def _read_manifest(store: Store) -> _Recorded | None:
@@ -385,6 +449,7 @@ def _read_manifest(store: Store) -> _Recorded | None:
         types = {name: type(manifest[name]) for name in FIELDS}
         if types != FIELDS:
             raise TypeError(f"expected {FIELDS}, came {types}")
+        unread = [int(entry["row"]) for entry in manifest.get("unread", [])]
     except (ValueError, TypeError, LookupError) as error:
         raise ValueError(
             f"{store.root}/{MANIFEST} is no manifest of features ({error!r}); choose another "
@@ -396,6 +461,7 @@ def _read_manifest(store: Store) -> _Recorded | None:
         key=manifest["key"],
         shards=manifest["shards"],
         bit_for_bit=manifest.get("bit_for_bit"),
+        unread=unread,
     )
 
 

@@ -6,20 +6,22 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from html import escape
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Float
 
-from dtreward.conversation import Conversations, prompt_text
+from dtreward.conversation import Conversations
 from dtreward.engine.backbone import Backbone
+from dtreward.engine.tokens import Unread
 from dtreward.tree.nodes import Step
 from dtreward.tree.page import tree_html
 from dtreward.tree.tree import PreferenceTree
 
-Texts = Sequence[str]
+Texts = Sequence[Any]  # texts; what is none is refused with its row
+OnError = Literal["error", "record"]
 Prompts = Sequence[Any]  # texts, or lists of chat messages
 COLUMNS = ("response 1", "response 2", "difference")
 
@@ -39,6 +41,8 @@ class Comparison(Mapping[str, Any]):
         effective_rule: the rule that decides, in sentences.
         swap_flips: whether swapping the responses flips the preference, as it should.
         scores: one number a response, or None where the model gives none.
+        tokens_cut: how many tokens were cut from the start of the prompt, for each response; 0
+            where the model read all of it.
     """
 
     attributes: list[str]
@@ -50,6 +54,7 @@ class Comparison(Mapping[str, Any]):
     effective_rule: tuple[str, ...]
     swap_flips: bool
     scores: list[float] | None = None
+    tokens_cut: list[int] = field(default_factory=lambda: [0, 0])
     tree: PreferenceTree | None = field(default=None, repr=False)
 
     @classmethod
@@ -60,6 +65,7 @@ class Comparison(Mapping[str, Any]):
         attributes: Sequence[str],
         scores: Float[np.ndarray, 2] | None = None,
         tree: PreferenceTree | None = None,
+        tokens_cut: Sequence[int] = (0, 0),
     ) -> Comparison:
         """Compare two responses by the tree on their rewards; without one, by the larger score.
 
@@ -94,18 +100,19 @@ class Comparison(Mapping[str, Any]):
             effective_rule=rule,
             swap_flips=preference != swapped,
             scores=None if scores is None else scores.tolist(),
+            tokens_cut=list(tokens_cut),
             tree=tree,
         )
 
     @classmethod
-    def of_verdicts(cls, given: float, swapped: float, notes: Sequence[str] = ()) -> Comparison:
+    def of_verdicts(cls, given: float, swapped: float, cut: int = 0) -> Comparison:
         """Compare by the verdicts in both orders.
 
         Args:
             given: the verdict in the order given: 0.0 for the response shown first, 1.0 for the
                 other, 0.5 for none.
             swapped: the verdict with response 2 shown first, in the same way.
-            notes: sentences added to the effective rule.
+            cut: tokens that were cut from the start of the prompt.
 
         Example:
             >>> Comparison.of_verdicts(1.0, 0.0).preference
@@ -122,8 +129,9 @@ class Comparison(Mapping[str, Any]):
             preference=int(probability > 0.5),
             probability=probability,
             path=(),
-            effective_rule=(rule, *notes),
+            effective_rule=(rule,),
             swap_flips=abs(given - swapped) == 1,
+            tokens_cut=[cut, cut],
         )
 
     def __getitem__(self, key: str) -> Any:
@@ -175,10 +183,16 @@ class Comparison(Mapping[str, Any]):
         reasons.append(f"In effect: {'; '.join(self.effective_rule)}.")
         flips = "flips" if self.swap_flips else "does not flip"
         reasons.append(f"Swapping the responses {flips} the preference.")
+        if any(self.tokens_cut):
+            first, second = self.tokens_cut
+            reasons.append(
+                f"The prompt was too long: {first} tokens of the prompt cut at its start for "
+                f"response 1, {second} for response 2."
+            )
         return self.verdict, table, reasons
 
 
-Comparisons = list[Comparison]
+Comparisons = list[Comparison | Unread]
 
 
 class RewardModel(ABC):
@@ -248,10 +262,8 @@ class RewardModel(ABC):
 
 def conversations_of(
     prompts: Prompts, responses1: Texts, responses2: Texts
-) -> list[tuple[str, str]]:
+) -> list[tuple[Any, Any]]:
     """List the conversations of pairs: response 1, then response 2 of each.
-
-    A prompt of chat messages becomes one text (`dtreward.conversation.prompt_text`).
 
     Example:
         >>> conversations_of(["2 + 2?"], ["4"], ["5"])
@@ -262,7 +274,25 @@ def conversations_of(
         raise ValueError("expected three lists of texts, of one length; for one pair: compare()")
     conversations = []
     for prompt, response1, response2 in zip(prompts, responses1, responses2, strict=True):
-        text = prompt_text(prompt)
-        conversations.append((text, response1))
-        conversations.append((text, response2))
+        conversations.append((prompt, response1))
+        conversations.append((prompt, response2))
     return conversations
+
+
+def unread_pairs(unread: Mapping[int, str]) -> dict[int, str]:
+    """Give the pairs that cannot be read, and why, from the conversations that cannot.
+
+    Example:
+        >>> unread_pairs({2: "the prompt is blank", 3: "the prompt is blank", 5: "too long"})
+        {1: 'the prompt is blank', 2: 'response 2: too long'}
+    """
+    reasons: dict[int, str] = {}
+    for conversation in sorted(unread):
+        pair, second = divmod(conversation, 2)
+        reason = unread[conversation]
+        if second and unread.get(conversation - 1) == reason:
+            reasons[pair] = reason  # it is the prompt's fault
+            continue
+        reason = f"response {second + 1}: {reason}"
+        reasons[pair] = f"{reasons[pair]}; {reason}" if pair in reasons else reason
+    return reasons

@@ -8,11 +8,13 @@ from typing import Any
 
 import torch
 
-from dtreward.conversation import Tokenized, messages
+from dtreward.conversation import Tokenized, messages, prompt_text
 from dtreward.engine.backbone import Backbone
+from dtreward.engine.tokens import Unread, check_on_error
 from dtreward.models.comparison import (
     Comparison,
     Comparisons,
+    OnError,
     Prompts,
     RewardModel,
     Texts,
@@ -32,8 +34,8 @@ class Critic(RewardModel):
     other, and 0.25 or 0.75 if only one of them can be read.
 
     If a question is too long and the model was loaded with too_long="cut_prompt_start", only the
-    start of the user's prompt is cut, not the instruction and not a response. `effective_rule`
-    then gives the number of tokens that were cut.
+    start of the user's prompt is cut, not the instruction and not a response. `tokens_cut` then
+    gives the number of tokens that were cut.
 
     Args:
         backbone: its transformer is a causal language model.
@@ -56,19 +58,41 @@ class Critic(RewardModel):
             "backbone": self.backbone.identity | self.backbone.chat.identity,
         }
 
-    def compare_many(self, prompts: Prompts, responses1: Texts, responses2: Texts) -> Comparisons:
-        """Compare many pairs, with the same result for each as `compare`."""
+    def compare_many(
+        self,
+        prompts: Prompts,
+        responses1: Texts,
+        responses2: Texts,
+        *,
+        on_error: OnError = "error",
+    ) -> Comparisons:
+        """Compare many pairs, with the same result for each as `compare`.
+
+        Args:
+            on_error: of a pair that cannot be read: an "error" that names its row, or "record",
+                which gives an `Unread` in its place.
+        """
+        check_on_error(on_error)
         conversations = conversations_of(prompts, responses1, responses2)
-        comparisons = []
-        for (prompt, first), (_, second) in zip(
-            conversations[::2], conversations[1::2], strict=True
+        comparisons: Comparisons = []
+        for row, ((prompt, first), (_, second)) in enumerate(
+            zip(conversations[::2], conversations[1::2], strict=True)
         ):
-            cut = self.question(prompt, first, second).cut
-            notes = [f"{cut} tokens of the prompt cut"] if cut > 0 else []
-            in_order = self.verdict(prompt, first, second)
-            swapped = self.verdict(prompt, second, first)
-            comparisons.append(Comparison.of_verdicts(in_order, swapped, notes))
+            try:
+                comparisons.append(self._comparison(prompt_text(prompt), first, second))
+            except ValueError as error:
+                if on_error == "error":
+                    where = f"row {row}: " if len(prompts) > 1 else ""
+                    raise ValueError(f"{where}{error}") from None
+                comparisons.append(Unread(row, f"{error}"))
         return comparisons
+
+    def _comparison(self, prompt: str, first: str, second: str) -> Comparison:
+        """Compare the two responses of a pair by the verdicts in both orders."""
+        cut = self.question(prompt, first, second).cut
+        in_order = self.verdict(prompt, first, second)
+        swapped = self.verdict(prompt, second, first)
+        return Comparison.of_verdicts(in_order, swapped, cut)
 
     def question(self, prompt: str, first: str, second: str) -> Tokenized:
         """Tokenize what is asked about two responses, in the order in which they are shown.

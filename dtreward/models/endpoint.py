@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
 import pandas as pd
 
-from dtreward.conversation import messages
+from dtreward.conversation import messages, prompt_text
+from dtreward.engine.tokens import Unread, check_on_error, refuse_unread
 from dtreward.files import digest
 from dtreward.judges.ask import Collected, collect
 from dtreward.judges.judge import TEMPLATE, Judge
@@ -17,10 +19,12 @@ from dtreward.judges.verdict import ORDERS
 from dtreward.models.comparison import (
     Comparison,
     Comparisons,
+    OnError,
     Prompts,
     RewardModel,
     Texts,
     conversations_of,
+    unread_pairs,
 )
 from dtreward.pairs.columns import TEXTS
 
@@ -52,18 +56,47 @@ class JudgeModel(RewardModel):
             "template": self.template,
         }
 
-    def compare_many(self, prompts: Prompts, responses1: Texts, responses2: Texts) -> Comparisons:
+    def compare_many(
+        self,
+        prompts: Prompts,
+        responses1: Texts,
+        responses2: Texts,
+        *,
+        on_error: OnError = "error",
+    ) -> Comparisons:
         """Compare many pairs, with the same result for each as `compare`.
+
+        Args:
+            on_error: of a pair with a blank text: an "error" that names its row, or "record", which
+                gives an `Unread` in its place.
 
         Raises:
             ValueError: of a blank text, or if all that lacks an answer was refused for good.
             RuntimeError: if questions have no answer now; those that have one are kept.
         """
+        check_on_error(on_error)
         conversations = conversations_of(prompts, responses1, responses2)
-        for prompt, response in conversations:
-            messages(prompt, response or "")  # raises for a blank text
-        texts = [prompt for prompt, _ in conversations[::2]]
-        pairs = pd.DataFrame(zip(texts, responses1, responses2, strict=True), columns=TEXTS)
+        texts = {}
+        reasons = {}
+        for place, (prompt, response) in enumerate(conversations):
+            try:
+                texts[place // 2] = prompt_text(prompt)
+                messages(texts[place // 2], response or "")  # raises for a blank text
+            except ValueError as error:
+                reasons[place] = f"{error}"
+        unread = unread_pairs(reasons)
+        if on_error == "error":
+            refuse_unread(unread, len(prompts))
+        rows = [row for row in range(len(prompts)) if row not in unread]
+        asked = [(texts[row], responses1[row], responses2[row]) for row in rows]
+        comparisons: Comparisons = [Unread(row, why) for row, why in unread.items()]
+        for row, comparison in zip(rows, self._ask(asked), strict=True):
+            comparisons.insert(row, comparison)
+        return comparisons
+
+    def _ask(self, texts: Sequence[tuple[str, str, str]]) -> list[Comparison]:
+        """Ask about pairs that can be read, each a prompt and two responses."""
+        pairs = pd.DataFrame(texts, columns=TEXTS)
         pairs["prompt_id"] = pairs.index
         try:
             done = collect(self.store, pairs, [self.judge], template=self.template)

@@ -10,13 +10,16 @@ import numpy as np
 from jaxtyping import Float
 
 from dtreward.conversation import Conversations
+from dtreward.engine.tokens import Unread, check_on_error, refuse_unread
 from dtreward.models.comparison import (
     Comparison,
     Comparisons,
+    OnError,
     Prompts,
     RewardModel,
     Texts,
     conversations_of,
+    unread_pairs,
 )
 
 # Weights of MetaMetrics' five members, by hub id.
@@ -58,9 +61,24 @@ class Ensemble(RewardModel):
             "members": {name: member.identity for name, member in self.members.items()},
         }
 
-    def scores(self, conversations: Conversations) -> Float[np.ndarray, " responses"]:
-        """Score each (prompt, response); more is better."""
-        return self.weigh(self._member_scores(conversations))
+    def scores(
+        self, conversations: Conversations, *, on_error: OnError = "error"
+    ) -> Float[np.ndarray, " responses"]:
+        """Score each (prompt, response); more is better.
+
+        Args:
+            on_error: of a conversation that a member cannot read: an "error", or "record", which
+                scores it nan and the others without it.
+        """
+        check_on_error(on_error)
+        scores = self._member_scores(conversations, on_error)
+        unread = _unread(scores)
+        if on_error == "error":
+            refuse_unread(unread, len(conversations))
+        kept = [row for row in range(len(conversations)) if row not in unread]
+        whole = np.full(len(conversations), np.nan)
+        whole[kept] = self.weigh({name: own[kept] for name, own in scores.items()})
+        return whole
 
     def weigh(self, scores: Mapping[str, np.ndarray]) -> Float[np.ndarray, " responses"]:
         """Combine scores that the members have given already.
@@ -94,10 +112,33 @@ class Ensemble(RewardModel):
             total = total + weight * (values - low) / span
         return total
 
-    def compare_many(self, prompts: Prompts, responses1: Texts, responses2: Texts) -> Comparisons:
-        """Compare many pairs; without `limits`, a pair's scores depend on the other pairs."""
+    def compare_many(
+        self,
+        prompts: Prompts,
+        responses1: Texts,
+        responses2: Texts,
+        *,
+        on_error: OnError = "error",
+    ) -> Comparisons:
+        """Compare many pairs; without `limits`, a pair's scores depend on the other pairs.
+
+        Args:
+            on_error: of a pair that a member cannot read: an "error", or "record", which gives an
+                `Unread` in its place, and compares the others without it.
+        """
+        check_on_error(on_error)
         conversations = conversations_of(prompts, responses1, responses2)
-        return self.compare_scores(self._member_scores(conversations))
+        scores = self._member_scores(conversations, on_error)
+        unread = unread_pairs(_unread(scores))
+        if on_error == "error":
+            refuse_unread(unread, len(prompts))
+        kept = [row for row in range(len(prompts)) if row not in unread]
+        both = [place for row in kept for place in (2 * row, 2 * row + 1)]
+        compared = self.compare_scores({name: own[both] for name, own in scores.items()})
+        comparisons: Comparisons = [Unread(row, why) for row, why in unread.items()]
+        for row, comparison in zip(kept, compared, strict=True):
+            comparisons.insert(row, comparison)
+        return comparisons
 
     def compare_scores(self, scores: Mapping[str, np.ndarray]) -> Comparisons:
         """Compare pairs by scores that the members have given already.
@@ -108,5 +149,21 @@ class Ensemble(RewardModel):
         pairs = self.weigh(scores).reshape(-1, 2)
         return [Comparison.of(pair[:, None], attributes=["score"], scores=pair) for pair in pairs]
 
-    def _member_scores(self, conversations: Conversations) -> dict[str, np.ndarray]:
-        return {name: member.scores(conversations) for name, member in self.members.items()}
+    def _member_scores(
+        self, conversations: Conversations, on_error: OnError
+    ) -> dict[str, np.ndarray]:
+        # A user's own member may not have the option, which it needs only to go on.
+        options = {"on_error": on_error} if on_error == "record" else {}
+        return {
+            name: np.asarray(member.scores(conversations, **options), float)
+            for name, member in self.members.items()
+        }
+
+
+def _unread(scores: Mapping[str, np.ndarray]) -> dict[int, str]:
+    """Name the members without a score, by the row of the conversation."""
+    members: dict[int, list[str]] = {}
+    for name, own in scores.items():
+        for row in np.flatnonzero(np.isnan(own)).tolist():
+            members.setdefault(row, []).append(name)
+    return {row: f"no score of {', '.join(names)}" for row, names in sorted(members.items())}

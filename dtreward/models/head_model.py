@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -9,20 +10,46 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from dtreward.conversation import Conversations, prompt_text
+from dtreward.conversation import Conversations
 from dtreward.engine.backbone import Backbone
 from dtreward.engine.forward import hidden_states, last_hidden_states
+from dtreward.engine.tokens import (
+    TokenizedRows,
+    Unread,
+    check_on_error,
+    refuse_unread,
+    tokenize,
+)
 from dtreward.files import digest
 from dtreward.models.comparison import (
     Comparison,
     Comparisons,
+    OnError,
     Prompts,
     RewardModel,
     Texts,
     conversations_of,
+    unread_pairs,
 )
 from dtreward.models.heads import Head
 from dtreward.tree.tree import PreferenceTree
+
+NOT_FINITE = "its rewards or score are not finite; load the model in bfloat16 or float32"
+
+
+@dataclass(frozen=True)
+class _Readings:
+    """What backbone and head say of conversations; nan for those that cannot be read.
+
+    Attributes:
+        cut: tokens cut from the start of each prompt.
+        unread: why a conversation has no numbers, by its row.
+    """
+
+    rewards: Float[np.ndarray, "responses attributes"]
+    scores: Float[np.ndarray, " responses"]
+    cut: list[int]
+    unread: dict[int, str]
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,28 +86,55 @@ class HeadModel(RewardModel):
         }
 
     def features(self, conversations: Conversations) -> Float[np.ndarray, "responses hidden"]:
-        """Compute the last token's final hidden state of each (prompt, response)."""
-        prompts = [prompt_text(prompt) for prompt, _ in conversations]
-        return last_hidden_states(self.backbone, self._token_ids(conversations), prompts)
+        """Compute the last token's final hidden state of each (prompt, response).
 
-    def rewards(self, conversations: Conversations) -> Float[np.ndarray, "responses attributes"]:
-        """Predict the attributes of each (prompt, response)."""
-        rewards, _ = self._rewards_and_scores(conversations)
-        return rewards
+        Raises:
+            ValueError: if a conversation cannot be read; it names its row.
+        """
+        rows = tokenize(self.backbone, conversations)
+        refuse_unread(rows.unread, len(conversations))
+        return last_hidden_states(self.backbone, rows.ids, rows.prompts)
 
-    def scores(self, conversations: Conversations) -> Float[np.ndarray, " responses"]:
+    def rewards(
+        self, conversations: Conversations, *, on_error: OnError = "error"
+    ) -> Float[np.ndarray, "responses attributes"]:
+        """Predict the attributes of each (prompt, response).
+
+        Args:
+            on_error: of a conversation that cannot be read: an "error", or "record" (see `scores`).
+        """
+        return self._readings(conversations, on_error).rewards
+
+    def scores(
+        self, conversations: Conversations, *, on_error: OnError = "error"
+    ) -> Float[np.ndarray, " responses"]:
         """Score each (prompt, response); more is better.
+
+        Args:
+            on_error: of a conversation that cannot be read, or whose score is not finite: an
+                "error" that names its row, or "record": its score is nan, and a warning names its
+                row and the reason.
 
         Raises:
             ValueError: if the head predicts several rewards and no score.
         """
         if not self.head.scored:
             return super().scores(conversations)
-        _, scores = self._rewards_and_scores(conversations)
-        return scores
+        return self._readings(conversations, on_error).scores
 
-    def compare_many(self, prompts: Prompts, responses1: Texts, responses2: Texts) -> Comparisons:
+    def compare_many(
+        self,
+        prompts: Prompts,
+        responses1: Texts,
+        responses2: Texts,
+        *,
+        on_error: OnError = "error",
+    ) -> Comparisons:
         """Compare many pairs, with the same result for each as `compare`.
+
+        Args:
+            on_error: of a pair that cannot be read, or whose rewards are not finite: an "error"
+                that names its row, or "record", which gives an `Unread` in its place.
 
         Raises:
             ValueError: if the model has several attributes and no tree to decide by.
@@ -90,41 +144,82 @@ class HeadModel(RewardModel):
                 f"model has {len(self.attributes)} attributes and no tree to decide by; pass tree= "
                 'to load(), such as PreferenceTree.load(path) or PreferenceTree.published("Human")'
             )
+        check_on_error(on_error)
         conversations = conversations_of(prompts, responses1, responses2)
-        rewards, scores = self._rewards_and_scores(conversations)
+        readings = self._read(conversations)
+        unread = unread_pairs(readings.unread)
+        if on_error == "error":
+            refuse_unread(unread, len(prompts))
         comparisons = []
-        for first in range(0, len(rewards), 2):
-            pair = slice(first, first + 2)
-            comparison = Comparison.of(
-                rewards[pair],
-                attributes=self.attributes,
-                scores=scores[pair] if self.head.scored else None,
-                tree=self.tree,
-            )
-            comparisons.append(comparison)
+        for row in range(len(prompts)):
+            if row in unread:
+                comparisons.append(Unread(row, unread[row]))
+                continue
+            comparisons.append(self._comparison(readings, slice(2 * row, 2 * row + 2)))
         return comparisons
 
-    def _token_ids(self, conversations: Conversations) -> list[tuple[int, ...]]:
-        chat = self.backbone.chat
-        return [chat.token_ids(prompt, response).ids for prompt, response in conversations]
+    def _comparison(self, readings: _Readings, pair: slice) -> Comparison:
+        """Compare the two conversations of a pair."""
+        return Comparison.of(
+            readings.rewards[pair],
+            attributes=self.attributes,
+            scores=readings.scores[pair] if self.head.scored else None,
+            tree=self.tree,
+            tokens_cut=readings.cut[pair],
+        )
 
-    def _rewards_and_scores(self, conversations: Conversations) -> tuple[np.ndarray, np.ndarray]:
-        """Run backbone and head: rewards (responses, attributes) and scores (responses,)."""
-        token_ids = self._token_ids(conversations)
-        positions = [self._positions(ids) for ids in token_ids]
-        prompts = [prompt_text(prompt) for prompt, _ in conversations]
-        states = hidden_states(self.backbone, token_ids, positions, prompts)
+    def _readings(self, conversations: Conversations, on_error: OnError) -> _Readings:
+        """Read conversations; refuse those that cannot be read, or warn of them."""
+        check_on_error(on_error)
+        readings = self._read(conversations)
+        if on_error == "error":
+            refuse_unread(readings.unread, len(conversations))
+        elif readings.unread:
+            reasons = "; ".join(f"row {row}: {why}" for row, why in readings.unread.items())
+            warnings.warn(f"no score of {len(readings.unread)} rows: {reasons}", stacklevel=3)
+        return readings
+
+    def _read(self, conversations: Conversations) -> _Readings:
+        """Run backbone and head over all conversations that can be read."""
+        rows = tokenize(self.backbone, conversations)
+        positions = self._positions(rows)
+        read = list(positions)
+        states = hidden_states(
+            self.backbone,
+            [rows.ids[row] for row in read],
+            list(positions.values()),
+            [rows.prompts[row] for row in read],
+        )
+        rewards = np.full((len(conversations), len(self.attributes)), np.nan, states.dtype)
+        scores = np.full(len(conversations), np.nan, states.dtype)
         # One response at a time: in a product of whole matrices, the rounding of a row depends on
         # the number of rows.
-        outputs = [self.head(torch.from_numpy(each)) for each in states]
-        rewards = np.array([rewards.numpy() for rewards, _ in outputs])
-        rewards = rewards.reshape(-1, len(self.attributes))
-        scores = np.array([score for _, score in outputs], rewards.dtype)
-        return rewards, scores
+        for row, state in zip(read, states, strict=True):
+            of_row, score = self.head(torch.from_numpy(state))
+            rewards[row] = of_row.numpy()
+            scores[row] = score
+        numbers = np.column_stack([rewards, scores]) if self.head.scored else rewards
+        is_finite = np.isfinite(numbers).all(axis=1)
+        for row in read:
+            if not is_finite[row]:
+                rows.unread[row] = NOT_FINITE
+                rewards[row] = np.nan
+                scores[row] = np.nan
+        return _Readings(rewards, scores, rows.cut, dict(sorted(rows.unread.items())))
 
-    def _positions(self, ids: tuple[int, ...]) -> tuple[int, ...]:
-        """Find the tokens whose states the head reads: the last, and for a gate the prompt's end."""
-        last = len(ids) - 1
-        if self.head.gated:
-            return last, self.backbone.chat.prompt_end(ids)
-        return (last,)
+    def _positions(self, rows: TokenizedRows) -> dict[int, tuple[int, ...]]:
+        """Find the tokens whose states the head reads: the last, and for a gate the prompt's end.
+
+        A conversation without the gate's marker is noted among those that cannot be read.
+        """
+        positions = {}
+        for row in rows.readable:
+            last = len(rows.ids[row]) - 1
+            if not self.head.gated:
+                positions[row] = (last,)
+                continue
+            try:
+                positions[row] = (last, self.backbone.chat.prompt_end(rows.ids[row].tolist()))
+            except ValueError as error:
+                rows.unread[row] = str(error)
+        return positions

@@ -359,7 +359,10 @@ def test_blank_and_too_long_pairs_are_not_read_by_real_models(name, folders, ben
     spoilt = bench.copy()
     spoilt.loc[2, "rejected"], spoilt.loc[5, "prompt"] = " \n", "word " * 3000
     results = judge(load(folders[name]), spoilt)
-    assert "with text" in results["unread"][2] and "than max_length=" in results["unread"][5]
+    assert (
+        "must be a text that is not blank" in results["unread"][2]
+        and "than max_length=" in results["unread"][5]
+    )
     others = results.index.difference([2, 5])
     assert same(results.loc[others], whole.loc[others])
 

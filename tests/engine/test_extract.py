@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import time
+from copy import deepcopy
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -31,13 +32,14 @@ from hypothesis import strategies as st
 from processes import die_at, start
 from replicas import HIDDEN, SLIDING_WINDOW, make_replica
 from safetensors.numpy import load_file, save_file
-from transformers import AutoModel
+from transformers import AutoModel, AutoTokenizer
 
 from dtreward.conversation import ChatTokenizer
 from dtreward.engine import features as extract_module
 from dtreward.engine.backbone import Backbone
 from dtreward.engine.features import read_features, shard_digest
 from dtreward.engine.forward import last_hidden_states
+from dtreward.engine.tokens import check_on_error
 from dtreward.files import Store
 from dtreward.models.loader import load
 
@@ -243,9 +245,63 @@ def test_no_conversations_give_no_rows(backbone, tmp_path):
 
 
 def test_a_refused_conversation_is_refused_before_any_work(backbone, tmp_path):
-    with pytest.raises(ValueError, match="turn 2"):
+    row = len(CONVERSATIONS)
+    with pytest.raises(
+        ValueError, match=f"row {row}: the response must be a text .* goes on without"
+    ):
         extract(backbone, tmp_path / "features", [*CONVERSATIONS, ("a prompt", " ")])
     assert not (tmp_path / "features").exists()
+
+
+def test_what_cannot_be_read_is_left_out_where_asked_and_changes_no_other(
+    backbone, untouched, tmp_path
+):
+    spoilt = [("", "an answer"), *CONVERSATIONS, ("a prompt", None), ([{"role": "judge"}], "x")]
+    options = {"folder": tmp_path, "shard_size": SHARD_SIZE, "progress": False}
+    manifest = extract_module.extract_features(backbone, spoilt, on_error="record", **options)
+    last = len(spoilt) - 1
+    assert [each["row"] for each in manifest["unread"]] == [0, last - 1, last]
+    assert "turn 1 must be User" in manifest["unread"][0]["reason"]
+    assert "not blank, came None" in manifest["unread"][1]["reason"]
+    features = read_features(tmp_path, spoilt)
+    assert np.isnan(features[[0, last - 1, last]]).all()
+    assert np.array_equal(features[1 : last - 1], read_features(untouched, CONVERSATIONS))
+    again = extract_module.extract_features(backbone, spoilt, on_error="record", **options)
+    assert again == manifest
+    with pytest.raises(ValueError, match=r"row 0: .*\(and 2 more of "):
+        extract_module.extract_features(backbone, spoilt, **options)
+    with pytest.raises(ValueError, match=r"on_error must be one of \('error', 'record'\)"):
+        check_on_error("skip")
+
+
+def test_a_token_beyond_the_embedding_is_named(folders, tmp_path):
+    folder = Path(shutil.copytree(folders["llama"], tmp_path / "more"))
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.add_tokens(["<think>"])
+    tokenizer.save_pretrained(folder)
+    backbone = load_backbone(folder)
+    assert extract(backbone, tmp_path / "fine")["rows"] == len(CONVERSATIONS)
+    with pytest.raises(
+        ValueError, match=r"row 1: the tokenizer gives '<think>' the id 261, .* 261"
+    ):
+        extract(backbone, tmp_path / "features", [("a", "b"), ("a", "<think>b")])
+
+
+def test_features_that_are_not_finite_are_refused_with_their_row(backbone, tmp_path):
+    """A token whose embedding is nan stands for what float16 does to a large model."""
+    twin = replace(backbone, transformer=deepcopy(backbone.transformer))
+    number = backbone.chat.token_ids("a", "#").ids[-2]
+    with torch.no_grad():
+        twin.transformer.embed_tokens.weight[number] = torch.nan
+    texts = [("a", "b"), ("a", "#"), ("a", "c")]
+    with pytest.raises(ValueError, match="row 1: its features are not finite; load the model in"):
+        extract(twin, tmp_path / "error", texts)
+    options = {"shard_size": 1, "progress": False, "on_error": "record"}
+    manifest = extract_module.extract_features(twin, texts, tmp_path / "record", **options)
+    assert manifest["bit_for_bit"] and [each["row"] for each in manifest["unread"]] == [1]
+    features = read_features(tmp_path / "record", texts)
+    assert np.isfinite(features[[0, 2]]).all() and np.isnan(features[1]).all()
+    assert extract_module.extract_features(twin, texts, tmp_path / "record", **options) == manifest
 
 
 @pytest.mark.parametrize("scheme", ["memory", "file"])

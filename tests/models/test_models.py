@@ -664,6 +664,76 @@ def test_a_tree_whose_head_lost_its_bias_is_an_error(copy):
         load(copy)
 
 
+# What cannot be read
+
+
+def test_a_pair_that_cannot_be_read_is_named_or_left_out(replicas):
+    model = load(replicas / "llama-tree", max_length=160)
+    prompts = [PROMPT, "", PROMPT, PROMPT, [{"role": "system", "content": "Be brief."}], PROMPT]
+    firsts = [FIRST, FIRST, FIRST, " ", FIRST, FIRST * 9]
+    seconds = [SECOND, SECOND, None, "", SECOND, SECOND]
+    with pytest.raises(ValueError, match=r"row 1: turn 1 must be User .*\(and 4 more of 6 rows\)"):
+        model.compare_many(prompts, firsts, seconds)
+    outcomes = model.compare_many(prompts, firsts, seconds, on_error="record")
+    assert dict(outcomes[0]) == dict(model.compare(PROMPT, FIRST, SECOND))
+    assert [each.row for each in outcomes[1:]] == [1, 2, 3, 4, 5]
+    reasons = [each.reason for each in outcomes[1:]]
+    assert reasons[0].startswith("turn 1 must be User with text")
+    assert reasons[1] == "response 2: the response must be a text that is not blank, came None"
+    assert reasons[2].startswith("response 1: ") and "; response 2: " in reasons[2]
+    assert "turn 2 must be User" in reasons[3]
+    assert re.match(r"response 1: conversation is \d+ tokens longer than max_length", reasons[4])
+
+
+def test_one_pair_that_cannot_be_read_needs_no_row(replicas):
+    model = load(replicas / "llama-tree")
+    for texts, words in [
+        (
+            (PROMPT, "", SECOND),
+            "response 1: the response must be a text that is not blank, came ''",
+        ),
+        ((PROMPT, FIRST, " "), "response 2: the response must be a text that is not blank"),
+        (("", FIRST, SECOND), "turn 1 must be User with text"),
+    ]:
+        with pytest.raises(ValueError, match=f"^{re.escape(words)}") as caught:
+            model.compare(*texts)
+        assert "on_error" not in str(caught.value)
+
+
+def test_scores_of_what_cannot_be_read_are_errors_or_missing_numbers_with_a_warning(replicas):
+    model = load(replicas / "llama-score")
+    texts = [(PROMPT, FIRST), (PROMPT, ""), (PROMPT, SECOND)]
+    with pytest.raises(ValueError, match="row 1: the response must be a text"):
+        model.scores(texts)
+    with pytest.warns(UserWarning, match="no score of 1 rows: row 1: the response must be"):
+        scores = model.scores(texts, on_error="record")
+    assert scores[[0, 2]].tolist() == model.scores([texts[0], texts[2]]).tolist()
+    assert np.isnan(scores[1])
+
+
+def test_scores_that_are_not_finite_are_refused_with_their_row(replicas):
+    model = load(replicas / "llama-score")
+    number = model.backbone.chat.token_ids("a", "#").ids[-2]
+    model.backbone.transformer.embed_tokens.weight.data[number] = torch.nan
+    with pytest.raises(ValueError, match="row 1: its rewards or score are not finite"):
+        model.scores([(PROMPT, FIRST), (PROMPT, "#")])
+    outcomes = model.compare_many([PROMPT] * 2, [FIRST, "#"], [SECOND] * 2, on_error="record")
+    assert outcomes[0].preference in (0, 1) and "not finite" in outcomes[1].reason
+
+
+def test_compare_says_how_much_of_a_prompt_was_cut(replicas):
+    whole = load(replicas / "llama-tree")
+    model = load(replicas / "llama-tree", max_length=100, too_long="cut_prompt_start")
+    prompt = PROMPT * 3
+    expected = [len(whole.backbone.chat.token_ids(prompt, r).ids) - 100 for r in (FIRST, SECOND)]
+    output = model.compare(prompt, FIRST, SECOND)
+    assert output.tokens_cut == expected and min(expected) > 0
+    words = f"{expected[0]} tokens of the prompt cut at its start for response 1, {expected[1]} for"
+    assert words in str(output) and words in output._repr_html_()
+    assert whole.compare(prompt, FIRST, SECOND).tokens_cut == [0, 0]
+    assert "cut" not in str(whole.compare(prompt, FIRST, SECOND))
+
+
 def test_texts_where_lists_are_wanted_are_refused(replicas):
     model = load(replicas / "llama-tree")
     for wrong in [("pq", "ab", "cd"), ([PROMPT], [FIRST], [])]:

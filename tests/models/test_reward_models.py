@@ -680,6 +680,14 @@ def test_a_critic_says_how_much_it_cut(critic, critic_folder):
     assert "cut" not in str(critic.compare(PROMPT, *SIGNED))
 
 
+def test_a_critic_names_the_pair_that_it_cannot_read_or_goes_on_without_it(critic):
+    texts = [[PROMPT] * 3, [SIGNED[0], "", SIGNED[1]], [SIGNED[1], "Eight.", SIGNED[0]]]
+    with pytest.raises(ValueError, match="row 1: turn 2 must be Assistant with text"):
+        critic.compare_many(*texts)
+    first, bad, last = critic.compare_many(*texts, on_error="record")
+    assert (first.preference, bad.row, last.preference) == (0, 1, 1)
+
+
 def test_a_critic_asks_nothing_of_blank_responses(critic):
     for pair in (("", "Eight."), ("Eight.", " \n")):
         with pytest.raises(ValueError, match="with text"):
@@ -865,6 +873,18 @@ def test_metametrics_compares_by_the_larger_sum(hub):
     assert [each.preference for each in outputs] == (pairs[:, 1] > pairs[:, 0]).astype(int).tolist()
     assert [each.scores for each in outputs] == pairs.tolist()
     assert model.compare_many([], [], []) == []
+
+
+def test_metametrics_goes_on_without_the_pair_that_a_member_cannot_read(hub):
+    model = load("MetaMetrics-RM-v1.0")
+    prompts, firsts, seconds = [PROMPT] * 3, ["Eight.", "", "12 - 4 = 8."], ["No.", "Yes!", "8?"]
+    with pytest.raises(ValueError, match="row 2: the response must be a text"):
+        model.compare_many(prompts, firsts, seconds)
+    with pytest.warns(UserWarning, match="row 2: the response must be"):
+        outcomes = model.compare_many(prompts, firsts, seconds, on_error="record")
+    kept = model.compare_many(prompts[::2], firsts[::2], seconds[::2])
+    assert [outcomes[0].scores, outcomes[2].scores] == [each.scores for each in kept]
+    assert outcomes[1].row == 1 and "response 1: no score of Skywork" in outcomes[1].reason
 
 
 def test_responses_that_all_members_score_alike_are_a_tie_not_a_missing_number(hub):
