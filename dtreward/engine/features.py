@@ -148,20 +148,15 @@ def extract_features(  # noqa: PLR0913
         ValueError: if `folder` holds features of another key; the message names what differs. If
             conversations have no features; it names the first row, and why.
     """
-    check_on_error(on_error)
-    _check_engine(engine, devices)
+    _check_options(engine, devices, on_error)
     conversations = _as_texts(conversations)
     store = Store(folder)
     key = _key(backbone, conversations, shard_size)
     earlier = _read_manifest(store)
     if earlier is not None:
         _check_key(folder, earlier.key, key)
-    work = _plan_work(backbone, conversations, shard_size)
-    if on_error == "error":
-        refuse_unread(work.unread, len(conversations))
-    manifest = _new_manifest(backbone, work, key)
-    if earlier is not None:
-        manifest.bit_for_bit = earlier.bit_for_bit
+    work = _plan_work(backbone, conversations, shard_size, on_error)
+    manifest = _new_manifest(backbone, work, key, earlier)
     store.write(MANIFEST, as_json(manifest))
     store.remove_leftovers(".*.safetensors", ".manifest.*.json")
     manifest.shards = _finished(store, work, key, on_error)
@@ -239,8 +234,9 @@ def shard_digest(features: np.ndarray, rows: np.ndarray, key: Mapping[str, Any])
     return digest(*parts)
 
 
-def _check_engine(engine: str, devices: Sequence[str] | None) -> None:
-    """Refuse an engine that does not exist, and devices that the cluster would not heed."""
+def _check_options(engine: str, devices: Sequence[str] | None, on_error: str) -> None:
+    """Refuse an option that does not exist, and devices that the cluster would not heed."""
+    check_on_error(on_error)
     if engine not in ("local", "ray"):
         raise ValueError(f'engine must be "local" or "ray", came {engine!r}')
     if engine == "ray" and devices:
@@ -270,9 +266,13 @@ def _check_key(folder: str | Path, stored: Mapping[str, Any], key: Mapping[str, 
         )
 
 
-def _plan_work(backbone: Backbone, conversations: Conversations, shard_size: int) -> _Work:
-    """Tokenize the conversations, and arrange them in packs and shards."""
+def _plan_work(
+    backbone: Backbone, conversations: Conversations, shard_size: int, on_error: str
+) -> _Work:
+    """Tokenize the conversations, and arrange those that can be read in packs and shards."""
     rows = tokenize(backbone, conversations)
+    if on_error == "error":
+        refuse_unread(rows.unread, len(conversations))
     readable = rows.readable
     found = backbone.plans(
         [rows.ids[row] for row in readable], [rows.prompts[row] for row in readable]
@@ -308,12 +308,14 @@ def _note_not_finite(work: _Work, features: np.ndarray, rows: np.ndarray, on_err
     work.unread.update(wrong)
 
 
-def _new_manifest(backbone: Backbone, work: _Work, key: dict[str, str]) -> _Manifest:
+def _new_manifest(
+    backbone: Backbone, work: _Work, key: dict[str, str], earlier: _Recorded | None
+) -> _Manifest:
     """Describe features of which no shard is finished yet."""
     room = sum(plan.size for plan in work.plans)
     computed = sum(unit.tokens for plan in work.plans for unit in plan.units)
     return _Manifest(
-        bit_for_bit=None,
+        bit_for_bit=None if earlier is None else earlier.bit_for_bit,
         rows=len(work.token_ids),
         hidden=backbone.hidden_size,
         tokens=work.tokens,

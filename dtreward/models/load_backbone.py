@@ -162,12 +162,9 @@ def load_backbone(
     files = weight_files(folder, pickled=checkpoint.writes)
     placement = _place(folder.name, config, files, options)
     shape = _shape_of(config)
-    limit = shape.max_position_embeddings
-    if not checkpoint.writes:
-        limit = longest_in_a_pack(shape)
+    limit = shape.max_position_embeddings if checkpoint.writes else longest_in_a_pack(shape)
     chat = _load_tokenizer(folder, shape, limit, options)
-    if marker is not None:
-        _check_marker(folder, chat, marker)
+    _check_marker(folder, chat, marker)
     if checkpoint.writes:
         # Transformers' sdpa drops Gemma-2's soft-cap.
         implementation = "eager" if config["model_type"] == "gemma2" else "sdpa"
@@ -319,8 +316,10 @@ def _tokenizer_reason(folder: Path, error: Exception) -> str:
     return f"the tokenizer of {folder} cannot be read ({reason}); fetch its files again"
 
 
-def _check_marker(folder: Path, chat: ChatTokenizer, marker: str) -> None:
+def _check_marker(folder: Path, chat: ChatTokenizer, marker: str | None) -> None:
     """Refuse a chat template or tokenizer other than the one that a gate was trained with."""
+    if marker is None:
+        return
     if chat.marker != marker:
         raise ValueError(
             f"{folder}: its gate reads the end of the prompt, where the model's own chat template "
