@@ -42,7 +42,7 @@ FOLDER_FILES = {
     "models": MODEL_FILES,
     "measured": ("*.json",),
 }
-DATA_FILES = ("*.gz", "*/*.gz", "*.csv", "*.parquet", "*/*.parquet")
+DATA_FILES = ("*.gz", "*/*.gz", "*.csv", "*.parquet", "*/*.parquet", "*.arrow", "*/*.arrow")
 DEFAULT_PATHS = {"measured": "../data/measured"}  # read also where the study does not name it
 COMPARE = "00_compare_two_responses"
 COLLECT = "06_collect_judge_preferences"
@@ -186,7 +186,7 @@ def _refuse_missing_source(study, shared):
         )
     if source not in ("demo", "nvidia/HelpSteer2") and not local_path(source):
         raise ValueError(
-            f"there is no {source} here; SOURCE is a .parquet, .csv or .jsonl file: "
+            f"there is no {source} here; SOURCE is a table, such as a .parquet, .csv or .jsonl file: "
             "see docs/your-own-attributes.md"
         )
 
