@@ -23,7 +23,10 @@ from dtreward.conversation import (
 )
 from dtreward.pairs.columns import TEXTS, expect_columns
 
-PROMPT_NAMES = ("prompt", "context", "instruction", "question", "history", "input")
+PROMPT_NAMES = (
+    *("prompt", "context", "instruction", "question", "history", "input"),
+    *("conversation", "conversations", "messages"),
+)
 WINNERS = {  # words for the preferred response, in small letters
     "model_a": 0.0,
     "model_1": 0.0,
@@ -268,7 +271,9 @@ def plain_sides(table: pd.DataFrame, counts: Counter) -> pd.DataFrame:
         table: the columns of `TEXTS`; `prompt` may hold nothing.
         counts: gets "no common prompt", where there are some.
     """
-    is_whole = bool(table["prompt"].isna().all()) and len(table) > 0
+    texts = [text for side in TEXTS[1:] for text in table[side] if isinstance(text, str)]
+    all_open = bool(texts) and all(text.startswith("\n\nHuman:") for text in texts)
+    is_whole = all_open or bool(table["prompt"].isna().all())
     prompts = plain_prompts(table["prompt"], counts)
     rows = []
     for prompt, one, two in zip(prompts, table["response_1"], table["response_2"], strict=True):

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
+
+from dtreward.conversation import messages
 
 MEASURED = "measured from the text"
 WINDOW = 50  # words in a row among which different ones are counted
@@ -52,11 +55,19 @@ class Text:
     """A response and its prompt, split into prose, code and words."""
 
     def __init__(self, prompt: str, response: str) -> None:
-        self.prompt = prompt
         self.response = response
+        self.asked = {word.lower() for word in WORD.findall(_said(prompt))}
         self.prose = CODE_BLOCK.sub("\n", response)
         self.sentences = SENTENCE_END.split(MARKER.sub("\n\n", self.prose))
         self.words = [word.lower() for piece in self.sentences for word in WORD.findall(piece)]
+
+
+def _said(prompt: str) -> str:
+    """Give the words of a prompt without the marks of its turns."""
+    try:
+        return "\n".join(turn["content"] for turn in messages(prompt))
+    except ValueError:  # no conversation that a model could read
+        return prompt
 
 
 def _words(text: Text) -> int:
@@ -91,18 +102,24 @@ def _lexical_diversity(text: Text) -> float:
     Unlike the share in the whole text, it does not fall with length (Covington and McFall, 2010,
     the moving-average type-token ratio). A text without words has 0.
     """
-    count = len(text.words)
-    if count <= WINDOW:
-        return len(set(text.words)) / count if count else 0.0
-    windows = [len(set(text.words[k : k + WINDOW])) for k in range(count - WINDOW + 1)]
-    return float(np.mean(windows)) / WINDOW
+    words = text.words
+    if len(words) <= WINDOW:
+        return len(set(words)) / len(words) if words else 0.0
+    inside = Counter(words[:WINDOW])
+    different = [len(inside)]
+    for leaving, entering in zip(words, words[WINDOW:], strict=False):
+        inside[entering] += 1
+        inside[leaving] -= 1
+        if inside[leaving] == 0:
+            del inside[leaving]
+        different.append(len(inside))
+    return float(np.mean(different)) / WINDOW
 
 
 def _overlap(text: Text) -> float:
     """Give the share of the response's different words that the prompt has too."""
     different = set(text.words)
-    asked = {word.lower() for word in WORD.findall(text.prompt)}
-    return len(different & asked) / len(different) if different else 0.0
+    return len(different & text.asked) / len(different) if different else 0.0
 
 
 TEXT_ATTRIBUTES: dict[str, Callable[[Text], float]] = {

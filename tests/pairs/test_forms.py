@@ -135,6 +135,20 @@ FORM_TABLES = {
             "rejected": f"\n\nHuman: {q}\n\nAssistant: {b}",
         }
     ),
+    "chosen-rejected of transcripts beside their prompt": by_chosen(
+        lambda q, g, b: {
+            "prompt": f"\n\nHuman: {q}\n\nAssistant:",
+            "chosen": f"\n\nHuman: {q}\n\nAssistant: {g}",
+            "rejected": f"\n\nHuman: {q}\n\nAssistant: {b}",
+        }
+    ),
+    "chosen-rejected of ShareGPT": by_chosen(
+        lambda q, g, b: {
+            "conversations": [{"from": "human", "value": q}],
+            "chosen": [{"from": "gpt", "value": g}],
+            "rejected": [{"from": "gpt", "value": b}],
+        }
+    ),
     "winner of conversations": arena(),
     "winner of texts": sided("response_a", "response_b", winner),
     "winner in three columns": sided("response_a", "response_b", kaggle).assign(winner_tie=0),

@@ -73,6 +73,8 @@ def test_lexical_diversity_does_not_fall_with_length():
 
 def test_overlap_is_the_share_of_the_response_s_words_that_were_asked():
     assert measured("Two and two are four.", "two and two?")["overlap with the prompt"] == 0.5
+    turns = "Hi<extra_id_1>Assistant\nYes?<extra_id_1>User\nGo on."
+    assert measured("User 1 said hi.", turns)["overlap with the prompt"] == 0.25
 
 
 @given(st.text(), st.text())
