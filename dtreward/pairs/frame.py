@@ -131,7 +131,7 @@ def load_pairs(  # noqa: PLR0913
     expect_columns(table, TEXTS)
     table = drop_unusable(table, choice.names, limit, rng, counts)
     if table.empty:
-        raise ValueError(f"no pair of {name} can be used; dropped and counted: {dict(counts)}")
+        _refuse_no_pair(name, counts)
     names = choice.names or tuple(attributes) or tuple(TEXT_ATTRIBUTES)
     attributes_are = _rated(read) if choice.names else MEASURED
     if not choice.names:
@@ -312,6 +312,14 @@ def _expect_no_options_of_responses(order_by: str, readers: str, name: str) -> N
         raise ValueError(f"order_by={order_by!r} is for one response a row; {name} has pairs")
     if readers != "within":
         raise ValueError(f"readers={readers!r} is for one response a row; {name} has pairs")
+
+
+def _refuse_no_pair(name: str, counts: Counter) -> None:
+    """Refuse a source that gives no pair, with what was dropped for which reason."""
+    dropped = {reason: number for reason, number in counts.items() if number}
+    if not dropped:
+        raise ValueError(f"{name} has no rows; expected rows with {', '.join(TEXTS)}")
+    raise ValueError(f"no pair of {name} can be used; read and dropped: {dropped}")
 
 
 def _count_kept(table: pd.DataFrame, counts: Counter) -> None:

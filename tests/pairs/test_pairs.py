@@ -147,7 +147,7 @@ def test_each_unusable_pair_is_dropped_for_its_reason(tmp_path):
 def test_a_source_with_no_usable_pair_is_an_error_that_says_why(tmp_path):
     with pytest.raises(ValueError, match=r"no pair of .*'no attribute rated on both': 3"):
         load(table(3, clarity_1=np.nan), tmp_path)
-    with pytest.raises(ValueError, match=r"no pair of .*'rows read': 0"):
+    with pytest.raises(ValueError, match="has no rows; expected rows with prompt"):
         load(table(0), tmp_path)
 
 
