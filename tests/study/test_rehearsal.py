@@ -11,6 +11,7 @@ import os
 import re
 import subprocess
 import sys
+from html import unescape
 
 import nbformat
 import pandas as pd
@@ -22,6 +23,8 @@ from studies import finished
 
 from dtreward import load
 from dtreward.benches.rewardbench import WEIGHTS
+from dtreward.pairs.columns import TEXTS
+from dtreward.study.chapters import outputs_of
 
 GIVEN = ["device=cpu", "jobs=1", "resamples=20", "bootstraps=2", "shuffles=2", "pairs=4"]
 TRAIN, VALIDATION = 90, 30
@@ -95,6 +98,19 @@ def test_nothing_that_a_real_study_shows_or_records_speaks_of_the_demo_world(rea
     for path in [*folder.glob("*.json"), *folder.glob("09_table.*"), *folder.glob("paper/*.tex")]:
         assert "demo world" not in path.read_text().lower(), path.name
     assert "Demo world" not in (folder / "checkpoint" / "README.md").read_text()
+
+
+def test_no_notebook_of_a_real_study_shows_a_text_of_its_pairs(real):
+    study, folder, _ = real
+    frame = pd.read_parquet(folder / "pairs.parquet")
+    beginnings = {text.strip()[:20] for text in frame[TEXTS].to_numpy().ravel()}
+    assert len(beginnings) > 100
+    for name in study["notebooks"]:
+        if name != "00_compare_two_responses":  # shows a published example
+            for output in outputs_of(nbformat.read(folder / f"{name}.ipynb", as_version=4)):
+                shown = [output.get("text", ""), *output.get("data", {}).values()]
+                text = unescape(" ".join(str(part) for part in shown))
+                assert not [one for one in beginnings if one in text], name
 
 
 def test_every_record_names_the_commits_of_what_was_read(real):
