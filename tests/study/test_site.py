@@ -5,6 +5,8 @@ import itertools
 import json
 import os
 import re
+import shutil
+import subprocess
 import sys
 from functools import cache
 from pathlib import Path
@@ -19,7 +21,8 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 
 from dtreward.record import Claim, write_result
 from dtreward.study.chapters import Places, read_chapters
-from dtreward.study.site import build, find_places, provenance
+from dtreward.study.site import TEMPLATES, build, find_places, provenance
+from dtreward.tree import PreferenceTree
 
 __all__ = ["offline_tab"]  # a fixture
 SCRIPT = "<script>alert('seen')</script>"
@@ -218,6 +221,7 @@ def demo(tmp_path_factory):
     """The site of the committed copies of the demo study."""
     executed_copies, figures = ROOT / "notebooks" / "executed" / "demo", ROOT / "figures" / "demo"
     made = tmp_path_factory.mktemp("demo")
+    shutil.copyfile(ROOT / "data" / "demo" / "decision_tree.json", made / "decision_tree.json")
     places = Places(made, executed_copies, figures, figures / "paper", ROOT / "notebooks")
     return build("demo", places, made / "report").parent
 
@@ -423,6 +427,36 @@ def test_code_is_folded_and_figures_say_what_is_seen(demo):
             assert image.find_parent("a")["href"] == image["src"], "it can be enlarged"
             seen += 1
     assert seen > 40
+
+
+def test_a_study_without_records_shows_the_tree_of_its_model_as_nested_questions(demo):
+    trees = page(demo / "trees.html")
+    tree = PreferenceTree.load(ROOT / "data" / "demo" / "decision_tree.json")
+    assert len(trees.select(".tree-outline li")) == len(tree.feature)
+
+
+def test_the_reference_says_each_field_of_a_named_tuple_once(tmp_path):
+    (tmp_path / "_static").mkdir()
+    shutil.copyfile(TEMPLATES / "conf.py.txt", tmp_path / "conf.py")
+    settings = {"title": "x", "demo": False, "with_docs": True}
+    (tmp_path / "settings.json").write_text(json.dumps(settings))
+    reference = "```{eval-rst}\n.. automodule:: dtreward.explorer\n   :members:\n```\n"
+    (tmp_path / "index.md").write_text(f"# Reference\n\n{reference}")
+    command = [
+        sys.executable,
+        "-m",
+        "sphinx",
+        "-q",
+        "-W",
+        "-b",
+        "html",
+        tmp_path,
+        tmp_path / "made",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    fields = page(tmp_path / "made" / "index.html").select('[id^="dtreward.explorer.Flip."]')
+    assert [one["id"].rpartition(".")[2] for one in fields] == ["attribute", "change", "to"]
 
 
 def test_each_figure_of_the_gallery_has_words_and_files_to_download(demo):
