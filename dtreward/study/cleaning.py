@@ -46,7 +46,7 @@ def clean_text(text: str) -> str:
     """Drop terminal colours, and of paths on this machine all but their last name.
 
     Example:
-        >>> clean_text("read /srv/jane/pairs.csv")
+        >>> clean_text("read /srv/mary/pairs.csv")
         'read …/pairs.csv'
     """
     parts = IMAGE_DATA.split(TERMINAL_COLOURS.sub("", text))

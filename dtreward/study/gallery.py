@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import re
 import shutil
 from collections.abc import Sequence
@@ -115,32 +114,11 @@ def captions_of(notebook: NotebookNode | None, stems: Sequence[str]) -> dict[str
 
 
 def saves(source: str, stem: str) -> bool:
-    """Say whether a cell's strings name a figure; what an f-string puts in may be anything.
+    """Say whether a cell names a figure; what an f-string puts in may be anything.
 
     Example:
         >>> saves('save_figure(figure, drawn / f"04_tree_{name}")', "04_tree_human_ratings")
         True
     """
-    try:
-        nodes = list(ast.walk(ast.parse(source)))
-    except SyntaxError:
-        return False
-    inside = set()
-    for node in nodes:
-        if isinstance(node, ast.JoinedStr):
-            inside |= {id(part) for part in node.values}
-    patterns = [_pattern(node) for node in nodes if id(node) not in inside]
-    return any(pattern and re.fullmatch(pattern, stem) for pattern in patterns)
-
-
-def _pattern(node: ast.AST) -> str:
-    """Give the regular expression of a text in code; "" for other nodes."""
-    if isinstance(node, ast.Constant) and isinstance(node.value, str):
-        return re.escape(node.value)
-    if isinstance(node, ast.JoinedStr) and isinstance(node.values[0], ast.Constant):
-        parts = []
-        for part in node.values:
-            is_text = isinstance(part, ast.Constant)
-            parts.append(re.escape(part.value) if is_text else ".+")
-        return "".join(parts)
-    return ""
+    names = [re.escape(name) for name in re.findall(r'"(\d\d_[^"]+)"', source)]
+    return any(re.fullmatch(re.sub(r"\\{.*?\\}", ".+", name), stem) for name in names)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from html import escape
 from pathlib import Path
 from string import Template
@@ -23,7 +23,7 @@ class PairsPage:
     """A piece of HTML without blank lines, and the files that it loads from its `static` folder."""
 
     html: str
-    assets: tuple[Path, ...] = ASSETS
+    assets: tuple[Path, ...] = field(default=ASSETS, init=False)  # else the reference says its path
 
 
 def pairs_page(made: Path, *, texts: bool = False, static: str = "_static") -> PairsPage:

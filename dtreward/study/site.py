@@ -20,7 +20,7 @@ from typing import Any
 
 import yaml
 
-from dtreward.files import write_atomically, write_json
+from dtreward.files import write_json
 from dtreward.pairs.text_attributes import MEASURED
 from dtreward.study import gallery
 from dtreward.study.chapters import (
@@ -61,7 +61,6 @@ PAGES = {  # their titles, in the order of the site's contents
     "claims": "Claims",
     "provenance": "Provenance",
 }
-ROOMS = ("", "pairs", "tree", "engine", "judges", "models", "benches", "study", "demo")
 
 
 @dataclass(frozen=True)
@@ -191,7 +190,11 @@ def _write_source(
     shutil.copyfile(TEMPLATES / "conf.py.txt", source / "conf.py")
     shutil.copyfile(TEMPLATES / "site.css", source / "_static" / "site.css")
     title = f"{study}, demo world" if site.is_demo else study
-    settings = {"title": title, "demo": site.is_demo, "with_docs": with_docs}
+    settings = {
+        "title": title,
+        "demo": site.is_demo,
+        "package": str(ROOT / "dtreward") if with_docs else "",
+    }
     write_json(source / "settings.json", settings)
     if with_docs:
         _write_docs(source)
@@ -213,7 +216,7 @@ def _write_pages(site: Site, source: Path, made: Path) -> None:
     names = [chapter.name for chapter in site.chapters]
     html = _render("notebooks.html.jinja", site=site)
     write_page(source / "notebooks/index.ipynb", "Notebooks", cells_of_html(html), below=names)
-    guides = ["guides/index", "reference/index"] if site.with_docs else []
+    guides = ["guides/index", "reference/modules"] if site.with_docs else []
     first = {"finding": finding(site), "headline": headline(site), "bibtex": bibtex()}
     html = _render("index.html.jinja", site=site, states=STATES, **first)
     below = ["notebooks/index", *PAGES, *guides]
@@ -350,47 +353,12 @@ def bibtex() -> str:
 
 
 def _write_docs(source: Path) -> None:
-    """Write the guides, with links that lead within the site, and a reference page for each room."""
+    """Copy the guides; `conf.py` says where Sphinx finds what the reference is made of."""
     (source / "guides").mkdir()
-    (source / "reference").mkdir()
-    for path in sorted(GUIDES.glob("*.md")):
-        _write(
-            source / "guides" / path.name, _without_outer_links(path.read_text(encoding="utf-8"))
-        )
-    guides = [path.stem for path in sorted(GUIDES.glob("*.md"))]
-    rooms = [f"dtreward.{room}" if room else "dtreward" for room in ROOMS]
-    for folder, title, names in (("guides", "Guides", guides), ("reference", "Reference", rooms)):
-        _write(source / folder / "index.md", _render("list.md.jinja", title=title, names=names))
-    for room in ROOMS:
-        modules = _modules_of(room)
-        name = f"dtreward.{room}" if room else "dtreward"
-        _write(
-            source / "reference" / f"{name}.md",
-            _render("room.md.jinja", name=name, modules=modules),
-        )
-
-
-def _modules_of(room: str) -> list[str]:
-    folder = ROOT / "dtreward" / room
-    names = [path.stem for path in sorted(folder.glob("*.py")) if path.stem != "__init__"]
-    return [".".join(part for part in ("dtreward", room, name) if part) for name in names]
-
-
-def _without_outer_links(text: str) -> str:
-    """Keep links to guides and addresses; of others, which lead out of the site, keep the words.
-
-    Comments go.
-    """
-    text = re.sub(r"(?s)<!--.*?-->\n*", "", text)
-
-    def link(found: re.Match) -> str:
-        words, address = found.groups()
-        file = address.partition("#")[0]
-        leads_on = address.startswith(("https://", "http://", "#"))
-        is_guide = ".." not in file and (GUIDES / file).is_file()
-        return found[0] if leads_on or is_guide else words
-
-    return re.sub(r"(?<!!)\[([^\]]*)\]\(([^)\s]*)\)", link, text)
+    for path in GUIDES.glob("*.md"):
+        shutil.copyfile(path, source / "guides" / path.name)
+    names = sorted(path.stem for path in GUIDES.glob("*.md"))
+    write_page(source / "guides" / "index.ipynb", "Guides", [], below=names)
 
 
 def _render(template: str, **values: Any) -> str:
@@ -403,7 +371,3 @@ def _render(template: str, **values: Any) -> str:
     )
     environment.filters["markdown"] = markdown_html
     return environment.get_template(template).render(values)
-
-
-def _write(path: Path, text: str) -> None:
-    write_atomically(path, lambda new: new.write_text(text, encoding="utf-8", newline="\n"))

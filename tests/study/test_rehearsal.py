@@ -103,8 +103,9 @@ def test_nothing_that_a_real_study_shows_or_records_speaks_of_the_demo_world(rea
 def test_no_notebook_of_a_real_study_shows_a_text_of_its_pairs(real):
     study, folder, _ = real
     frame = pd.read_parquet(folder / "pairs.parquet")
-    beginnings = {text.strip()[:20] for text in frame[TEXTS].to_numpy().ravel()}
-    assert len(beginnings) > 100
+    texts = {text.strip()[:20] for text in frame[TEXTS].to_numpy().ravel()}
+    beginnings = [text for text in texts if len(text) > 10]
+    assert len(beginnings) > 50
     for name in study["notebooks"]:
         if name != "00_compare_two_responses":  # shows a published example
             for output in outputs_of(nbformat.read(folder / f"{name}.ipynb", as_version=4)):
