@@ -2,26 +2,20 @@
 #   snakemake --cores all --config study=demo limit=500
 # What runs, with which parameters and files, is decided in dtreward/study/plan.py from
 # notebooks/studies/NAME.yaml, the command line and dtreward/study/graph.yaml. A rule runs again when
-# its notebook, its inputs, its parameters or the package have changed.
-import json
+# its notebook, its inputs, its parameters or the package have changed. Snakemake deletes the outputs
+# of a rule before it runs; so a rule's only output is a stamp, which says that its notebook has
+# finished. The notebook's files stay as they are until it has.
 import shlex
 import sys
 
-from dtreward.study.plan import (
-    lock_study,
-    package_digest,
-    plan_study,
-    reopen_unfinished,
-    set_aside,
-    text_digest,
-)
+from dtreward.study.plan import lock_study, plan_study, reopen_unfinished, set_aside
 
 try:
     PLAN = plan_study(config)
 except (FileNotFoundError, ValueError) as error:
     sys.exit(str(error))
-PACKAGE = package_digest()
-FOLDERS = PLAN.folders()
+PLAN.drop_outdated_stamps()
+RUN = shlex.quote(sys.executable) + " -m dtreward.cli run"
 LOCKS = []  # open files, as long as this process lives
 
 
@@ -30,10 +24,10 @@ onstart:
         LOCKS.append(lock_study(PLAN))
     except RuntimeError as error:
         sys.exit(str(error))
-    set_aside(PLAN)
 
 
 onsuccess:
+    set_aside(PLAN)
     reopen_unfinished(PLAN)
 
 
@@ -41,14 +35,9 @@ onerror:
     reopen_unfinished(PLAN)
 
 
-def outputs(name):
-    return [directory(path) if path in FOLDERS else path for path in PLAN.outputs(name)]
-
-
 rule all:
     input:
-        [PLAN.executed(name) for name in PLAN.notebooks],
-        [path for name in PLAN.notebooks for path in PLAN.outputs(name)],
+        [PLAN.stamp(name) for name in PLAN.notebooks],
 
 
 for notebook in PLAN.notebooks:
@@ -60,13 +49,13 @@ for notebook in PLAN.notebooks:
             PLAN.inputs(notebook),
             notebook=ancient(f"notebooks/{notebook}.ipynb"),
         output:
-            outputs(notebook),
-            executed=PLAN.executed(notebook),
+            PLAN.stamp(notebook),
         params:
-            json=json.dumps(PLAN.parameters[notebook], sort_keys=True),
-            package=PACKAGE,
-            text=text_digest(notebook),
+            executed=PLAN.executed(notebook),
+            json=PLAN.parameters_as_json(notebook),
+            left_out=PLAN.hidden_from(notebook),
         resources:
             gpu=int(PLAN.needs_gpu(notebook)),
         shell:
-            shlex.quote(sys.executable) + " -m dtreward.cli run {input.notebook:q} {output.executed:q} {params.json:q}"
+            RUN + " {input.notebook:q} {params.executed:q} {params.json:q}"
+            " --stamp {output:q} --leave-out {params.left_out:q}"

@@ -33,7 +33,9 @@ def _parser():
     run = commands.add_parser("run", help="run one notebook of a study")
     run.add_argument("notebook", type=Path)
     run.add_argument("executed", type=Path, help="where the executed notebook goes")
-    run.add_argument("parameters", type=json.loads, help="a JSON object")
+    run.add_argument("parameters", type=_object, help="a JSON object")
+    run.add_argument("--stamp", type=Path, help="the file that says that it has finished")
+    run.add_argument("--leave-out", nargs="*", default=(), help="notebooks not to read")
     run.set_defaults(command=_run)
     preflight = commands.add_parser("preflight", help="say what a study needs and lacks")
     preflight.add_argument("words", nargs="*", metavar="name=value", help="study=NAME, parameters")
@@ -55,6 +57,19 @@ def _parser():
     return parser
 
 
+def _object(text):
+    """Read a notebook's parameters, a JSON object."""
+    try:
+        parameters = json.loads(text)
+    except ValueError as error:
+        message = f"""expected a JSON object such as '{{"limit": 300}}', came {text!r:.80}: {error}"""
+        raise argparse.ArgumentTypeError(message) from error
+    if not isinstance(parameters, dict):
+        message = f"""expected a JSON object such as '{{"limit": 300}}', came {text!r:.80}"""
+        raise argparse.ArgumentTypeError(message)
+    return parameters
+
+
 def _study(name):
     from dtreward.study.settings import plain_name
 
@@ -67,7 +82,8 @@ def _study(name):
 def _run(arguments):
     from dtreward.study.run import run_aloud
 
-    run_aloud(arguments.notebook, arguments.executed, arguments.parameters)
+    options = {"stamp": arguments.stamp, "left_out": arguments.leave_out}
+    run_aloud(arguments.notebook, arguments.executed, arguments.parameters, **options)
 
 
 def _preflight(arguments):

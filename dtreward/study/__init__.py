@@ -8,7 +8,9 @@ Commands (`dtreward.cli`) and the Snakefile call this room; notebooks use `input
 - `preflight`: what a study on a real model needs before it starts.
 - `hub`: commits of the hub's repositories, and what is still to be downloaded.
 - `run`: runs one notebook through papermill.
+- `scratch`: where a running notebook writes, until its files replace the old ones.
 - `progress`: shows a running notebook's progress bars on the terminal.
+- `stamps`: which notebooks are finished, for which parameters.
 - `inputs`: refuses to start a notebook whose inputs are missing or outdated.
 - `by_hand`: the folder in which notebooks write that are run by hand; the study is linked there.
 - `lab`: opens JupyterLab on copies of the notebooks with a study's parameters.

@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from dtreward.study.graph import files_of_a_model, read_graph
+from dtreward.study.graph import files_of_a_model, maker_of, read_graph
 from dtreward.study.preflight import REVISIONS, pin
 from dtreward.study.settings import (
     DATA_DIR,
@@ -21,8 +21,10 @@ from dtreward.study.settings import (
     plain_name,
     read_study,
     require_repository,
+    study_folder,
     study_parameters,
 )
+from dtreward.study.stamps import drop_if_changed, stamp_path
 
 # Only these files of a model's folder are inputs: a study's results may lie in the same folder.
 MODEL_FILES = (
@@ -61,6 +63,7 @@ class Plan:
         parameters: the parameters of each notebook, {notebook: {name: value}}.
         has_model: whether the study has a reward model.
         is_real: whether it stands on commits of the hub, and one model at a time fits on the GPU.
+        package: hash of the package's files.
     """
 
     study: str
@@ -70,31 +73,55 @@ class Plan:
     parameters: dict
     has_model: bool
     is_real: bool
+    package: str
 
     def inputs(self, name):
-        """Give the input files of a notebook: the study's, then those that its parameters name."""
+        """Give the input files of a notebook: stamps of others, then what its parameters name.
+
+        A file of a notebook that the study does not run is an input itself.
+        """
         notebook = read_graph()[name]
-        files = self._made(notebook.reads)
-        if notebook.reads_all:
-            for other in self.notebooks:
-                if other != name:
-                    files.extend(self.outputs(other))
-            files = [file for file in files if file != f"{self.folder}/checkpoint"]
+        files = []
+        makers = [other for other in self.notebooks if notebook.reads_all and other != name]
+        for file in self._expected(notebook.reads):
+            maker = maker_of(file)
+            if maker in self.notebooks:
+                makers.append(maker)
+            else:
+                files.append(f"{self.folder}/{file.rstrip('/')}")
+        stamps = [self.stamp(maker) for maker in dict.fromkeys(makers)]
         for parameter in notebook.file_parameters:
             default = DEFAULT_PATHS.get(parameter, "")
             value = self.parameters[name].get(parameter, default)
             files.extend(named_files(parameter, value, self.folder))
-        return files
+        return stamps + files
 
     def outputs(self, name):
         """Give the output files and folders of a notebook, its record last, its executed copy apart."""
-        return self._made(read_graph()[name].outputs)
+        files = self._expected(read_graph()[name].outputs)
+        return [f"{self.folder}/{file.rstrip('/')}" for file in files]
 
-    def folders(self):
-        """Give those outputs that are folders."""
-        graph = read_graph()
-        names = {file for name in self.notebooks for file in graph[name].outputs}
-        return {f"{self.folder}/{file.rstrip('/')}" for file in names if file.endswith("/")}
+    def stamp(self, name):
+        """Give the file that says that a notebook has finished with these parameters and this code."""
+        parts = (self.parameters_as_json(name), text_digest(name), self.package, *self.hidden_from(name))
+        return str(stamp_path(self.folder, name, *parts))
+
+    def parameters_as_json(self, name):
+        """Give the parameters of a notebook as JSON."""
+        return json.dumps(self.parameters[name], sort_keys=True)
+
+    def hidden_from(self, name):
+        """Name the notebooks whose earlier results a notebook must not see: those left out."""
+        return self.left_out if read_graph()[name].reads_all else ()
+
+    def drop_outdated_stamps(self):
+        """Delete the stamps of notebooks whose files have been deleted or changed since.
+
+        Snakemake then runs these notebooks again.
+        """
+        for name in self.notebooks:
+            files = [*self.outputs(name), self.executed(name)]
+            drop_if_changed(Path(self.stamp(name)), map(Path, files))
 
     def needs_gpu(self, name):
         """Say whether a notebook needs the GPU for itself."""
@@ -104,10 +131,10 @@ class Plan:
         """Give the path of a notebook's executed copy."""
         return f"{self.folder}/{name}.ipynb"
 
-    def _made(self, files):
-        if not self.has_model:
-            files = [file for file in files if file not in files_of_a_model()]
-        return [f"{self.folder}/{file.rstrip('/')}" for file in files]
+    def _expected(self, files):
+        if self.has_model:
+            return files
+        return [file for file in files if file not in files_of_a_model()]
 
 
 def plan_study(command_line):
@@ -140,8 +167,7 @@ def plan_study(command_line):
             raise
         hint = "notebooks on a reward model run only with MODEL=<hub id or folder>"
         raise ValueError(f"{error}; {hint}") from error
-    data = shared.get("data_dir", DATA_DIR)
-    folder = Path(os.path.normpath(NOTEBOOKS / data / shared["study"]))
+    folder = study_folder(shared["study"], shared.get("data_dir", DATA_DIR))
     if COMPARE in parameters:  # it asks the model that the study makes
         parameters[COMPARE]["model"] = os.path.relpath(folder / "checkpoint", NOTEBOOKS)
     if "needs" in study:
@@ -154,6 +180,7 @@ def plan_study(command_line):
         parameters=parameters,
         has_model=has_model,
         is_real="needs" in study,
+        package=package_digest(),
     )
 
 

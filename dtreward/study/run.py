@@ -1,15 +1,17 @@
 """Run one notebook of a study through papermill.
 
-A run leaves the executed notebook whole or not at all. What a failed run did so far stays beside it
-as `NAME.partial.ipynb`, for reading.
+What a notebook writes, and its executed copy, replace those of its last run when it has ended well.
+How far a failed run came stays beside them as `NAME.partial.ipynb`, for reading.
 """
 
 import contextlib
+import difflib
 import fcntl
 import os
 import re
 import sys
 import tempfile
+from pathlib import Path
 from time import perf_counter
 
 try:
@@ -22,8 +24,10 @@ except ImportError as error:
         'running a notebook needs papermill: pip install "dtreward[study]"'
     ) from error
 
+from dtreward.files import write_atomically
+from dtreward.study.graph import read_graph
 from dtreward.study.progress import CLEARED, ENGINE
-from dtreward.study.publish import executed_notebooks
+from dtreward.study.scratch import Scratch
 from dtreward.study.settings import (
     DATA_DIR,
     NOTEBOOKS,
@@ -31,7 +35,9 @@ from dtreward.study.settings import (
     legal_parameters,
     plain_name,
     refuse_unknown,
+    study_folder,
 )
+from dtreward.study.stamps import drop_stamps, write_stamp
 
 SHOWN_METADATA = ("parameters",)  # the rest of papermill's are paths and clock times
 SAID_IN_WORDS = (  # errors whose message is enough; the traceback is in the partial copy
@@ -49,10 +55,14 @@ QUIET = (  # a kernel that is ended may meet sockets that are closed already: no
 WIDGET = "application/vnd.jupyter.widget-view+json"  # shows nothing once its kernel has gone
 
 
-def run(notebook, executed, parameters):
-    """Execute a notebook in notebooks/ with checked parameters; `executed` is whole or absent.
+def run(notebook, executed, parameters, *, stamp=None, left_out=()):
+    """Execute a notebook in notebooks/ with checked parameters.
 
-    Figures of an earlier run that this one did not draw again are deleted.
+    Until it has run to its end, `executed` and the files that it writes are those of its last run.
+
+    Args:
+        stamp: the file to write when all is in its place (`dtreward.study.stamps`); None for none.
+        left_out: notebooks whose results it must not see.
 
     Raises:
         ValueError: for parameters that the notebook does not declare, or of another type.
@@ -64,27 +74,92 @@ def run(notebook, executed, parameters):
     if "data_dir" in legal:
         parameters = {"data_dir": DATA_DIR} | parameters
     check_types(parameters, notebook)
-    plain_name(parameters.get("study", "demo"))
+    study = plain_name(parameters.get("study", "demo"))
+    made = study_folder(study, parameters.get("data_dir", DATA_DIR))
     executed.parent.mkdir(parents=True, exist_ok=True)
-    executed.unlink(missing_ok=True)
     partial = executed.with_suffix(".partial.ipynb")
-    with _alone(executed):
-        figures = executed.parent.glob(f"figures/{executed.name[:3]}*")
-        before = {path: path.stat().st_mtime_ns for path in figures}
-        _execute(notebook, partial, parameters)
-        clean(partial)
+    with _alone(executed.with_name(f".{executed.stem}.running")):
+        if _writes_results(notebook):
+            scratch = Scratch(notebook.stem, made, left_out)
+            with _alone(scratch.data.with_suffix(".running")):
+                _run_in_scratch(notebook, partial, parameters, scratch)
+        else:
+            _execute(notebook, partial, parameters)
+            clean(partial)
         os.replace(partial, executed)
-    if parameters.get("figures_dir"):
-        return
-    for path, written in before.items():
-        if path.exists() and path.stat().st_mtime_ns == written:
-            path.unlink()
+        if stamp is not None:
+            _stamp(stamp, notebook.stem, made, executed)
+
+
+def _writes_results(notebook):
+    """Say whether a notebook is one of the study's that write into its folder."""
+    declares = legal_parameters(notebook)
+    return notebook.stem in read_graph() and "data_dir" in declares
+
+
+def _run_in_scratch(notebook, partial, parameters, scratch):
+    """Run a notebook in its scratch folder; if it ends well, take over what it made."""
+    names = ScratchNames(scratch, parameters.get("data_dir", DATA_DIR))
+    scratch.prepare()
+    try:
+        _execute(notebook, partial, parameters | {"data_dir": names.data})
+    except BaseException as error:
+        scratch.discard()
+        with contextlib.suppress(OSError):  # of a full disk: the error is what matters
+            names.restore_file(partial)
+        if isinstance(error, papermill.PapermillExecutionError):
+            error.evalue = names.restore(error.evalue)
+            error.traceback = [names.restore(line) for line in error.traceback]
+        raise
+    names.restore_file(partial)
+    names.restore_parameters(partial, parameters)
+    clean(partial)
+    drop_stamps(scratch.made, notebook.stem)
+    scratch.take_over(drew_elsewhere=bool(parameters.get("figures_dir")))
+
+
+def _stamp(stamp, name, made, executed):
+    outputs = [made / file for file in read_graph()[name].outputs]
+    write_stamp(stamp, [*(path for path in outputs if path.exists()), executed])
+
+
+class ScratchNames:
+    """The scratch folder's paths, as a notebook says them, and those that they stand for."""
+
+    def __init__(self, scratch, data_dir):
+        self.data = str(Path(data_dir, scratch.data.relative_to(scratch.made.parent)))
+        study = scratch.made.name
+        self.folder = str(Path(self.data, study))
+        self.real_data = data_dir
+        self.real_folder = str(Path(data_dir, study))
+
+    def restore(self, text):
+        """Name the study's own folder where a text names the scratch folder."""
+        return text.replace(self.folder, self.real_folder).replace(self.data, self.real_data)
+
+    def restore_file(self, path):
+        """Do so in an executed notebook, if it is there."""
+        if path.exists():
+            text = self.restore(path.read_text(encoding="utf-8"))
+            write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+    def restore_parameters(self, path, parameters):
+        """Leave those parameters in an executed notebook that were given."""
+        if "data_dir" in parameters:
+            return
+        notebook = nbformat.read(path, as_version=4)
+        notebook.metadata["papermill"]["parameters"].pop("data_dir")
+        for cell in notebook.cells:
+            if "injected-parameters" in cell.metadata.get("tags", []):
+                lines = cell.source.split("\n")
+                cell.source = "\n".join(line for line in lines if not line.startswith("data_dir ="))
+        nbformat.write(notebook, path)
 
 
 @contextlib.contextmanager
-def _alone(executed):
-    """Hold a lock beside `executed`, so that the leftover of a killed study can't write into a new one."""
-    lock = executed.with_name(f".{executed.stem}.running")
+def _alone(lock):
+    """Hold a lock, so that the leftover of a killed study can't write into a new one."""
+    lock.parent.mkdir(parents=True, exist_ok=True)
     with lock.open("a+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -150,15 +225,21 @@ def _clean_output(output):
     return True
 
 
-def run_aloud(notebook, executed, parameters):
-    """Run a notebook and print when it starts and ends; exit with status 1 and one line if it fails."""
+def run_aloud(notebook, executed, parameters, **options):
+    """Run a notebook and print when it starts and ends; exit with status 1 and one line if it fails.
+
+    Args:
+        options: `stamp` and `left_out` of `run`.
+    """
+    _refuse_no_notebook(notebook)
     started = perf_counter()
     _print_line(f"{notebook.stem} runs")
     try:
-        run(notebook, executed, parameters)
+        run(notebook, executed, parameters, **options)
     except papermill.PapermillExecutionError as error:
         short = error.evalue and error.ename in SAID_IN_WORDS
-        print(f"{error.ename}: {error.evalue}" if short else error, file=sys.stderr)
+        message = f"{error.ename}: {error.evalue}" if short else str(error)
+        print(message.strip(), file=sys.stderr)
         sys.exit(_failed(notebook, executed))
     except (OSError, RuntimeError, ValueError) as error:
         sys.exit(f"{notebook.name}: {type(error).__name__}: {error}")
@@ -167,12 +248,21 @@ def run_aloud(notebook, executed, parameters):
     _print_line(f"{notebook.stem} is done after {perf_counter() - started:.0f} s")
 
 
+def _refuse_no_notebook(notebook):
+    if notebook.is_file():
+        return
+    nearest = [path for path in notebook.parent.glob("*.ipynb") if path.name[:2] == notebook.name[:2]]
+    names = sorted(path.name for path in notebook.parent.glob("*.ipynb"))
+    near = difflib.get_close_matches(notebook.name, names, 1) or [path.name for path in nearest]
+    hint = f"; did you mean {notebook.parent / near[0]}?" if near else ""
+    sys.exit(f"there is no notebook {notebook}{hint}")
+
+
 def _failed(notebook, executed):
-    """Say where the partial copy of a failed notebook is, and whether later ones are outdated."""
+    """Say where the partial copy of a failed notebook is, and what is of its last run."""
     partial = executed.with_suffix(".partial.ipynb")
-    later = [path for path in executed_notebooks(executed.parent) if path.name > executed.name]
-    older = "; executed copies of notebooks behind it are of an earlier run" if later else ""
-    return f"{notebook.name} failed; read how far it came in {partial}{older}"
+    kept = "; its results are those of its last run" if executed.exists() else ""
+    return f"{notebook.name} failed; read how far it came in {partial}{kept}"
 
 
 def _print_line(text):

@@ -2,6 +2,7 @@
 
 import difflib
 import math
+import os
 import re
 from pathlib import Path
 
@@ -62,6 +63,19 @@ def plain_name(study):
             f"expected a study's name of letters, digits, - and _, came {str(study)!r:.80}"
         )
     return str(study)
+
+
+def study_folder(study, data_dir=DATA_DIR):
+    """Give the folder of a study's results, seen from here.
+
+    Args:
+        data_dir: the parameter of that name, seen from `notebooks/`.
+
+    Example:
+        >>> study_folder("demo").as_posix()
+        'data/demo'
+    """
+    return Path(os.path.normpath(NOTEBOOKS / data_dir / study))
 
 
 def read_study(path):

@@ -2,6 +2,8 @@
 
 import json
 import os
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from conftest import ROOT
@@ -10,6 +12,7 @@ from studies import DEMO
 from dtreward.record import write_result
 from dtreward.study import plan as planning
 from dtreward.study.plan import plan_study
+from dtreward.study.stamps import FINISHED, write_stamp
 
 
 @pytest.fixture(autouse=True)
@@ -31,23 +34,46 @@ def test_the_demo_study_runs_every_notebook_with_the_parameters_of_the_command_l
         "study": "demo", "seed": 0, "limit": 300, "source": "demo"
     }  # fmt: skip
     assert plan.parameters["00_compare_two_responses"]["model"] == "../data/demo/checkpoint"
-    assert plan.folders() == {"data/demo/checkpoint", "data/demo/paper"}
     assert not any(plan.needs_gpu(name) for name in plan.notebooks)
 
 
-def test_inputs_are_the_studys_files_and_those_that_parameters_name():
+def makers(plan, name):
+    """The notebooks whose stamps are inputs of a notebook."""
+    stamps = [path for path in plan.inputs(name) if f"/{FINISHED}/" in path]
+    return [os.path.basename(path).rsplit("-", 1)[0] for path in stamps]
+
+
+def test_inputs_are_what_other_notebooks_finished_and_the_files_that_parameters_name():
     plan = plan_study({"study": "demo"})
-    assert plan.inputs("04_fit_preference_tree") == [
-        "data/demo/pairs.parquet",
-        "data/demo/02_extract_features.json",
-        "data/demo/rewards.parquet",
-        "data/demo/probe.safetensors",
-    ]
+    assert makers(plan, "04_fit_preference_tree") == [
+        "01_load_pairs", "02_extract_features", "03_fit_attribute_probe"
+    ]  # fmt: skip
     assert "data/demo/config.json" in plan.inputs("02_extract_features")
     assert "data/measured/growth_llama-3.1-8b.json" in plan.inputs("10_measure_throughput")
-    paper = plan.inputs("99_draw_paper_figures")
-    assert "data/demo/08_global.parquet" in paper and "data/demo/08_compare_shap.json" in paper
-    assert "data/demo/checkpoint" not in paper
+    assert sorted(makers(plan, "99_draw_paper_figures")) == DEMO[:-1]
+
+
+def test_a_stamp_is_of_its_parameters_and_code_and_goes_when_a_file_changes(tmp_path):
+    words = {"study": "demo", "data_dir": str(tmp_path)}
+    plan = plan_study(words)
+    name = "01_load_pairs"
+    stamp = Path(plan.stamp(name))
+    assert plan_study(words | {"limit": 9}).stamp(name) != str(stamp)
+    assert plan_study(words | {"max_depth": 2}).stamp(name) == str(stamp)
+    assert replace(plan, package="another").stamp(name) != str(stamp)
+    record, executed = plan.folder / f"{name}.json", Path(plan.executed(name))
+    files = [*map(Path, plan.outputs(name)), executed]
+    changes = [record.unlink, executed.unlink, lambda: record.write_text("longer than before")]
+    for change in changes:
+        for path in files:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("made")
+        write_stamp(stamp, files)
+        plan.drop_outdated_stamps()
+        assert stamp.exists()
+        change()
+        plan.drop_outdated_stamps()
+        assert not stamp.exists()
 
 
 def test_without_a_model_what_needs_one_is_left_out_of_notebooks_inputs_and_outputs(table):
@@ -56,7 +82,7 @@ def test_without_a_model_what_needs_one_is_left_out_of_notebooks_inputs_and_outp
         "02_extract_features", "03_fit_attribute_probe", "00_compare_two_responses",
         "06_collect_judge_preferences", "07_compare_judges", "08_compare_shap",
     )  # fmt: skip
-    assert plan.inputs("05_ablate_depth_and_leaves") == ["data/own/pairs.parquet"]
+    assert makers(plan, "05_ablate_depth_and_leaves") == ["01_load_pairs"]
     assert plan.outputs("04_fit_preference_tree") == [
         "data/own/tree.json", "data/own/04_fit_preference_tree.json"
     ]  # fmt: skip
@@ -134,6 +160,19 @@ def test_one_study_is_locked_once(tmp_path):
     ):
         planning.lock_study(plan)
     planning.lock_study(plan).close()
+
+
+def test_what_a_study_without_a_model_leaves_out_is_set_aside_and_nothing_is_lost(table, tmp_path):
+    plan = plan_study({"study": "own", "source": str(table), "data_dir": str(tmp_path)})
+    old = [plan.folder / f"03_fit_attribute_probe.{kind}" for kind in ("ipynb", "json")]
+    old.append(plan.folder / "figures" / "03_probe_quality.png")
+    costly = plan.folder / "features" / "0a1b" / "00000.safetensors"
+    for path in (*old, costly):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(path.name)
+    planning.set_aside(plan)
+    assert not any(path.exists() for path in old) and costly.exists()
+    assert all((plan.folder / "earlier" / path.name).read_text() == path.name for path in old)
 
 
 def test_open_questions_make_the_executed_copy_partial_and_a_failed_model_is_only_told(
