@@ -7,11 +7,12 @@ SHELL := /bin/bash
 STUDY ?= demo
 PYTHON ?= python3
 CORES ?= all
-# Parameters given on the command line win over the study's own: SOURCE, MODEL, ORDER_BY, or any in SET.
+# Parameters given on the command line win over the study's own: SOURCE, MODEL, ORDER_BY, or any in SET. NAME
+# names the study of your own table; some systems set a variable of that name, which does not count.
 SET ?=
 CONFIG = study=$(STUDY) $(if $(SOURCE),"source=$$SOURCE") $(if $(MODEL),"model=$$MODEL") \
-	$(if $(ORDER_BY),"order_by=$$ORDER_BY") $(SET)
-export SOURCE MODEL ORDER_BY
+	$(if $(ORDER_BY),"order_by=$$ORDER_BY") $(if $(findstring command,$(origin NAME)),"name=$$NAME") $(SET)
+export SOURCE MODEL ORDER_BY NAME
 
 # In the conda environment of environment.yml everything is installed already.
 ifeq ($(CONDA_DEFAULT_ENV),dtreward)

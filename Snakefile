@@ -8,7 +8,7 @@
 import shlex
 import sys
 
-from dtreward.study.plan import lock_study, plan_study, reopen_unfinished, set_aside
+from dtreward.study.plan import begin_study, plan_study, reopen_unfinished, set_aside
 
 try:
     PLAN = plan_study(config)
@@ -21,7 +21,7 @@ LOCKS = []  # open files, as long as this process lives
 
 onstart:
     try:
-        LOCKS.append(lock_study(PLAN))
+        LOCKS.append(begin_study(PLAN))
     except RuntimeError as error:
         sys.exit(str(error))
 

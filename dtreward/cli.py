@@ -62,7 +62,9 @@ def _object(text):
     try:
         parameters = json.loads(text)
     except ValueError as error:
-        message = f"""expected a JSON object such as '{{"limit": 300}}', came {text!r:.80}: {error}"""
+        message = (
+            f"""expected a JSON object such as '{{"limit": 300}}', came {text!r:.80}: {error}"""
+        )
         raise argparse.ArgumentTypeError(message) from error
     if not isinstance(parameters, dict):
         message = f"""expected a JSON object such as '{{"limit": 300}}', came {text!r:.80}"""

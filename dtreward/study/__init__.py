@@ -4,6 +4,7 @@ Commands (`dtreward.cli`) and the Snakefile call this room; notebooks use `input
 
 - `graph`: which notebook reads and writes which file (`graph.yaml`).
 - `settings`: reads a study's YAML and splits its parameters among its notebooks.
+- `own`: studies of one's own tables: their names, folders and YAML.
 - `plan`: which notebooks of a study run, with which parameters, inputs and outputs.
 - `preflight`: what a study on a real model needs before it starts.
 - `hub`: commits of the hub's repositories, and what is still to be downloaded.

@@ -96,15 +96,17 @@ class Chapter:
         return self.record.get("provenance", {})
 
 
-def read_plan(study: str, sources: Path) -> dict[str, Any]:
-    """Read the YAML of a study; {} where it has none."""
-    path = sources / "studies" / f"{study}.yaml"
+def read_plan(study: str, places: Places) -> dict[str, Any]:
+    """Read the YAML of a study, or of a table's own study in its folder; {} where it has none."""
+    path = places.sources / "studies" / f"{study}.yaml"
+    if not path.exists():
+        path = places.made / f"{study}.yaml"
     return yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else {}
 
 
 def read_chapters(study: str, places: Places) -> list[Chapter]:
     """Read the notebooks that a study names (all, where it names none) and those that ran."""
-    plan = read_plan(study, places.sources)
+    plan = read_plan(study, places)
     named = set(plan.get("notebooks", []))
     if not named:
         named = {path.stem for path in places.sources.glob("[0-9][0-9]_*.ipynb")}

@@ -13,12 +13,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dtreward.study.graph import files_of_a_model, maker_of, read_graph
+from dtreward.study.own import (
+    as_own_study,
+    choose_name,
+    find_study,
+    needs_source,
+    own_file,
+    write_own_file,
+)
 from dtreward.study.preflight import REVISIONS, pin
 from dtreward.study.settings import (
     DATA_DIR,
     NOTEBOOKS,
-    STUDIES,
-    plain_name,
     read_study,
     require_repository,
     study_folder,
@@ -64,6 +70,7 @@ class Plan:
         has_model: whether the study has a reward model.
         is_real: whether it stands on commits of the hub, and one model at a time fits on the GPU.
         package: hash of the package's files.
+        own: the YAML to write for a table's own study, else None.
     """
 
     study: str
@@ -74,6 +81,7 @@ class Plan:
     has_model: bool
     is_real: bool
     package: str
+    own: dict | None = None
 
     def inputs(self, name):
         """Give the input files of a notebook: stamps of others, then what its parameters name.
@@ -103,7 +111,12 @@ class Plan:
 
     def stamp(self, name):
         """Give the file that says that a notebook has finished with these parameters and this code."""
-        parts = (self.parameters_as_json(name), text_digest(name), self.package, *self.hidden_from(name))
+        parts = (
+            self.parameters_as_json(name),
+            text_digest(name),
+            self.package,
+            *self.hidden_from(name),
+        )
         return str(stamp_path(self.folder, name, *parts))
 
     def parameters_as_json(self, name):
@@ -145,11 +158,15 @@ def plan_study(command_line):
         ValueError: for a study, parameter, table or model that does not exist, in one line.
     """
     require_repository()
-    study_file = _study_file(command_line.get("study", "demo") or "")
+    study_file = find_study(command_line.get("study", "demo") or "")
     study = read_study(study_file)
     given = _given(command_line)
+    _refuse_missing_source(study_file.stem, study["parameters"] | given)
+    own = _own_study(study, given, command_line.get("name") or "")
+    if own is not None:
+        study = own
+        given = {}
     shared = study["parameters"] | given
-    _refuse_missing_source(study_file.stem, shared)
     _refuse_missing_model(shared)
     has_model = bool(shared.get("model"))
     graph = read_graph()
@@ -173,7 +190,7 @@ def plan_study(command_line):
     if "needs" in study:
         parameters = pin(parameters, _commits(study_file.stem, folder))
     return Plan(
-        study=study_file.stem,
+        study=shared["study"],
         folder=folder,
         notebooks=tuple(study["notebooks"]),
         left_out=tuple(left_out),
@@ -181,22 +198,35 @@ def plan_study(command_line):
         has_model=has_model,
         is_real="needs" in study,
         package=package_digest(),
+        own=own,
     )
 
 
-def _study_file(name):
-    path = STUDIES / f"{plain_name(name)}.yaml"
-    if not path.exists():
-        names = ", ".join(sorted(other.stem for other in STUDIES.glob("*.yaml")))
-        raise ValueError(f"there is no study '{path.stem}'; those in {STUDIES}/ are {names}")
-    return path
+def _own_study(study, given, name):
+    """Give the YAML of the study of one table, or None for a study that is not for any table.
+
+    Raises:
+        ValueError: if the folder of that study holds another's results.
+    """
+    shared = study["parameters"] | given
+    data_dir = shared.get("data_dir", DATA_DIR)
+    if needs_source(study):
+        return as_own_study(study, given, choose_name(name, shared["source"], data_dir))
+    if name:
+        raise ValueError(
+            f"the study '{shared['study']}' has its name already; NAME is for a table's study: "
+            "make study STUDY=own SOURCE=<file> NAME=<name>"
+        )
+    if own_file(shared["study"], data_dir).exists():
+        choose_name(shared["study"], shared["source"], data_dir)
+    return None
 
 
 def _given(command_line):
     """Give the parameters of the command line, with paths as notebooks see them."""
     given = {}
     for name, value in command_line.items():
-        if name != "study":
+        if name not in ("study", "name"):
             given[name] = "" if value is None else value
     for notebook in read_graph().values():
         for name in notebook.file_parameters:
@@ -321,6 +351,14 @@ def package_digest(package=Path("dtreward")):
         if path.is_file() and not re.search(r"(^|/)(\.|__pycache__)", str(path)):
             digest.update(path.read_bytes())
     return digest.hexdigest()
+
+
+def begin_study(plan):
+    """Lock a study, and write the YAML of a table's own study; give what `lock_study` does."""
+    lock = lock_study(plan)
+    if plan.own is not None:
+        write_own_file(plan.own, plan.own["parameters"].get("data_dir", DATA_DIR))
+    return lock
 
 
 def lock_study(plan):

@@ -108,6 +108,7 @@ class Scratch:
         for path in folder.glob(f"{self.notebook[:3]}*"):
             if path.name not in drawn:
                 path.unlink()
+
     def _replace(self, new: Path, old: Path) -> None:
         if new.is_dir() and old.exists():  # a folder does not replace one that has files
             aside = self.data / f"old {old.name}"

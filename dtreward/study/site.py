@@ -262,7 +262,7 @@ def _world(study: str, places: Places) -> str:
     record = read_record(places.made / "01_load_pairs.json")
     source = record.get("provenance", {}).get("parameters", {}).get("source")
     if source is None:
-        source = read_plan(study, places.sources).get("parameters", {}).get("source")
+        source = read_plan(study, places).get("parameters", {}).get("source")
     return "demo world" if source == "demo" else study
 
 

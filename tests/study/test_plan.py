@@ -84,7 +84,7 @@ def test_without_a_model_what_needs_one_is_left_out_of_notebooks_inputs_and_outp
     )  # fmt: skip
     assert makers(plan, "05_ablate_depth_and_leaves") == ["01_load_pairs"]
     assert plan.outputs("04_fit_preference_tree") == [
-        "data/own/tree.json", "data/own/04_fit_preference_tree.json"
+        "data/mine/tree.json", "data/mine/04_fit_preference_tree.json"
     ]  # fmt: skip
     assert plan.inputs("01_load_pairs") == [os.path.relpath(table)]
 

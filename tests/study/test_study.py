@@ -217,7 +217,7 @@ def test_what_a_study_makes_is_no_input_of_it_where_its_source_lies_in_the_same_
 def test_a_failed_notebook_leaves_a_partial_copy_and_no_output(workshop, tmp_path):
     (tmp_path / "cut.csv").write_text("prompt,response_1")
     done = snakemake(workshop, "study=own", f"source={tmp_path / 'cut.csv'}")
-    folder = workshop / "data" / "own"
+    folder = workshop / "data" / "cut"
     assert done.returncode != 0
     assert finished(folder) == ["01_load_pairs.partial"]
     assert "ValueError: expected columns" in done.stderr and "Traceback" not in done.stderr
@@ -363,7 +363,7 @@ def own(workshop, shared_data):
     source = shared_data / "topical_chat_ratings.parquet"
     done = snakemake(workshop, "study=own", f"source={source}", "order_by=overall")
     assert done.returncode == 0, done.stderr[-3000:]
-    return workshop / "data" / "own"
+    return workshop / "data" / "topical_chat_ratings"
 
 
 def test_real_ratings_with_other_attributes_give_a_tree_baselines_and_intervals(own):
