@@ -37,7 +37,9 @@ def _parser():
     run.add_argument("--stamp", type=Path, help="the file that says that it has finished")
     run.add_argument("--leave-out", nargs="*", default=(), help="notebooks not to read")
     run.set_defaults(command=_run)
-    preflight = commands.add_parser("preflight", help="say what a study needs and lacks")
+    preflight = commands.add_parser(
+        "preflight", help="say what a study needs, and what is wrong with it"
+    )
     preflight.add_argument("words", nargs="*", metavar="name=value", help="study=NAME, parameters")
     preflight.set_defaults(command=_preflight)
     lab = commands.add_parser("lab", help="open JupyterLab, with the parameters of a study")
@@ -89,9 +91,9 @@ def _run(arguments):
 
 
 def _preflight(arguments):
-    from dtreward.study.preflight import preflight
+    from dtreward.study.door import check_door
 
-    preflight(arguments.words)
+    check_door(arguments.words)
 
 
 def _lab(arguments):

@@ -17,10 +17,10 @@ import yaml
 
 from dtreward.files import write_atomically
 from dtreward.study.graph import read_graph
-from dtreward.study.settings import DATA_DIR, NOTEBOOKS, STUDIES, plain_name, study_folder
+from dtreward.study.settings import BY_HAND, DATA_DIR, NOTEBOOKS, STUDIES, plain_name, study_folder
 
 ENDINGS = re.compile(r"\.(parquet|csv|tsv|jsonl|json|arrow|feather|xlsx)$", re.IGNORECASE)
-NO_STUDIES = {"measured"}  # folders of data/ that hold something else
+NO_STUDIES = {"measured", BY_HAND}  # folders of data/ that hold something else
 
 
 def needs_source(study: Mapping[str, Any]) -> bool:

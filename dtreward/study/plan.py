@@ -4,6 +4,7 @@ The Snakefile turns a `Plan` into rules. Paths are relative to the repository's 
 Snakemake runs; parameters that name files are relative to `notebooks/`, where notebooks run.
 """
 
+import difflib
 import fcntl
 import hashlib
 import json
@@ -11,6 +12,8 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
+
+import yaml
 
 from dtreward.study.graph import files_of_a_model, maker_of, read_graph
 from dtreward.study.own import (
@@ -30,7 +33,7 @@ from dtreward.study.settings import (
     study_folder,
     study_parameters,
 )
-from dtreward.study.stamps import drop_if_changed, stamp_path
+from dtreward.study.stamps import is_current, stamp_path
 
 # Only these files of a model's folder are inputs: a study's results may lie in the same folder.
 MODEL_FILES = (
@@ -55,6 +58,7 @@ DEFAULT_PATHS = {"measured": "../data/measured"}  # read also where the study do
 COMPARE = "00_compare_two_responses"
 COLLECT = "06_collect_judge_preferences"
 JUDGE_PARAMETERS = ("judges_source", "judges", "judges_table")
+WORLDS = ("demo", "nvidia/HelpSteer2")  # sources that are no files here
 
 
 @dataclass(frozen=True)
@@ -133,8 +137,20 @@ class Plan:
         Snakemake then runs these notebooks again.
         """
         for name in self.notebooks:
-            files = [*self.outputs(name), self.executed(name)]
-            drop_if_changed(Path(self.stamp(name)), map(Path, files))
+            if not self._is_as_left(name):
+                Path(self.stamp(name)).unlink(missing_ok=True)
+
+    def is_finished(self, name):
+        """Say whether a notebook has run, with these parameters and on its inputs as they are."""
+        if not self._is_as_left(name):
+            return False
+        finished = Path(self.stamp(name)).stat().st_mtime
+        inputs = [Path(path) for path in self.inputs(name)]
+        return all(path.exists() and path.stat().st_mtime <= finished for path in inputs)
+
+    def _is_as_left(self, name):
+        files = [*self.outputs(name), self.executed(name)]
+        return is_current(Path(self.stamp(name)), map(Path, files))
 
     def needs_gpu(self, name):
         """Say whether a notebook needs the GPU for itself."""
@@ -227,12 +243,21 @@ def _given(command_line):
     given = {}
     for name, value in command_line.items():
         if name not in ("study", "name"):
-            given[name] = "" if value is None else value
+            given[name] = "" if value is None else _typed(value)
     for notebook in read_graph().values():
         for name in notebook.file_parameters:
             if name in given:
                 given[name] = seen_from_notebooks(given[name])
     return given
+
+
+def _typed(value):
+    """Read what Snakemake leaves as text: true, false, and the numbers of judges, {field: value}."""
+    if isinstance(value, list):
+        return [_typed(entry) if isinstance(entry, dict) else entry for entry in value]
+    if isinstance(value, dict) and "endpoint" in value:
+        return {key: yaml.safe_load(text) for key, text in value.items()}
+    return {"true": True, "false": False}.get(value, value) if isinstance(value, str) else value
 
 
 def _refuse_missing_source(study, shared):
@@ -241,19 +266,22 @@ def _refuse_missing_source(study, shared):
         raise ValueError(
             f"the study '{study}' needs a table: make study STUDY={study} SOURCE=<file>"
         )
-    if source not in ("demo", "nvidia/HelpSteer2") and not local_path(source):
-        raise ValueError(
-            f"there is no {source} here; SOURCE is a table, such as a .parquet, .csv or .jsonl file: "
-            "see docs/your-own-attributes.md"
-        )
+    if source in WORLDS or local_path(source):
+        return
+    place = NOTEBOOKS / Path(source).parent
+    beside = [path.name for path in place.glob("*")] if place.is_dir() else []
+    near = difflib.get_close_matches(str(source), WORLDS, 1)
+    near += difflib.get_close_matches(Path(source).name, beside, 1)
+    hint = f" (did you mean {near[0]}?)" if near else ""
+    raise ValueError(
+        f"there is no {source} here{hint}; SOURCE is a table, a file or a folder: "
+        "see docs/your-own-attributes.md"
+    )
 
 
 def _refuse_missing_model(shared):
-    """Refuse a path that leads nowhere; a hub id, owner/name, is in no folder that exists here."""
-    model = Path(str(shared.get("model") or ""))
-    if len(model.parts) < 2 or local_path(str(model)):
-        return
-    if model.parent.is_dir() or local_path(str(model.parent)):
+    model = shared.get("model") or ""
+    if is_missing_folder(model):
         raise ValueError(
             f"there is no {model} here; MODEL is a folder with a model, or a hub id: owner/name"
         )
@@ -267,6 +295,17 @@ def _has_no_judges(study, shared):
 
 def _without_judges(parameters):
     return {name: value for name, value in parameters.items() if name not in JUDGE_PARAMETERS}
+
+
+def is_missing_folder(model):
+    """Say whether a model's name is a path that leads nowhere.
+
+    A hub id, owner/name, is in no folder that exists here.
+    """
+    path = Path(str(model))
+    if len(path.parts) < 2 or local_path(str(path)):
+        return False
+    return path.parent.is_dir() or local_path(str(path.parent)) is not None
 
 
 def _commits(study, folder):

@@ -10,8 +10,8 @@ data/<study>/revisions.json; a repository that has moved to another commit since
 
 from __future__ import annotations
 
+import contextlib
 import json
-import os
 import shutil
 import sys
 from collections.abc import Iterable, Mapping
@@ -25,7 +25,8 @@ from huggingface_hub import constants
 from dtreward.files import write_json
 from dtreward.study.hub import Download, find_commits, read_downloads
 from dtreward.study.inputs import repository
-from dtreward.study.settings import DATA_DIR, NOTEBOOKS, STUDIES, plain_name, read_study
+from dtreward.study.own import find_study
+from dtreward.study.settings import DATA_DIR, read_study, study_folder
 
 REVISIONS = "revisions.json"
 # A parameter that may name a repository, and the one that takes its commit.
@@ -210,22 +211,19 @@ def _nearest_existing(path: Path) -> Path:
     return next(place for place in (absolute, *absolute.parents) if place.exists())
 
 
-def preflight(words: list[str]) -> None:
-    """Check the study of the command line, given as words name=value; exit with what is missing.
+def check_needs(words: Mapping[str, Any]) -> None:
+    """Check what the study of a command line needs, if it says so; exit with what is missing.
 
-    A study that cannot be read is left to the plan, which says what is wrong with it.
+    Raises:
+        ValueError: if there is no such study, or its YAML cannot be read.
     """
-    given = parse_words(words)
-    try:
-        path = STUDIES / f"{plain_name(given.pop('study', 'demo'))}.yaml"
-        study = read_study(path)
-    except (OSError, ValueError):
-        return
+    given = {name: value for name, value in words.items() if name not in ("study", "name")}
+    path = find_study(words.get("study", "demo"))
+    study = read_study(path)
     if "needs" not in study:
         return
     shared = study["parameters"] | given
-    results = NOTEBOOKS / shared.get("data_dir", DATA_DIR) / shared["study"]
-    missing = check(study, given, Path(os.path.normpath(results)))
+    missing = check(study, given, study_folder(shared["study"], shared.get("data_dir", DATA_DIR)))
     if missing:
         lines = [f"The study '{path.stem}' does not start:"]
         lines.extend(f"- {sentence}" for sentence in missing)
@@ -233,16 +231,28 @@ def preflight(words: list[str]) -> None:
 
 
 def parse_words(words: Iterable[str]) -> dict[str, Any]:
-    """Read the words of a command line, name=value, with values as in YAML; exit if one is none.
+    """Read the words of a command line, name=value, as Snakemake does; exit if one is none.
 
     Example:
-        >>> parse_words(["study=demo", "limit=500"])
-        {'study': 'demo', 'limit': 500}
+        >>> parse_words(["study=demo", "limit=500", "attributes=[a, 1]"])
+        {'study': 'demo', 'limit': 500, 'attributes': ['a', '1']}
     """
     values = {}
     for word in words:
         if "=" not in word:
             sys.exit(f"expected name=value, came {word!r}; for example SET='limit=500 seed=1'")
-        name, value = word.split("=", 1)
-        values[name] = yaml.safe_load(value)
+        name, text = word.split("=", 1)
+        values[name] = _parse_value(text)
     return values
+
+
+def _parse_value(text: str) -> Any:
+    for parse in (int, float):
+        with contextlib.suppress(ValueError):
+            return parse(text)
+    if text in ("True", "False"):
+        return text == "True"
+    try:
+        return yaml.load(text, Loader=yaml.BaseLoader) if text else None
+    except yaml.YAMLError:
+        return text

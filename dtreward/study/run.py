@@ -112,7 +112,6 @@ def _run_in_scratch(notebook, partial, parameters, scratch):
             error.traceback = [names.restore(line) for line in error.traceback]
         raise
     names.restore_file(partial)
-    names.restore_parameters(partial, parameters)
     clean(partial)
     drop_stamps(scratch.made, notebook.stem)
     scratch.take_over(drew_elsewhere=bool(parameters.get("figures_dir")))
@@ -142,18 +141,6 @@ class ScratchNames:
         if path.exists():
             text = self.restore(path.read_text(encoding="utf-8"))
             write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
-
-    def restore_parameters(self, path, parameters):
-        """Leave those parameters in an executed notebook that were given."""
-        if "data_dir" in parameters:
-            return
-        notebook = nbformat.read(path, as_version=4)
-        notebook.metadata["papermill"]["parameters"].pop("data_dir")
-        for cell in notebook.cells:
-            if "injected-parameters" in cell.metadata.get("tags", []):
-                lines = cell.source.split("\n")
-                cell.source = "\n".join(line for line in lines if not line.startswith("data_dir ="))
-        nbformat.write(notebook, path)
 
 
 @contextlib.contextmanager

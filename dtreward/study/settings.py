@@ -1,9 +1,11 @@
 """Read a study's YAML, and split its parameters among its notebooks."""
 
+import ast
 import difflib
 import math
 import os
 import re
+from functools import cache
 from pathlib import Path
 
 import yaml
@@ -115,7 +117,27 @@ def _plain_yaml(path):
 
 def legal_parameters(notebook):
     """Name the parameters of a notebook, as its `parameters` cell declares them."""
-    return set(papermill.inspect_notebook(str(notebook)))
+    return set(_declared(notebook))
+
+
+def _declared(notebook):
+    """Give what the `parameters` cell of a notebook says of each parameter."""
+    return _inspect(str(notebook), Path(notebook).stat().st_mtime_ns)
+
+
+@cache
+def _inspect(notebook, _changed):
+    return papermill.inspect_notebook(notebook)  # reads and checks the whole notebook
+
+
+def default_parameters(name):
+    """Give the parameters of a notebook with the values that its `parameters` cell gives them.
+
+    Args:
+        name: of a notebook in `notebooks/`.
+    """
+    declared = _declared(NOTEBOOKS / f"{name}.ipynb")
+    return {key: ast.literal_eval(value["default"]) for key, value in declared.items()}
 
 
 def study_parameters(study, command_line, folder=NOTEBOOKS):
@@ -168,7 +190,7 @@ def check_types(parameters, notebook):
     Raises:
         ValueError: names the parameter, what was expected and what came.
     """
-    for name, declared in papermill.inspect_notebook(str(notebook)).items():
+    for name, declared in _declared(notebook).items():
         if name not in parameters:
             continue
         value = parameters[name]

@@ -40,15 +40,12 @@ def drop_stamps(made: Path, notebook: str) -> None:
         stamp.unlink()
 
 
-def drop_if_changed(stamp: Path, files: Iterable[Path]) -> None:
-    """Delete a stamp if one of these files is not there any more, or is not as the run left it."""
+def is_current(stamp: Path, files: Iterable[Path]) -> bool:
+    """Say whether a run has finished, and these files of it are still as it left them."""
     if not stamp.exists():
-        return
+        return False
     left = json.loads(stamp.read_text(encoding="utf-8"))
-    for path in files:
-        if not path.exists() or left.get(str(path)) != _state(path):
-            stamp.unlink()
-            return
+    return all(path.exists() and left.get(str(path)) == _state(path) for path in files)
 
 
 def _state(path: Path) -> list[int] | None:

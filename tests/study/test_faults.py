@@ -30,6 +30,7 @@ from dtreward.files import write_json
 from dtreward.judges.ask import collect
 from dtreward.judges.judge import Judge
 from dtreward.judges.store import stored_answers
+from dtreward.study.scratch import UNFINISHED
 from dtreward.tree.tree import PreferenceTree
 
 RESUMED = ["01_load_pairs", "02_extract_features", "06_collect_judge_preferences"]
@@ -155,12 +156,29 @@ def test_bad_input_loses_no_finished_work(undisturbed, workshop, tmp_path):
     failed = snakemake(workshop, "study=calms", f"source={bad}")
     said = failed.stdout + failed.stderr
     assert failed.returncode != 0 and "is not a whole .csv table in UTF-8" in said
+    assert "01_load_pairs.ipynb failed" in said and "its results are those of its last run" in said
     partial = (folder / "01_load_pairs.partial.ipynb").read_text()
-    assert "save it again" in partial
-    assert kept and {path: path.stat().st_mtime_ns for path in kept} == written
-    assert snakemake(workshop, "study=calms").returncode == 0
+    assert "save it again" in partial and UNFINISHED not in partial
     assert contents(folder) == before
+    again = snakemake(workshop, "study=calms")
+    assert again.returncode == 0 and "Nothing to be done" in again.stdout + again.stderr
     assert {path: path.stat().st_mtime_ns for path in kept} == written
+
+
+def test_a_notebook_that_is_killed_loses_nothing_of_its_last_run(undisturbed, workshop, tmp_path):
+    shutil.copytree(undisturbed[0], tmp_path / "calms")
+    before = contents(tmp_path / "calms")
+    given = {"study": "calms", "data_dir": str(tmp_path), "limit": 20}
+    command = [sys.executable, "-m", "dtreward.cli", "run", "notebooks/01_load_pairs.ipynb"]
+    command += [str(tmp_path / "calms" / "01_load_pairs.ipynb"), json.dumps(given)]
+    running = subprocess.Popen(command, cwd=workshop, start_new_session=True)
+    drawn = tmp_path / "calms" / UNFINISHED / "01_load_pairs" / "calms" / "figures"
+    while not drawn.exists():  # which it draws before its last cell
+        assert running.poll() is None
+        time.sleep(0.1)
+    os.killpg(running.pid, signal.SIGKILL)
+    running.wait()
+    assert contents(tmp_path / "calms") == before
 
 
 TABLES = {

@@ -105,7 +105,10 @@ def test_judges_that_are_given_are_compared_in_your_own_study(table):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ({"study": "domo"}, "there is no study 'domo'; those in notebooks/studies/ are demo"),
+        (
+            {"study": "domo"},
+            r"there is no study 'domo'; did you mean demo\? those in notebooks/studies/ are demo",
+        ),
         ({"study": "../demo"}, "expected a study's name"),
         ({"study": "own"}, "needs a table: make study STUDY=own SOURCE=<file>"),
         ({"study": "own", "source": "nowhere.csv"}, "there is no nowhere.csv here; SOURCE is a"),

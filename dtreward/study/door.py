@@ -1,0 +1,219 @@
+"""Check at the door of a study what can be known without running it.
+
+    dtreward preflight study=NAME [parameter=value ...]
+
+The words are those that Snakemake gets. What the study needs of the machine comes first
+(`preflight`), then its plan, then the files, columns, models and judges that the parameters of its
+unfinished notebooks name. Nothing of the study is changed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import inspect
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from dtreward.models.catalogue import CATALOGUE, find_entry
+from dtreward.study.hub import Download, find_commits
+from dtreward.study.plan import (
+    Plan,
+    is_missing_folder,
+    local_path,
+    plan_study,
+    seen_from_notebooks,
+)
+from dtreward.study.preflight import REVISION_OF, check_needs, parse_words
+from dtreward.study.settings import NOTEBOOKS, default_parameters, refuse_unknown
+
+PAIRS = "01_load_pairs"
+JUDGES = "06_collect_judge_preferences"
+BENCH = "09_evaluate_rewardbench"
+NO_FILES = {"", "demo", "endpoints"}  # values of parameters of sources that name no file
+
+
+def check_door(words: Sequence[str]) -> None:
+    """Check the study of a command line, given as words name=value; exit with all that is wrong.
+
+    A wrong word ends it at once, with one line.
+    """
+    given = parse_words(words)
+    try:
+        check_needs(given)
+        plan = plan_study(given)
+    except (FileNotFoundError, ValueError) as error:
+        sys.exit(str(error))
+    wrong = list(find_faults(plan))
+    if wrong:
+        lines = [f"The study '{plan.study}' does not start:"]
+        lines.extend(f"- {sentence}" for sentence in wrong)
+        sys.exit("\n".join(lines))
+
+
+def find_faults(plan: Plan) -> Iterator[str]:
+    """Give a sentence for each thing that the study's unfinished notebooks cannot do with."""
+    open_notebooks = [name for name in plan.notebooks if not plan.is_finished(name)]
+    values = {name: default_parameters(name) | plan.parameters[name] for name in open_notebooks}
+    yield from _wrong_revisions(values)
+    if PAIRS in values:
+        yield from _faults_of_pairs(values[PAIRS])
+    yield from _faults_of_models(plan, values)
+    if JUDGES in values:
+        yield from _faults_of_judges(values[JUDGES])
+    if BENCH in values:
+        yield from _missing_file("bench_source", values[BENCH]["bench_source"])
+
+
+def _wrong_revisions(values: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """Find revisions of what is no repository of the hub: they would say nothing."""
+    named = {}
+    for own in values.values():
+        for parameter, revision in REVISION_OF.items():
+            if own.get(revision) and local_path(own.get(parameter)):
+                named[revision] = own[parameter]
+    for revision, path in named.items():
+        yield f"{revision} is a commit on the hub, and {path} is a file or folder here: leave it out"
+
+
+def _faults_of_pairs(own: Mapping[str, Any]) -> Iterator[str]:
+    """Read a table as notebook 01 does, and give what it would say."""
+    path = local_path(own["source"])
+    if path is None:
+        return
+    from dtreward.pairs.frame import load_pairs  # takes a second
+
+    names = set(inspect.signature(load_pairs).parameters) - {"source"}
+    options = {name: own[name] for name in names if name in own}
+    try:
+        load_pairs(path, **options)
+    except (OSError, ValueError) as error:
+        yield str(error)
+
+
+def _faults_of_models(plan: Plan, values: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """Check each model that a notebook loads once: its files here, or that the hub has it."""
+    revisions: dict[str, str] = {}
+    judges = []
+    for own in values.values():
+        if own.get("model"):
+            revisions[own["model"]] = own.get("model_revision", "")
+        for entry in own.get("models", ()):
+            if isinstance(entry, str):
+                revisions.setdefault(entry, own.get("revisions", {}).get(entry, ""))
+            else:
+                judges.append(entry)
+    made_by_itself = seen_from_notebooks(f"{plan.folder}/checkpoint")
+    for name, revision in revisions.items():
+        if name != made_by_itself:
+            yield from _faults_of_model(name, revision, on_hub=not plan.is_real)
+    yield from _wrong_judges(judges, "models")
+
+
+def _faults_of_model(name: str, revision: str, *, on_hub: bool) -> Iterator[str]:
+    folder = local_path(name)
+    if folder is not None:
+        yield from _faults_of_folder(folder)
+        return
+    entry = find_entry(name)
+    repo = name if entry is None else entry.repo
+    is_of_the_hub = repo.count("/") == 1 and not is_missing_folder(repo)
+    if is_of_the_hub and on_hub:
+        yield from _faults_on_hub(Download(repo, "model", 0, revision))
+    elif entry is None and not is_of_the_hub:
+        near = difflib.get_close_matches(name, CATALOGUE, 1)
+        hint = f" (did you mean {near[0]}?)" if near else ""
+        yield (
+            f"there is no model {name} here{hint}; expected a folder, a hub id (owner/name) or a "
+            "name of the leaderboard"
+        )
+
+
+def _faults_of_folder(folder: Path) -> Iterator[str]:
+    from dtreward.models.checkpoint import read_config, weight_files  # imports torch
+
+    try:
+        read_config(folder)
+        weight_files(folder)
+    except (OSError, ValueError) as error:
+        yield f"{folder} is no model that can be loaded: {error}"
+
+
+def _faults_on_hub(download: Download) -> Iterator[str]:
+    """Ask the hub for a model; one that has been fetched before is taken as it is."""
+    has_been_fetched = any(download.cache.glob("snapshots/*/config.json"))
+    if not has_been_fetched:
+        _, missing = find_commits([download])
+        yield from (f"the model {download.name} is not here: {sentence}" for sentence in missing)
+
+
+def _faults_of_judges(own: Mapping[str, Any]) -> Iterator[str]:
+    source = own["judges_source"]
+    if source == "demo" and own["source"] != "demo":
+        yield (
+            "judges_source='demo' are judges of the demo world, and know no other pairs: give "
+            "'endpoints' with judges, a file or folder of preferences, or a hub data set"
+        )
+    if source == "endpoints" and not own["judges"]:
+        yield (
+            "judges_source='endpoints' asks the judges in `judges`, which is empty: give a list of "
+            "{name, model, endpoint}"
+        )
+    yield from _missing_file("judges_source", source)
+    yield from _missing_file("judges_table", own["judges_table"])
+    if source == "endpoints":
+        yield from _wrong_judges(own["judges"], "judges")
+    yield from _wrong_template(own["template"])
+
+
+def _missing_file(parameter: str, value: str) -> Iterator[str]:
+    is_hub_id = value.count("/") == 1 and value[0] not in "./~" and not Path(value).suffix
+    if value in NO_FILES or is_hub_id or local_path(value):
+        return
+    near = difflib.get_close_matches(value, NO_FILES, 1)
+    hint = f" (did you mean {near[0]}?)" if near else ""
+    yield f"{parameter}: there is no {value}, seen from {NOTEBOOKS}/{hint}"
+
+
+def _wrong_judges(judges: Sequence[Any], parameter: str) -> Iterator[str]:
+    """Check fields, addresses and keys of judges; nothing is sent."""
+    from dtreward.judges.judge import Judge  # takes a second
+
+    fields = dataclasses.fields(Judge)
+    needed = {field.name for field in fields if _has_no_default(field)}
+    names = []
+    for number, settings in enumerate(judges, 1):
+        where = f"{parameter}, entry {number}"
+        if not isinstance(settings, Mapping):
+            yield f"{where}: expected {{name, model, endpoint}}, came {settings!r:.80}"
+            continue
+        missing = sorted(needed - set(settings))
+        try:
+            refuse_unknown(settings, {field.name for field in fields}, where, what="field")
+            if missing:
+                raise ValueError(f"{where}: it lacks {', '.join(missing)}")
+            Judge(**settings).connection()
+        except ValueError as error:
+            yield str(error)
+        names.append(settings.get("name"))
+    twice = sorted({str(name) for name in names if names.count(name) > 1})
+    if twice:
+        yield f"{parameter}: {', '.join(twice)} stands there twice; answers are kept by name"
+
+
+def _has_no_default(field: dataclasses.Field) -> bool:
+    missing = dataclasses.MISSING
+    return field.default is missing and field.default_factory is missing
+
+
+def _wrong_template(template: str) -> Iterator[str]:
+    if not template:
+        return
+    from dtreward.judges.judge import render
+
+    try:
+        render(template, "prompt", "one", "two")
+    except ValueError as error:
+        yield f"template: {error}"
