@@ -27,7 +27,7 @@ help:
 	@echo "make install                    install all of it into .venv; the others do so first"
 	@echo "make study                      run the demo study (4 to 7 minutes on 2 cores; no GPU, no network after installation)"
 	@echo "make study STUDY=paper-llama-8b   the real study (or paper-gemma-27b): GPU and hub, says first what it needs"
-	@echo "make study STUDY=own SOURCE=f   run the study on your own table f (.parquet, .csv, .jsonl and more)"
+	@echo "make study STUDY=own SOURCE=f   run the study on your own table f; its name is f's, or NAME=n: data/n/"
 	@echo "make study SET='seed=1 limit=500'   the same with other parameters; only what depends on them runs"
 	@echo "make test                       run the tests, a small demo study among them"
 	@echo "make report                     make the site of the study: open data/demo/report/index.html"

@@ -24,7 +24,6 @@ from dtreward.study.plan import (
     is_missing_folder,
     local_path,
     plan_study,
-    seen_from_notebooks,
 )
 from dtreward.study.preflight import REVISION_OF, check_needs, parse_words
 from dtreward.study.settings import NOTEBOOKS, default_parameters, refuse_unknown
@@ -105,9 +104,9 @@ def _faults_of_models(plan: Plan, values: Mapping[str, Mapping[str, Any]]) -> It
                 revisions.setdefault(entry, own.get("revisions", {}).get(entry, ""))
             else:
                 judges.append(entry)
-    made_by_itself = seen_from_notebooks(f"{plan.folder}/checkpoint")
     for name, revision in revisions.items():
-        if name != made_by_itself:
+        is_made_by_the_study = Path(name).parts[-2:] == (plan.folder.name, "checkpoint")
+        if not is_made_by_the_study:
             yield from _faults_of_model(name, revision, on_hub=not plan.is_real)
     yield from _wrong_judges(judges, "models")
 

@@ -180,7 +180,7 @@ def plan_study(command_line):
     _refuse_missing_source(study_file.stem, study["parameters"] | given)
     own = _own_study(study, given, command_line.get("name") or "")
     if own is not None:
-        study = own
+        study = dict(own)
         given = {}
     shared = study["parameters"] | given
     _refuse_missing_model(shared)
