@@ -100,7 +100,8 @@ def find_study(name: str) -> Path:
     Raises:
         ValueError: if there is none.
     """
-    path = STUDIES / f"{plain_name(name)}.yaml"
+    name = plain_name(name)
+    path = STUDIES / f"{name}.yaml"
     if path.exists():
         return path
     if own_file(name).exists():

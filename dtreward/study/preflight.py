@@ -218,7 +218,7 @@ def check_needs(words: Mapping[str, Any]) -> None:
         ValueError: if there is no such study, or its YAML cannot be read.
     """
     given = {name: value for name, value in words.items() if name not in ("study", "name")}
-    path = find_study(words.get("study", "demo"))
+    path = find_study(words.get("study", "demo") or "")
     study = read_study(path)
     if "needs" not in study:
         return

@@ -238,13 +238,11 @@ def run_aloud(notebook, executed, parameters, **options):
 def _refuse_no_notebook(notebook):
     if notebook.is_file():
         return
-    nearest = [
-        path for path in notebook.parent.glob("*.ipynb") if path.name[:2] == notebook.name[:2]
-    ]
     names = sorted(path.name for path in notebook.parent.glob("*.ipynb"))
-    near = difflib.get_close_matches(notebook.name, names, 1) or [path.name for path in nearest]
-    hint = f"; did you mean {notebook.parent / near[0]}?" if near else ""
-    sys.exit(f"there is no notebook {notebook}{hint}")
+    near = difflib.get_close_matches(notebook.name, names, 1)
+    hint = f" (did you mean {near[0]}?)" if near else ""
+    there = f"those in {notebook.parent}/ are {', '.join(names)}" if names else "give its path"
+    sys.exit(f"there is no notebook {notebook}{hint}; {there}")
 
 
 def _failed(notebook, executed):

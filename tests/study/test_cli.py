@@ -36,5 +36,13 @@ def test_away_from_the_repository_it_says_so_in_one_line(words, tmp_path, monkey
 
 def test_a_notebook_that_is_not_there_is_named_without_a_traceback(tmp_path):
     done = call("run", "notebooks/nowhere.ipynb", str(tmp_path / "done.ipynb"), "{}")
-    assert done.returncode == 1 and "nowhere.ipynb" in done.stderr
-    assert "Traceback" not in done.stderr
+    assert done.returncode == 1 and "there is no notebook notebooks/nowhere.ipynb" in done.stderr
+    assert "those in notebooks/ are 00_compare_two_responses.ipynb, " in done.stderr
+    assert "Traceback" not in done.stderr and "Errno" not in done.stderr
+
+
+@pytest.mark.parametrize("text", ["{limit: 3}", "[1]", ""])
+def test_parameters_that_are_no_json_object_are_refused_with_an_example(text, tmp_path):
+    done = call("run", "notebooks/01_load_pairs.ipynb", str(tmp_path / "done.ipynb"), text)
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert f"""expected a JSON object such as '{{"limit": 300}}', came {text!r}""" in done.stderr

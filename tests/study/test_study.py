@@ -264,6 +264,12 @@ def test_a_bar_is_a_line_of_a_log_and_one_that_updates_on_a_terminal(workshop, t
     assert "   cell: 40/40" in told
 
 
+def test_an_error_of_a_library_ends_with_what_to_read_and_no_empty_line(workshop, tmp_path):
+    done, _ = run_cell(workshop, tmp_path, "{}['absent']")
+    lines = done.stderr.strip("\n").split("\n")
+    assert lines[-2] == "KeyError: 'absent'" and lines[-1].startswith("cell.ipynb failed; read how")
+
+
 CLOSED = """stream = get_ipython().kernel.control_stream
 stream.on_send(lambda *sent: [stream.socket.close(), stream.socket.send(b"more")])"""
 
