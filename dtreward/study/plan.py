@@ -27,6 +27,7 @@ from dtreward.study.own import (
 from dtreward.study.preflight import REVISIONS, pin
 from dtreward.study.settings import (
     DATA_DIR,
+    LEAST_IN,
     NOTEBOOKS,
     read_study,
     require_repository,
@@ -243,7 +244,7 @@ def _given(command_line):
     given = {}
     for name, value in command_line.items():
         if name not in ("study", "name"):
-            given[name] = "" if value is None else _typed(value)
+            given[name] = "" if value is None else _typed(name, value)
     for notebook in read_graph().values():
         for name in notebook.file_parameters:
             if name in given:
@@ -251,13 +252,25 @@ def _given(command_line):
     return given
 
 
-def _typed(value):
-    """Read what Snakemake leaves as text: true, false, and the numbers of judges, {field: value}."""
-    if isinstance(value, list):
-        return [_typed(entry) if isinstance(entry, dict) else entry for entry in value]
-    if isinstance(value, dict) and "endpoint" in value:
-        return {key: yaml.safe_load(text) for key, text in value.items()}
-    return {"true": True, "false": False}.get(value, value) if isinstance(value, str) else value
+def _typed(name, value):
+    """Read what Snakemake leaves as text: true, false, numbers in a list, and a judge's settings."""
+    if value in ("true", "false"):
+        return value == "true"
+    if not isinstance(value, list):
+        return value
+    holds_numbers = name in LEAST_IN
+    entries = []
+    for entry in value:
+        if isinstance(entry, dict):  # {name, model, endpoint, max_tokens, ...}
+            names = {key: entry[key] for key in ("name", "model", "family") if key in entry}
+            entries.append({key: _as_yaml(text) for key, text in entry.items()} | names)
+        else:
+            entries.append(_as_yaml(entry) if holds_numbers else entry)
+    return entries
+
+
+def _as_yaml(value):
+    return yaml.safe_load(value) if isinstance(value, str) else value
 
 
 def _refuse_missing_source(study, shared):

@@ -122,6 +122,15 @@ def test_what_cannot_run_is_refused(words, message):
         plan_study(words)
 
 
+def test_numbers_that_snakemake_leaves_as_texts_are_numbers():
+    judge = {"name": "4", "model": "m", "endpoint": "vllm", "max_tokens": "5", "logprobs": "false"}
+    plan = plan_study({"study": "demo", "depths": ["1", "2"], "judges": [judge], "fp8": "true"})
+    assert plan.parameters["05_ablate_depth_and_leaves"]["depths"] == [1, 2]
+    assert plan.parameters["02_extract_features"]["fp8"] is True
+    read = judge | {"max_tokens": 5, "logprobs": False}
+    assert plan.parameters["06_collect_judge_preferences"]["judges"] == [read]
+
+
 def test_a_real_study_without_its_commits_says_which_command_writes_them(tmp_path):
     words = {"study": "paper-llama-8b", "data_dir": str(tmp_path)}
     with pytest.raises(FileNotFoundError, match="make study STUDY=paper-llama-8b, or dtreward pre"):
