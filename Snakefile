@@ -8,7 +8,7 @@
 import shlex
 import sys
 
-from dtreward.study.plan import begin_study, plan_study, reopen_unfinished, set_aside
+from dtreward.study.plan import begin_study, end_study, plan_study, reopen_unfinished
 
 try:
     PLAN = plan_study(config)
@@ -27,7 +27,7 @@ onstart:
 
 
 onsuccess:
-    set_aside(PLAN)
+    end_study(PLAN)
     reopen_unfinished(PLAN)
 
 

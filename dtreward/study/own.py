@@ -62,7 +62,7 @@ def choose_name(name: str, source: str, data_dir: str = DATA_DIR) -> str:
     folder = study_folder(chosen, data_dir)
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{folder} is a file, where the results of '{chosen}' would go; {other}")
-    made = [path for path in _results(folder) if path.exists()]
+    made = results(folder)
     if not made:
         return chosen
     earlier = own_file(chosen, data_dir)
@@ -78,10 +78,10 @@ def choose_name(name: str, source: str, data_dir: str = DATA_DIR) -> str:
     return chosen
 
 
-def _results(folder: Path) -> list[Path]:
-    """List the files and folders that notebooks leave in a study's folder."""
+def results(folder: Path) -> list[Path]:
+    """List the files and folders that finished notebooks have left in a study's folder."""
     names = [name for notebook in read_graph().values() for name in notebook.outputs]
-    return [folder / name for name in names]
+    return [folder / name for name in names if (folder / name).exists()]
 
 
 def _is_same(one: str, other: str) -> bool:
@@ -133,8 +133,8 @@ def as_own_study(study: Mapping[str, Any], given: Mapping[str, Any], name: str) 
     return blocks | {"parameters": parameters}
 
 
-def write_own_file(study: Mapping[str, Any], data_dir: str = DATA_DIR) -> Path:
-    """Write the YAML of the study of a table, `{"notebooks": ..., "parameters": ...}`."""
+def write_own_file(study: Mapping[str, Any], folder: Path) -> Path:
+    """Write the YAML of the study of a table, {"notebooks": ..., "parameters": ...}, in its folder."""
     text = yaml.safe_dump(dict(study), allow_unicode=True, sort_keys=False)
-    path = own_file(study["parameters"]["study"], data_dir)
+    path = folder / f"{folder.name}.yaml"
     return write_atomically(path, lambda file: file.write_text(text, encoding="utf-8"))

@@ -22,6 +22,7 @@ from dtreward.study.own import (
     find_study,
     needs_source,
     own_file,
+    results,
     write_own_file,
 )
 from dtreward.study.preflight import REVISIONS, pin
@@ -406,11 +407,21 @@ def package_digest(package=Path("dtreward")):
 
 
 def begin_study(plan):
-    """Lock a study, and write the YAML of a table's own study; give what `lock_study` does."""
+    """Lock a study, and write the YAML of a table's own study if nothing of it has finished yet.
+
+    Gives what `lock_study` does.
+    """
     lock = lock_study(plan)
-    if plan.own is not None:
-        write_own_file(plan.own, plan.own["parameters"].get("data_dir", DATA_DIR))
+    if plan.own is not None and not results(plan.folder):
+        write_own_file(plan.own, plan.folder)
     return lock
+
+
+def end_study(plan):
+    """Keep the YAML of a table's own study, all of which has finished; set aside what it leaves out."""
+    if plan.own is not None:
+        write_own_file(plan.own, plan.folder)
+    set_aside(plan)
 
 
 def lock_study(plan):

@@ -5,7 +5,7 @@ import yaml
 from conftest import ROOT
 
 from dtreward.study.own import choose_name, find_study, name_of_source, own_file
-from dtreward.study.plan import begin_study, plan_study
+from dtreward.study.plan import begin_study, end_study, plan_study
 
 
 @pytest.fixture(autouse=True)
@@ -89,6 +89,15 @@ def test_files_that_no_study_made_are_not_written_over(repository):
     (repository / "data" / "pairs" / "pairs.parquet").touch()
     with pytest.raises(ValueError, match="is not the folder of a study 'pairs'"):
         plan_study(words("data/pairs/pairs.parquet"))
+
+
+def test_words_of_a_run_that_does_not_end_well_do_not_replace_those_of_one_that_did():
+    finish_first(plan_study(words()))
+    plan = plan_study(words(max_depth=2))
+    begin_study(plan).close()
+    assert "max_depth" not in yaml.safe_load(own_file("letters").read_text())["parameters"]
+    end_study(plan)
+    assert yaml.safe_load(own_file("letters").read_text())["parameters"]["max_depth"] == 2
 
 
 def test_a_study_of_a_table_is_found_by_its_name_with_the_words_it_was_made_with(repository):
