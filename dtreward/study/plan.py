@@ -182,26 +182,12 @@ def plan_study(command_line):
     _refuse_missing_source(study_file.stem, study["parameters"] | given)
     own = _own_study(study, given, command_line.get("name") or "")
     if own is not None:
-        study = dict(own)
+        study = own
         given = {}
     shared = study["parameters"] | given
     _refuse_missing_model(shared)
-    has_model = bool(shared.get("model"))
-    graph = read_graph()
-    wanted = study["notebooks"]
-    left_out = [name for name in wanted if graph[name].needs_model and not has_model]
-    if _has_no_judges(study, shared):
-        left_out += [name for name in wanted if graph[name].needs_judges]
-        study["parameters"] = _without_judges(study["parameters"])
-        given = _without_judges(given)
-    study["notebooks"] = [name for name in wanted if name not in left_out]
-    try:
-        parameters = study_parameters(study, given)
-    except ValueError as error:
-        if has_model:
-            raise
-        hint = "notebooks on a reward model run only with MODEL=<hub id or folder>"
-        raise ValueError(f"{error}; {hint}") from error
+    left_out = _left_out(study, shared)
+    parameters = _parameters(study, given, left_out)
     folder = study_folder(shared["study"], shared.get("data_dir", DATA_DIR))
     if COMPARE in parameters:  # it asks the model that the study makes
         parameters[COMPARE]["model"] = os.path.relpath(folder / "checkpoint", NOTEBOOKS)
@@ -210,14 +196,43 @@ def plan_study(command_line):
     return Plan(
         study=shared["study"],
         folder=folder,
-        notebooks=tuple(study["notebooks"]),
+        notebooks=tuple(parameters),
         left_out=tuple(left_out),
         parameters=parameters,
-        has_model=has_model,
+        has_model=bool(shared.get("model")),
         is_real="needs" in study,
         package=package_digest(),
         own=own,
     )
+
+
+def _left_out(study, shared):
+    """Name the notebooks of a study that need a reward model, or judges, where it has none."""
+    graph = read_graph()
+    has_model = bool(shared.get("model"))
+    has_no_judges = _has_no_judges(study, shared)
+    names = []
+    for name in study["notebooks"]:
+        lacks_model = graph[name].needs_model and not has_model
+        if lacks_model or (graph[name].needs_judges and has_no_judges):
+            names.append(name)
+    return names
+
+
+def _parameters(study, given, left_out):
+    """Give the parameters of each notebook of a study that runs."""
+    shared = study["parameters"]
+    if _has_no_judges(study, shared | given):
+        shared = _without_judges(shared)
+        given = _without_judges(given)
+    notebooks = [name for name in study["notebooks"] if name not in left_out]
+    try:
+        return study_parameters(study | {"notebooks": notebooks, "parameters": shared}, given)
+    except ValueError as error:
+        if (shared | given).get("model"):
+            raise
+        hint = "notebooks on a reward model run only with MODEL=<hub id or folder>"
+        raise ValueError(f"{error}; {hint}") from error
 
 
 def _own_study(study, given, name):

@@ -102,11 +102,7 @@ def test_every_command_within_a_line_is_known_to_make_or_listed_with_the_reason_
         made = re.match(r"make (\w+)", span)
         assert (
             (made and made[1] in targets)
-<<<<<<< HEAD
-            or re.fullmatch(r"(SET|MODEL|SOURCE|ORDER_BY)=\"?<?[\w\[\]'=, -]+>?\"?", span)
-=======
-            or re.fullmatch(r"(SET|MODEL|SOURCE|ORDER_BY|NAME)=\"?<?[\w\[\]'=, ]+>?\"?", span)
->>>>>>> 04af146 (Say in the guides how the studies of own tables are named, and what is refused before a start)
+            or re.fullmatch(r"(SET|MODEL|SOURCE|ORDER_BY|NAME)=\"?<?[\w\[\]'=, -]+>?\"?", span)
             or span in scripts
             or any(span.startswith(start) for start in NOT_RUN)
         ), f"{page}: nothing runs `{span}`"

@@ -108,5 +108,7 @@ def test_a_study_of_a_table_is_found_by_its_name_with_the_words_it_was_made_with
     again = plan_study({"study": "letters"})
     assert (again.notebooks, again.parameters) == (plan.notebooks, plan.parameters)
     assert yaml.safe_load(own_file("letters").read_text())["parameters"]["order_by"] == "overall"
+    with_judges = plan_study({"study": "letters", "judges_source": "endpoints"})
+    assert "06_collect_judge_preferences" in with_judges.notebooks  # which the first run left out
     with pytest.raises(ValueError, match=r"did you mean letters\?.*of your own tables letters"):
         plan_study({"study": "leters"})
