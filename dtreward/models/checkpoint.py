@@ -14,7 +14,6 @@ from huggingface_hub.errors import (
     GatedRepoError,
     HfHubHTTPError,
     HFValidationError,
-    IncompleteSnapshotError,
     LocalEntryNotFoundError,
     RepositoryNotFoundError,
     RevisionNotFoundError,
@@ -260,10 +259,8 @@ def _hub_reason(error: Exception, revision: str | None) -> str:
         return "it has no such model, or a private one; correct the name, or `hf auth login`"
     if isinstance(error, RevisionNotFoundError):
         return f"it has no revision {revision!r} of it"
-    if isinstance(error, IncompleteSnapshotError):
-        return "it cannot be reached from here, and an earlier download is not whole"
     if isinstance(error, LocalEntryNotFoundError):
-        return "it cannot be reached from here, and no earlier download has this model"
+        return "it cannot be reached from here, and no earlier download has the whole model"
     return " ".join(f"{type(error).__name__}: {error}".split())[:300]
 
 

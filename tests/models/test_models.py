@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import transformers
 from huggingface_hub import errors
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -173,12 +174,15 @@ def test_a_hub_id_is_fetched_at_its_revision_without_weights_that_are_pickles(
     assert (identity["model"], identity["revision"]) == ("owner/name", "0123abcd")
 
 
-def test_loading_reports_nothing_and_leaves_logging_as_it_was(replicas, caplog):
+def test_loading_reports_nothing_and_leaves_logging_as_it_was(replicas, caplog, capsys):
+    shown = transformers.logging.is_progress_bar_enabled()
     logger = logging.getLogger("transformers")
     logger.propagate, propagated = True, logger.propagate
     load(replicas / "llama-tree")
     logger.propagate = propagated
     assert caplog.text == ""
+    assert capsys.readouterr().err == ""
+    assert transformers.logging.is_progress_bar_enabled() == shown
 
 
 # What is refused
@@ -800,7 +804,7 @@ def test_a_model_of_the_study_is_suggested_to_a_notebook(monkeypatch, root):
         (errors.GatedRepoError, "gated; accept its terms"),
         (errors.RepositoryNotFoundError, "no such model, or a private one"),
         (errors.RevisionNotFoundError, "no revision 'v9'"),
-        (errors.IncompleteSnapshotError, "an earlier download is not whole"),
+        (errors.LocalEntryNotFoundError, "no earlier download has the whole model"),
     ],
 )
 def test_what_the_hub_says_is_said_in_one_line(monkeypatch, error, words):
