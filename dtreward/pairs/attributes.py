@@ -16,6 +16,7 @@ from dtreward.pairs.numbers import (
     is_boolean,
     is_number_like,
     is_numeric,
+    is_numeric_but_missing,
     number_rows,
     share_of_numbers,
     to_numbers,
@@ -184,7 +185,11 @@ def _has_responses(table: pd.DataFrame) -> bool:
 
 def _why_no_rating(name: str, table: pd.DataFrame, columns: Sequence[str]) -> Reason:
     """Say why columns are no ratings; the text is empty if they are."""
-    others = [column for column in columns if not is_numeric(table[column])]
+    others = [
+        column
+        for column in columns
+        if not is_numeric(table[column]) and not is_numeric_but_missing(table[column])
+    ]
     if others:
         reason = _why_no_numbers(table[others[0]])
         is_half = len(others) < len(columns) and not reason.cure

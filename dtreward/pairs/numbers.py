@@ -26,6 +26,21 @@ def is_numeric(column: pd.Series) -> bool:
     return is_number and not pd.api.types.is_complex_dtype(dtype)
 
 
+def is_numeric_but_missing(column: pd.Series) -> bool:
+    """Whether a column holds numbers and texts of missing values, such as "N/A", and nothing else.
+
+    Example:
+        >>> is_numeric_but_missing(pd.Series([4, "N/A"])), is_numeric_but_missing(pd.Series(["4"]))
+        (True, False)
+    """
+    if column.dtype != object:
+        return False
+    values = [value for value in column if not _is_missing(value)]
+    return bool(values) and all(
+        isinstance(value, Real) and not isinstance(value, bool | np.bool_) for value in values
+    )
+
+
 def is_boolean(column: pd.Series) -> bool:
     """Whether a column holds true and false, or the words, and nothing else.
 

@@ -223,3 +223,18 @@ def test_a_missing_rating_costs_nothing_but_itself():
     for_trees = differences(pairs.frame, pairs.attributes, missing=0.0)
     assert (for_trees[np.isnan(difference)] == 0).all()
     assert (for_trees == difference)[~np.isnan(difference)].all()
+
+
+def test_twelve_skills_that_are_mostly_not_rated_are_read(tmp_path):
+    """Three of twelve skills are rated on each pair; the others say N/A, as public files do."""
+    table = ballots(36, [1]).drop(columns=["clarity_1", "clarity_2"])
+    for skill in range(12):
+        is_rated = (table.index % 12 - skill) % 12 < 3
+        for side in (1, 2):
+            ratings = (table.index + side) % 5
+            table[f"skill {skill}_{side}"] = ratings.astype(object).where(is_rated, "N/A")
+    table.to_json(tmp_path / "skills.jsonl", orient="records", lines=True)
+    pairs = load_pairs(tmp_path / "skills.jsonl")
+    assert pairs.attributes == tuple(f"skill {skill}" for skill in range(12))
+    assert (pairs.counts["pairs"], pairs.counts["no attribute rated on both"]) == (36, 0)
+    assert np.isfinite(differences(pairs.frame, pairs.attributes)).sum(axis=0).tolist() == [9] * 12
