@@ -171,7 +171,9 @@ def draw_one_pair(values: pd.DataFrame, difference: pd.Series) -> Figure:
         values: a row a judge, a column an attribute.
         difference: of the pair, by attribute, response 2 minus response 1.
     """
-    rows = [fill(f"{isolate(name)} ({value:+.3g})", LABEL) for name, value in difference.items()]
+    rows = [
+        fill(f"{isolate(name)} ({value:+.3g})", LABEL + 8) for name, value in difference.items()
+    ]
     figure, axes = panels(len(values), 1.0 + 0.22 * len(rows))
     colours = attribute_colours(list(difference.index))
     for axis, (judge, steps) in zip(axes, values.iterrows(), strict=True):

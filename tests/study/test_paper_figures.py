@@ -69,12 +69,16 @@ def drawn(demo):
 
 @pytest.fixture(scope="module")
 def own(tmp_path_factory):
-    """A study of 01, 04 and 05 on a table with two attributes of our own: its folder and source."""
+    """A study of 01, 04 and 05 on a table of our own: its folder and source.
+
+    Two attributes vary, and one does not.
+    """
     folder, random = tmp_path_factory.mktemp("own"), np.random.default_rng(0)
     table = pd.DataFrame({"prompt": [f"Question {n}?" for n in range(300)]})
     for side in (1, 2):
         table[f"response_{side}"] = [f"So: {'yes ' * (n % 7 + side)}" for n in range(300)]
         table[f"50% clear_{side}"], table[f"depth_{side}"] = random.integers(0, 9, (2, 300))
+        table[f"steady_{side}"] = 3
     lean = table["50% clear_2"] - table["50% clear_1"] + random.normal(0, 2, 300)
     table.assign(preference=(lean > 0).astype(int)).to_parquet(folder / "table.parquet")
     steps = ["01_load_pairs", "04_fit_preference_tree", "05_ablate_depth_and_leaves"]
@@ -126,6 +130,9 @@ def test_a_study_of_other_attributes_draws_what_it_has_and_lists_the_rest(own):
     assert index["left_out"]["05_agreement"] == "no record of 07_compare_judges"
     assert index["left_out"]["01_workflow"] == "no reward model in the study"
     assert b"demo" not in drawn["macros.tex"]
+    correlation = pd.read_csv(made / "paper" / "03_rating_correlation.csv", index_col="attribute")
+    assert correlation["steady"].isna().all()  # it never varies, and correlates with nothing
+    assert correlation.loc["depth", "depth"] == 1
     _check_macros(drawn["macros.tex"].decode())
 
 
