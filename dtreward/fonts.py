@@ -66,6 +66,8 @@ def _signs_of(path: str) -> frozenset[str]:
 def _fonts_with(signs: frozenset[str]) -> list[str]:
     """Name installed fonts that have some signs, the font with most of them first."""
     _find_new_fonts()
+    # matplotlib names each sign at each drawing, also at those before `use_fonts`
+    warnings.filterwarnings("ignore", message=r"Glyph \d+ .*missing from font")
     fonts = sorted(fontManager.ttflist, key=_preference)
     families = []
     while signs:
