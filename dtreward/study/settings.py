@@ -17,7 +17,7 @@ except ImportError as error:
 
 NOTEBOOKS = Path("notebooks")  # seen from the repository, where every command runs
 STUDIES = NOTEBOOKS / "studies"
-TYPES = {"int": "a whole number", "float": "a number", "str": "a text", "list": "a list [...]"}
+TYPES = {"int": "a whole number", "float": "a number", "str": "a text", "list": "a list"}
 # Of parameters of these names in any notebook; the least value of the others is 0.
 LEAST = {
     "background": 2,

@@ -366,7 +366,8 @@ def test_the_report_of_such_a_study_is_refused_too(tmp_path):
 @pytest.mark.parametrize(
     ("name", "value", "kind"),
     [
-        ("limit", "3; touch x", "a whole number"), ("limit", 2.5, "a whole number"), ("limit", True, "a whole number"), ("limit", None, "a whole number"),
+        ("limit", "3; touch x", "a whole number"), ("limit", 2.5, "a whole number"),
+        ("limit", True, "a whole number"), ("limit", None, "a whole number"),
         ("source", ["a"], "a text"), ("source", 5, "a text"), ("attributes", "a,b", "a list"),
     ],
 )  # fmt: skip
