@@ -51,8 +51,9 @@ install: $(INSTALLED)
 study: $(INSTALLED)
 	@echo "== Running the study '$(STUDY)' (parameters: notebooks/studies/$(STUDY).yaml$(if $(strip $(SOURCE)$(MODEL)$(SET)$(ORDER_BY)), and the command line))"
 	@$(BIN)/python -m dtreward.cli preflight $(CONFIG)
-	@PATH="$(abspath $(BIN)):$$PATH" snakemake --cores $(CORES) --resources gpu=1 --nolock --rerun-incomplete --keep-going --quiet all --config $(CONFIG)
-	@echo "== Done. Executed notebooks, figures, tables and models are in data/$(STUDY)/"
+	@began=$$(date +%s); status=0; trap : INT; \
+	PATH="$(abspath $(BIN)):$$PATH" snakemake --cores $(CORES) --resources gpu=1 --nolock --rerun-incomplete --keep-going --quiet all --config $(CONFIG) || status=$$?; \
+	$(BIN)/python -m dtreward.cli outcome --began $$began $(CONFIG); exit $$status
 
 test: $(INSTALLED)
 	@echo "== Running the tests (about 20 minutes on 2 cores; the studies run small among them)"

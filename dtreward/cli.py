@@ -2,6 +2,7 @@
 
 dtreward run NOTEBOOK EXECUTED PARAMETERS
 dtreward preflight study=NAME [parameter=value ...]
+dtreward outcome --began SECONDS study=NAME [parameter=value ...]
 dtreward lab [study=NAME parameter=value ...]
 dtreward report STUDY
 dtreward publish STUDY
@@ -12,6 +13,7 @@ Each command runs in the repository's folder. `make` calls them.
 import argparse
 import json
 import sys
+import time
 from pathlib import Path
 
 
@@ -42,6 +44,12 @@ def _parser():
     )
     preflight.add_argument("words", nargs="*", metavar="name=value", help="study=NAME, parameters")
     preflight.set_defaults(command=_preflight)
+    outcome = commands.add_parser("outcome", help="say what became of each notebook of a study")
+    outcome.add_argument("words", nargs="*", metavar="name=value", help="study=NAME, parameters")
+    outcome.add_argument(
+        "--began", type=float, default=time.time(), help="when the run began, seconds since 1970"
+    )
+    outcome.set_defaults(command=_outcome)
     lab = commands.add_parser("lab", help="open JupyterLab, with the parameters of a study")
     lab.add_argument("words", nargs="*", metavar="name=value", help="study=NAME, parameters")
     lab.set_defaults(command=_lab)
@@ -94,6 +102,19 @@ def _preflight(arguments):
     from dtreward.study.door import check_door
 
     check_door(arguments.words)
+
+
+def _outcome(arguments):
+    from dtreward.study.outcome_table import show_outcomes
+    from dtreward.study.plan import lock_study, plan_study
+    from dtreward.study.preflight import parse_words
+
+    try:
+        plan = plan_study(parse_words(arguments.words))
+        lock_study(plan).close()
+    except (RuntimeError, ValueError):  # it was refused, or another run of it goes on: that is told
+        return
+    print(show_outcomes(plan, arguments.began))
 
 
 def _lab(arguments):

@@ -11,6 +11,7 @@ Commands (`dtreward.cli`) and the Snakefile call this room; notebooks use `input
 - `hub`: commits of the hub's repositories, and what is still to be downloaded.
 - `run`: runs one notebook through papermill.
 - `scratch`: where a running notebook writes, until its files replace the old ones.
+- `outcome_table`: what became of each notebook: noted by every run, shown as a table at the end.
 - `progress`: shows a running notebook's progress bars on the terminal.
 - `stamps`: which notebooks are finished, for which parameters.
 - `inputs`: refuses to start a notebook whose inputs are missing or outdated.

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import yaml
 
+from dtreward.study.by_hand import is_by_hand
 from dtreward.study.graph import files_of_a_model, maker_of, read_graph
 from dtreward.study.own import (
     as_own_study,
@@ -189,6 +190,10 @@ def plan_study(command_line):
     left_out = _left_out(study, shared)
     parameters = _parameters(study, given, left_out)
     folder = study_folder(shared["study"], shared.get("data_dir", DATA_DIR))
+    if is_by_hand(folder):
+        raise ValueError(
+            f"data_dir={shared['data_dir']} is for notebooks run by hand: leave it out"
+        )
     if COMPARE in parameters:  # it asks the model that the study makes
         parameters[COMPARE]["model"] = os.path.relpath(folder / "checkpoint", NOTEBOOKS)
     if "needs" in study:

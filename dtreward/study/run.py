@@ -26,6 +26,7 @@ except ImportError as error:
 
 from dtreward.files import write_atomically
 from dtreward.study.graph import read_graph
+from dtreward.study.outcome_table import noted
 from dtreward.study.progress import CLEARED, ENGINE
 from dtreward.study.scratch import Scratch
 from dtreward.study.settings import (
@@ -69,10 +70,7 @@ def run(notebook, executed, parameters, *, stamp=None, left_out=()):
         RuntimeError: if another process runs the notebook already.
         papermill.PapermillExecutionError: if a cell fails.
     """
-    legal = legal_parameters(notebook)
-    refuse_unknown(parameters, legal, notebook.name)
-    if "data_dir" in legal:
-        parameters = {"data_dir": DATA_DIR} | parameters
+    refuse_unknown(parameters, legal_parameters(notebook), notebook.name)
     check_types(parameters, notebook)
     study = plain_name(parameters.get("study", "demo"))
     made = study_folder(study, parameters.get("data_dir", DATA_DIR))
@@ -222,7 +220,8 @@ def run_aloud(notebook, executed, parameters, **options):
     started = perf_counter()
     _print_line(f"{notebook.stem} runs")
     try:
-        run(notebook, executed, parameters, **options)
+        with noted(executed):
+            run(notebook, executed, parameters, **options)
     except papermill.PapermillExecutionError as error:
         short = error.evalue and error.ename in SAID_IN_WORDS
         message = f"{error.ename}: {error.evalue}" if short else str(error)

@@ -15,7 +15,7 @@ def call(*words, folder=ROOT):
 
 def test_help_names_the_commands():
     text = call("--help").stdout
-    assert all(word in text for word in ("run", "preflight", "lab", "report", "publish"))
+    assert all(word in text for word in ("run", "preflight", "outcome", "lab", "report", "publish"))
 
 
 def test_a_study_that_is_not_there_is_named_before_jupyterlab_starts():
@@ -25,7 +25,8 @@ def test_a_study_that_is_not_there_is_named_before_jupyterlab_starts():
 
 
 @pytest.mark.parametrize(
-    "words", [("publish", "demo"), ("report", "demo"), ("preflight", "study=demo"), ("lab",)]
+    "words",
+    [("publish", "demo"), ("report", "demo"), ("preflight", "study=demo"), ("lab",), ("outcome",)],
 )
 def test_away_from_the_repository_it_says_so_in_one_line(words, tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(ROOT))

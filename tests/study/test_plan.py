@@ -112,6 +112,7 @@ def test_judges_that_are_given_are_compared_in_your_own_study(table):
         ({"study": "../demo"}, "expected a study's name"),
         ({"study": "own"}, "needs a table: make study STUDY=own SOURCE=<file>"),
         ({"study": "own", "source": "nowhere.csv"}, "there is no nowhere.csv here; SOURCE is a"),
+        ({"data_dir": "../data/by_hand"}, "is for notebooks run by hand: leave it out"),
         ({"model": "data/dmeo"}, "there is no data/dmeo here; MODEL is a folder"),
         ({"limits": 3}, "no parameter limits in the study's notebooks; did you mean limit"),
         ({"study": "own", "source": "README.md", "fp8": True}, "run only with MODEL="),
