@@ -81,7 +81,7 @@ def _show(source: Path, path: Path) -> None:
         return
     for link in [path, *path.rglob("*")]:
         if link.is_symlink() and not link.exists():
-            link.unlink()
+            link.unlink(missing_ok=True)  # another notebook may do the same just now
     _link(source, path)
 
 
@@ -93,7 +93,8 @@ def _link(source: Path, path: Path) -> None:
                 _link(part, path / part.name)
     elif source.exists() and not os.path.lexists(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.symlink_to(os.path.relpath(source, path.parent))
+        with contextlib.suppress(FileExistsError):
+            path.symlink_to(os.path.relpath(source, path.parent))
 
 
 def _copy_database(source: Path, copy: Path) -> None:

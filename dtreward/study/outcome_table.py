@@ -22,6 +22,14 @@ Outcome = Literal[
     "made", "kept", "failed", "interrupted", "open", "outdated", "not made", "left out"
 ]
 
+WAITED_FOR = {  # what is said of a notebook because of which another did not run
+    "failed": "failed",
+    "interrupted": "was interrupted",
+    "open": "has open questions",
+    "outdated": "is outdated",
+    "not made": "has not run",
+}
+
 
 @dataclass(frozen=True)
 class Note:
@@ -157,9 +165,11 @@ def _numbers(record: Path) -> dict:
 def _why_not(name: str, rows: dict[str, Row]) -> str:
     """Name the notebook because of which another did not run."""
     for maker in _makers(name, rows):
-        if rows[maker].outcome not in ("made", "kept"):
-            return f"{maker} is {rows[maker].outcome}"
-    return "the run ended before its turn"
+        if rows[maker].outcome in WAITED_FOR:
+            return f"{maker} {WAITED_FOR[rows[maker].outcome]}"
+    if rows[name].outcome == "outdated":
+        return "its text, parameters or inputs have changed, and it has not run since"
+    return "it has not run yet"
 
 
 def _makers(name: str, rows: dict[str, Row]) -> list[str]:

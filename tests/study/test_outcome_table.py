@@ -72,9 +72,10 @@ def test_a_failure_is_named_with_its_error_and_its_partial_copy_and_what_waits_f
     assert (rows[PROBE].outcome, rows[PROBE].file) == ("failed", str(partial))
     assert rows[PROBE].reason == "ValueError: expected 3 rows"
     assert (rows[TREE].outcome, rows[TREE].file) == ("outdated", str(executed[TREE]))
-    assert rows[TREE].reason == f"{PROBE} is failed"
-    assert rows["05_ablate_depth_and_leaves"].outcome == "not made"
-    assert rows[ASKED].reason == "the run ended before its turn"
+    assert rows[TREE].reason == f"{PROBE} failed"
+    later = rows["09_evaluate_rewardbench"]
+    assert (later.outcome, later.reason, later.file) == ("not made", f"{TREE} is outdated", "")
+    assert rows[ASKED].reason == "it has not run yet"
     first = show_outcomes(plan, since).splitlines()[0]
     assert all(part in first for part in ("1 made", "1 kept", "1 failed", "1 outdated"))
 
