@@ -33,7 +33,7 @@ help:
 	@echo "make report                     make the site of the study: open data/demo/report/index.html"
 	@echo "make docs                       make it with guides and reference: open data/demo/docs/index.html"
 	@echo "make lab                        open JupyterLab on the notebooks; nothing run there replaces a study's results"
-	@echo "make lab STUDY=own SOURCE=f     open them with the parameters of that study"
+	@echo "make lab STUDY=name             open copies of them with that study's parameters"
 	@echo "make publish                    run the demo study, copy its notebooks, figures and model to their committed places"
 	@echo "make lock                       resolve requirements.lock anew"
 
