@@ -852,3 +852,17 @@ def test_equal_pairs_fitted_as_one_of_their_weight_give_the_same_tree(seed, pair
     assert [node["attribute"] for node in ours] == [node["attribute"] for node in theirs]
     assert np.allclose(alone.value, together.value, rtol=0, atol=1e-12)
     assert np.allclose(alone.share, together.share, rtol=0, atol=1e-12)
+
+
+def test_a_table_must_name_its_columns_as_the_tree_does():
+    table = pd.DataFrame({"a": [0.0, 1.0, 2.0], "b": [1.0, 0.0, 1.0]})
+    preference = np.array([0, 1, 1])
+    tree = PreferenceTree.fit(table, preference, attributes=["a", "b"])
+    assert tree.predict(table).tolist() == preference.tolist()
+    assert tree.predict(table.to_numpy()).tolist() == preference.tolist()
+    with pytest.raises(ValueError, match=r"named \['b', 'a'\], the tree's attributes \['a', 'b'\]"):
+        PreferenceTree.fit(table[["b", "a"]], preference, attributes=["a", "b"])
+    with pytest.raises(ValueError, match=r"named \['b', 'a'\]"):
+        tree.probability(table[["b", "a"]])
+    unnamed = pd.DataFrame(table.to_numpy())
+    assert tree.predict(unnamed).tolist() == preference.tolist()
