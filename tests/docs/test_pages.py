@@ -95,7 +95,11 @@ def test_the_quickstart_is_the_only_program_that_the_readme_prints_the_result_of
 def test_every_command_within_a_line_is_known_to_make_or_listed_with_the_reason_why_not(page):
     text = re.sub(r"^```.*?^```$", "", (ROOT / page).read_text(), flags=re.MULTILINE | re.DOTALL)
     targets = set(re.findall(r"(?m)^([a-z]+):", (ROOT / "Makefile").read_text()))
-    scripts = ("python -m dtreward.demo.train", ".venv/bin/python data/letters.py")
+    scripts = (
+        "python -m dtreward.demo.train",
+        "python -m dtreward.demo.recurrence",
+        ".venv/bin/python data/letters.py",
+    )
     for span in re.findall(r"`([^`]+)`", text):
         if not (COMMAND.match(span) and (" " in span or "=" in span)):
             continue
