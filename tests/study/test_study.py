@@ -170,7 +170,7 @@ def test_a_spent_budget_stops_cleanly_and_the_next_run_goes_on(workshop):
 def test_open_questions_are_asked_again_even_where_a_later_notebook_fails(workshop):
     study = {"notebooks": ["01_load_pairs", "06_collect_judge_preferences", "07_compare_judges"]}
     study["parameters"] = {"study": "unlucky", "source": "demo", "limit": 20, "max_requests": 300}
-    study["07_compare_judges"] = {"min_consistency": 2.0}  # which no judge reaches
+    study["07_compare_judges"] = {"min_leaf": 1000}  # no judge has pairs enough for it
     (workshop / "notebooks" / "studies" / "unlucky.yaml").write_text(json.dumps(study))
     done = snakemake(workshop, "study=unlucky")
     folder = workshop / "data" / "unlucky"
