@@ -61,7 +61,7 @@ test: $(INSTALLED)
 	@echo "== Done. What each test states is its name: tests/ ; full-size runs are marked slow: pytest -m slow"
 
 lab: $(INSTALLED)
-	@$(BIN)/python -m dtreward.cli lab $(if $(filter-out file,$(origin STUDY))$(SOURCE)$(MODEL)$(ORDER_BY)$(SET),$(CONFIG))
+	@PATH="$(abspath $(BIN)):$$PATH" python -m dtreward.cli lab $(if $(filter-out file,$(origin STUDY))$(SOURCE)$(MODEL)$(ORDER_BY)$(SET),$(CONFIG))
 
 report: $(INSTALLED)
 	@$(BIN)/python -m dtreward.cli report $(STUDY) $(if $(TEXTS),--texts)

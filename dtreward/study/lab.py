@@ -6,6 +6,7 @@ import ast
 import hashlib
 import json
 import os
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -45,11 +46,12 @@ def open_lab(words: Sequence[str]) -> None:
     first = NOTEBOOKS / f"{COMPARE}.ipynb"
     if words:
         first = copy_notebooks(plan_study(parse_words(words)))[0]
-    command = [sys.executable, "-m", "jupyterlab", "--notebook-dir=.", str(first)]
+    jupyter = shutil.which("jupyter") or str(Path(sys.executable).with_name("jupyter"))
+    command = [jupyter, "lab", "--notebook-dir=.", str(first)]
     if os.geteuid() == 0:
         command.append("--allow-root")
     sys.stdout.flush()
-    os.execv(sys.executable, command)
+    os.execv(jupyter, command)
 
 
 def copy_notebooks(plan: Plan) -> list[Path]:
