@@ -57,7 +57,7 @@ study: $(INSTALLED)
 
 test: $(INSTALLED)
 	@echo "== Running the tests (about 20 minutes on 2 cores; the studies run small among them)"
-	@PATH="$(abspath $(BIN)):$$PATH" python -m pytest -n 2 --dist loadfile --durations=5
+	@PATH="$(abspath $(BIN)):$$PATH" python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=5
 	@echo "== Done. What each test states is its name: tests/ ; full-size runs are marked slow: pytest -m slow"
 
 lab: $(INSTALLED)

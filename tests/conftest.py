@@ -16,8 +16,26 @@ settings.register_profile("timeless", **TIMELESS)
 settings.register_profile("long", max_examples=3000, **TIMELESS)  # --hypothesis-profile=long
 settings.load_profile("timeless")
 
+# Files that take minutes, the longest first: begun last, one of them would leave a core idle.
+LONGEST = (
+    "test_study",
+    "test_rehearsal",
+    "test_paper_figures",
+    "test_pages",
+    "test_site",
+    "test_wheel",
+    "test_rewardbench",
+    "test_reward_models",
+    "test_faults",
+)
 ROOT = Path(__file__).parents[1]
 SMALL = 300  # pairs: a tenth of the demo world
+
+
+def pytest_collection_modifyitems(items):
+    """Put the files that take longest first."""
+    place = {name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path.stem, len(LONGEST)))
 
 
 @pytest.fixture(scope="session")

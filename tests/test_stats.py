@@ -267,7 +267,7 @@ def test_mean_accuracy_over_both_orders_is_bootstrapped():
     assert result.difference.estimate == 0.5
 
 
-@settings(max_examples=12, deadline=None)  # statsmodels collects garbage in each call, 0.1 s
+@settings(max_examples=4, deadline=None)  # statsmodels collects garbage in each call
 @given(st.lists(st.floats(0, 1) | st.just(0.5), min_size=1, max_size=8))
 def test_holm_equals_statsmodels(p_values):
     given_, adjusted = np.array(p_values), stats.holm(p_values)
