@@ -7,6 +7,7 @@ also describes and draws the ratings and preferences of pairs.
 - `readers`: one table from a file, or from a folder of Parquet or Arrow files
 - `numbers`: what a column holds: numbers, what can be read as numbers, or something else
 - `formats`: HelpSteer2, and tables with one response a row, as tables of pairs
+- `cells`: conversations as cells of a table hold them
 - `forms`: the public forms of preference data, and how each becomes pairs
 - `annotated_pairs`: the JSON of Inverse Constitutional AI and Feedback Forensics, read and written
 - `text_attributes`: attributes measured from the text, where nobody rated

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from ast import literal_eval
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
@@ -14,12 +13,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dtreward.conversation import (
-    Turns,
-    is_transcript,
-    message_turns,
-    prompt_text,
-    transcript_turns,
+from dtreward.pairs.cells import (
+    answer_or_none,
+    parse_list,
+    plain_prompts,
+    plain_sides,
+    text_column,
 )
 from dtreward.pairs.columns import TEXTS, expect_columns
 
@@ -176,145 +175,6 @@ def _first_that_fits(table: pd.DataFrame) -> Form:
     raise ValueError(f"columns {list(table)} are of no one form; name it as form")
 
 
-# Conversations in cells
-
-
-def read_cell(cell: Any) -> Any:
-    """Give a list that a cell holds as text, as CSV files have them; any other cell as it is.
-
-    Example:
-        >>> read_cell('[{"role": "user", "content": "Hi"}]')
-        [{'role': 'user', 'content': 'Hi'}]
-        >>> read_cell("[1] is a footnote")
-        '[1] is a footnote'
-    """
-    if isinstance(cell, np.ndarray):
-        return cell.tolist()
-    if (
-        not isinstance(cell, str)
-        or not cell.lstrip().startswith("[")
-        or not cell.strip().endswith("]")
-    ):
-        return cell
-    value = _parsed(cell)
-    is_messages = isinstance(value, list) and value and all(isinstance(m, dict) for m in value)
-    return value if is_messages and {"role", "from"} & set(value[0]) else cell
-
-
-def _parsed(cell: Any) -> Any:
-    """Read a text as JSON, or as Python writes lists; None where it is neither."""
-    for parse in (json.loads, literal_eval):
-        try:
-            return parse(cell)
-        except (ValueError, SyntaxError, RecursionError, MemoryError):
-            continue
-    return None
-
-
-def split_answer(cell: Any, *, is_whole: bool = False) -> tuple[Turns, Any]:
-    r"""Split a response that is a conversation into the turns before the answer, and the answer.
-
-    Args:
-        cell: a text, which has no turns before it, or a list of chat messages.
-        is_whole: whether a text may be a whole transcript.
-
-    Raises:
-        ValueError: if the last turn is not the assistant's.
-
-    Example:
-        >>> split_answer("\n\nHuman: 2 + 2?\n\nAssistant: 4", is_whole=True)
-        ([('User', '2 + 2?')], '4')
-    """
-    cell = read_cell(cell)
-    if isinstance(cell, list):
-        turns = message_turns(cell)
-    elif isinstance(cell, Mapping):
-        turns = message_turns([cell])
-    elif is_whole and isinstance(cell, str) and is_transcript(cell):
-        turns = transcript_turns(cell)
-    else:
-        return [], cell
-    role, answer = turns[-1]
-    if role != "Assistant":
-        raise ValueError(f"the last turn must be the assistant's answer, came one of {role}")
-    return turns[:-1], answer
-
-
-def plain_prompts(prompts: pd.Series, counts: Counter) -> pd.Series:
-    """Write prompts of chat messages, and transcripts, as texts; those that cannot be are None.
-
-    Args:
-        counts: gets "prompts of chat messages" and "transcripts", where there are some.
-    """
-    cells = [read_cell(cell) for cell in prompts]
-    texts = [cell for cell in cells if isinstance(cell, str)]
-    all_open = bool(texts) and all(text.lstrip().startswith("Human:") for text in texts)
-    are_transcripts = all_open and any(is_transcript(text) for text in texts)
-    plain = []
-    for cell in cells:
-        if isinstance(cell, list):
-            counts["prompts of chat messages"] += 1
-        elif isinstance(cell, str) and (are_transcripts or is_transcript(cell)):
-            counts["transcripts"] += 1
-            cell = "\n\n" + cell.lstrip()
-        plain.append(_text_or_none(cell))
-    return _column(plain, prompts)
-
-
-def plain_sides(table: pd.DataFrame, counts: Counter) -> pd.DataFrame:
-    """Write prompt and both responses of each pair as texts.
-
-    Responses may be whole conversations, which must begin alike: this beginning is the prompt. A
-    pair whose conversations begin otherwise has no common prompt, which is None then.
-
-    Args:
-        table: the columns of `TEXTS`; `prompt` may hold nothing.
-        counts: gets "no common prompt", where there are some.
-    """
-    texts = [text for side in TEXTS[1:] for text in table[side] if isinstance(text, str)]
-    all_open = bool(texts) and all(text.startswith("\n\nHuman:") for text in texts)
-    is_whole = all_open or bool(table["prompt"].isna().all())
-    prompts = plain_prompts(table["prompt"], counts)
-    rows = []
-    for prompt, one, two in zip(prompts, table["response_1"], table["response_2"], strict=True):
-        try:
-            before, response_1 = split_answer(one, is_whole=is_whole)
-            before_2, response_2 = split_answer(two, is_whole=is_whole)
-        except ValueError:
-            rows.append((None, None, None))
-            continue
-        if before != before_2:
-            counts["no common prompt"] += 1
-            rows.append((None, response_1, response_2))
-            continue
-        rows.append((_prompt_of(before) if before else prompt, response_1, response_2))
-    columns = zip(*rows, strict=True) if rows else [[], [], []]
-    plain = {name: _column(texts, table[name]) for name, texts in zip(TEXTS, columns, strict=True)}
-    return table.assign(**plain)
-
-
-def _column(texts: Sequence[Any], before: pd.Series) -> pd.Series:
-    """Make a column of texts; the column as it was, where they are the same."""
-    if all(new is old for new, old in zip(texts, before, strict=True)):
-        return before
-    try:
-        return pd.Series(list(texts), before.index)
-    except UnicodeEncodeError:  # half of a surrogate pair, for which the pair is dropped later
-        return pd.Series(list(texts), before.index, dtype=object)
-
-
-def _prompt_of(turns: Turns) -> str | None:
-    words = {"User": "user", "Assistant": "assistant", "System": "system"}
-    return _text_or_none([{"role": words.get(role, role), "content": text} for role, text in turns])
-
-
-def _text_or_none(prompt: Any) -> Any:
-    try:
-        return prompt_text(prompt)
-    except (TypeError, ValueError):
-        return None
-
-
 def _prompts(table: pd.DataFrame) -> pd.Series:
     """Give the prompts under whichever name they have; a system column becomes a system turn."""
     name = next((name for name in PROMPT_NAMES if name in table), None)
@@ -379,17 +239,10 @@ def _plain_pairs(table: pd.DataFrame, reading: Reading) -> Formed:
 
 def _plain_responses(table: pd.DataFrame, reading: Reading) -> Formed:
     prompts = plain_prompts(table["prompt"], reading.counts)
-    answers = [_answer_or_none(cell) for cell in table["response"]]
-    table = table.assign(prompt=prompts, response=_column(answers, table["response"]))
+    answers = [answer_or_none(cell) for cell in table["response"]]
+    table = table.assign(prompt=prompts, response=text_column(answers, table["response"]))
     by_rank = "-rank" if "rank" in table else ""
     return Formed(table, "responses", reading.order_by or by_rank)
-
-
-def _answer_or_none(cell: Any) -> Any:
-    try:
-        return split_answer(cell)[1]
-    except ValueError:
-        return None
 
 
 def _chosen_rejected(table: pd.DataFrame, reading: Reading) -> Formed:
@@ -534,7 +387,7 @@ def _ranked(table: pd.DataFrame, reading: Reading) -> Formed:
     rows = []
     for place, prompt in enumerate(prompts):
         for answer, rank, model in _answers(table.iloc[place], place):
-            row = {"prompt": prompt, "response": _answer_or_none(answer), "rank": _number(rank)}
+            row = {"prompt": prompt, "response": answer_or_none(answer), "rank": _number(rank)}
             rows.append(row | {"model": model})
     columns = ["prompt", "response", "rank", "model"]
     table = pd.DataFrame(rows, columns=columns)
@@ -547,7 +400,7 @@ def _answers(row: pd.Series, place: int) -> list[tuple[Any, Any, Any]]:
         answers = _as_list(row["answers"], "answers", place)
         return [(one.get("answer"), one.get("rank"), one.get("model")) for one in answers]
     cells = (row["responses"], row["ranks"])
-    answers, ranks = (_parsed(cell) if isinstance(cell, str) else cell for cell in cells)
+    answers, ranks = (parse_list(cell) if isinstance(cell, str) else cell for cell in cells)
     is_list = all(isinstance(cell, Iterable) for cell in (answers, ranks))
     if not is_list or isinstance(answers, str):
         raise ValueError(
@@ -566,7 +419,7 @@ def _answers(row: pd.Series, place: int) -> list[tuple[Any, Any, Any]]:
 
 def _as_list(cell: Any, column: str, place: int) -> list[Mapping]:
     """Read a cell as a list of objects; text is parsed, as CSV files have it."""
-    value = _parsed(cell) if isinstance(cell, str) else cell
+    value = parse_list(cell) if isinstance(cell, str) else cell
     value = list(value) if isinstance(value, Iterable) and not isinstance(value, str) else None
     if value is None or not all(isinstance(entry, Mapping) for entry in value):
         raise ValueError(
