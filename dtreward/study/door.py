@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from dtreward.models.catalogue import CATALOGUE, find_entry
+from dtreward.pairs.formats import HELPSTEER2
+from dtreward.pairs.text_attributes import TEXT_ATTRIBUTES
 from dtreward.study.hub import Download, find_commits
 from dtreward.study.plan import (
     Plan,
@@ -27,10 +29,15 @@ from dtreward.study.plan import (
 )
 from dtreward.study.preflight import REVISION_OF, check_needs, parse_words
 from dtreward.study.settings import NOTEBOOKS, default_parameters, refuse_unknown
+from dtreward.tree.nodes import ATTRIBUTES
 
 PAIRS = "01_load_pairs"
 JUDGES = "06_collect_judge_preferences"
 BENCH = "09_evaluate_rewardbench"
+RATED_ON_FIVE = (
+    "demo",
+    HELPSTEER2,
+)  # sources that are no table here, but whose attributes are known
 NO_FILES = {"", "demo", "endpoints"}  # values of parameters of sources that name no file
 
 
@@ -81,6 +88,7 @@ def _faults_of_pairs(own: Mapping[str, Any]) -> Iterator[str]:
     """Read a table as notebook 01 does, and give what it would say."""
     path = local_path(own["source"])
     if path is None:
+        yield from _unknown_attributes(own)
         return
     from dtreward.pairs.frame import load_pairs  # takes a second
 
@@ -90,6 +98,17 @@ def _faults_of_pairs(own: Mapping[str, Any]) -> Iterator[str]:
         load_pairs(path, **options)
     except (OSError, ValueError) as error:
         yield str(error)
+
+
+def _unknown_attributes(own: Mapping[str, Any]) -> Iterator[str]:
+    """Find attributes that the demo world and HelpSteer2 do not rate."""
+    if own["source"] not in RATED_ON_FIVE or own.get("rewards_of"):
+        return
+    for name in own["attributes"]:
+        if name not in (*ATTRIBUTES, *TEXT_ATTRIBUTES):
+            near = difflib.get_close_matches(name, ATTRIBUTES, 1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            yield f"{own['source']} has no attribute {name}; it has {', '.join(ATTRIBUTES)}{hint}"
 
 
 def _faults_of_models(plan: Plan, values: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:

@@ -37,6 +37,17 @@ LEAST = {
 }
 MOST = {"min_consistency": 1, "seed": 2**32 - 1}
 LEAST_IN = {"depths": 1, "leaf_sizes": 1, "leaves": 2, "prunings": 0}  # of each in a list
+CHOICES = {  # of texts that are one of a few words
+    "attention": ("", "flash_attn", "fa3_fwd", "varlen_attn", "flex", "plain"),
+    "backend": ("loky", "threading", "ray"),
+    "bos": ("one", "none"),
+    "criterion": ("log_loss", "gini"),
+    "dtype": ("", "float64", "float32", "bfloat16", "float16"),
+    "orders": ("as_given", "both"),
+    "readers": ("within", "mean"),
+    "sort_by": ("Chat", "Chat Hard", "Safety", "Reasoning", "overall", "model"),
+    "too_long": ("error", "cut_prompt_start"),
+}
 DATA_DIR = "../data"  # seen from the notebooks: where each study has a folder
 BY_HAND = "by_hand"  # of that folder: where notebooks write that are run by hand
 
@@ -204,6 +215,13 @@ def check_types(parameters, notebook):
         if name in LEAST_IN:
             for entry in value:
                 _check_range(notebook.stem, f"each of {name}", entry, LEAST_IN[name])
+        if value not in CHOICES.get(name, (value,)):
+            near = difflib.get_close_matches(value, CHOICES[name], 1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            legal = ", ".join(map(repr, CHOICES[name]))
+            raise ValueError(
+                f"{notebook.stem}: expected {name} as one of {legal}, came {value!r:.80}{hint}"
+            )
 
 
 def _check_range(notebook, name, value, least):

@@ -154,3 +154,9 @@ def test_what_has_finished_is_not_checked_again(table):
         path.touch()
     write_stamp(Path(plan.stamp("01_load_pairs")), map(Path, files))
     assert list(find_faults(plan)) == []
+
+
+def test_attributes_that_the_demo_world_does_not_rate_are_named_with_the_nearest():
+    said = refusal("study=demo", "attributes=['coherence','helpfulnes']", "limit=7")
+    assert "demo has no attribute helpfulnes" in said and "did you mean helpfulness?" in said
+    assert refusal("study=demo", "attributes=['coherence','words']", "limit=7") == ""

@@ -1,9 +1,26 @@
 """Parameters are checked before a notebook runs: their type, and their least and largest value."""
 
+import typing
+
 import pytest
 
+from dtreward import load
+from dtreward.benches.rewardbench import SECTIONS
+from dtreward.engine.attention import KERNELS
+from dtreward.models.load_backbone import DTYPES
 from dtreward.study.preflight import parse_words
-from dtreward.study.settings import LEAST, LEAST_IN, MOST, NOTEBOOKS, check_types, legal_parameters
+from dtreward.study.settings import (
+    CHOICES,
+    LEAST,
+    LEAST_IN,
+    MOST,
+    NOTEBOOKS,
+    check_types,
+    default_parameters,
+    legal_parameters,
+)
+from dtreward.tree.growth import ORDERS
+from dtreward.tree.tree import PreferenceTree
 
 PROBE = "03_fit_attribute_probe"
 TREE = "04_fit_preference_tree"
@@ -27,6 +44,8 @@ NOTEBOOK_FILES = sorted(NOTEBOOKS.glob("[0-9]*.ipynb"))
         (ABLATION, {"added": float("nan")}, "expected added of 0 or more, came nan"),
         ("01_load_pairs", {"attributes": "x"}, "expected attributes as a list, came 'x'"),
         ("01_load_pairs", {"limit": -1}, "expected limit of 0 or more, came -1"),
+        (ABLATION, {"criterion": "log_los"}, "expected criterion as one of 'log_loss', 'gini'"),
+        (TREE, {"orders": "bth"}, "expected orders as one of .*did you mean 'both'"),
         ("07_compare_judges", {"min_consistency": 1.5}, "expected min_consistency from 0 to 1"),
     ],
 )
@@ -48,3 +67,19 @@ def test_every_range_is_of_a_parameter_that_a_notebook_has():
 
 def test_the_sign_of_a_rank_comes_through_the_command_line():
     assert parse_words(["order_by=-rank"]) == {"order_by": "-rank"}
+
+
+def test_the_words_to_choose_from_are_those_that_the_package_takes():
+    assert CHOICES["attention"] == ("", *KERNELS)
+    assert set(CHOICES["dtype"]) == {"", *DTYPES}
+    assert CHOICES["orders"] == ORDERS
+    assert CHOICES["sort_by"] == (*SECTIONS, "overall", "model")
+    for function, names in ((PreferenceTree.fit, ["criterion"]), (load, ["too_long"])):
+        types = typing.get_type_hints(function)
+        for name in names:
+            assert CHOICES[name] == typing.get_args(types[name])
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOK_FILES, ids=lambda path: path.stem)
+def test_every_default_is_legal(notebook):
+    check_types(default_parameters(notebook.stem), notebook)
