@@ -30,6 +30,8 @@ LONGEST = (
 )
 ROOT = Path(__file__).parents[1]
 SMALL = 300  # pairs: a tenth of the demo world
+# What the small demo study is given: few pairs, few resampled trees, few pairs to time.
+SMALL_STUDY = ("study=demo", f"limit={SMALL}", "seed=1", "bootstraps=20", "pairs=60")
 
 
 def pytest_collection_modifyitems(items):
@@ -105,6 +107,6 @@ def _made_by_studies(root, folder, names):
 @pytest.fixture(scope="session")
 def demo(workshop):
     """The demo study on a seeded tenth of its pairs."""
-    done = snakemake(workshop, "study=demo", f"limit={SMALL}", "seed=1")
+    done = snakemake(workshop, *SMALL_STUDY)
     assert done.returncode == 0, done.stderr[-3000:]
     return workshop / "data" / "demo"

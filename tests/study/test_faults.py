@@ -19,7 +19,7 @@ from contextlib import contextmanager
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import SMALL, copy_project, snakemake, snakemake_call
+from conftest import SMALL_STUDY, copy_project, snakemake, snakemake_call
 from huggingface_hub import constants
 from judge_server import endpoint, says, shown_first
 from replicas import make_decision_tree_replica
@@ -419,7 +419,7 @@ def test_another_folder_and_other_threads_give_the_same_bytes(demo, root, tmp_pa
             f"{library}_NUM_THREADS", "1" if (os.environ.get("OMP_NUM_THREADS") != "1") else "2"
         )
     targets = [name[3:] for name in MOST]  # the names of their rules
-    done = snakemake(copy, "study=demo", f"limit={SMALL}", "seed=1", options=targets)
+    done = snakemake(copy, *SMALL_STUDY, options=targets)
     assert done.returncode == 0, done.stderr[-3000:]
     wrong = set(differing(demo, copy / "data" / "demo"))
     made = set(contents(copy / "data" / "demo"))

@@ -16,7 +16,7 @@ import nbformat
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import SMALL, snakemake
+from conftest import SMALL_STUDY, snakemake
 from hub_replicas import helpsteer2_replica
 from studies import DEMO, finished
 
@@ -58,14 +58,12 @@ def test_every_demo_figure_says_demo_world(demo):
 
 
 def test_a_second_run_does_nothing(demo, workshop):
-    again = snakemake(workshop, "study=demo", f"limit={SMALL}", "seed=1")
+    again = snakemake(workshop, *SMALL_STUDY)
     assert again.returncode == 0 and "Nothing to be done" in again.stdout + again.stderr
 
 
 def test_one_changed_parameter_runs_only_what_depends_on_it(demo, workshop):
-    plan = snakemake(
-        workshop, "study=demo", f"limit={SMALL}", "seed=1", "max_depth=2", options=["--dry-run"]
-    )
+    plan = snakemake(workshop, *SMALL_STUDY, "max_depth=2", options=["--dry-run"])
     text = plan.stdout + plan.stderr
     assert "fit_preference_tree" in text and "compare_two_responses" in text
     assert not any(
@@ -117,7 +115,7 @@ def stamps(demo, tmp_path):
 def test_an_output_that_was_deleted_is_made_again(demo, workshop):
     for name in ("tree.json", "08_compare_shap.json"):
         kept = (demo / name).rename(demo / f"{name}.kept")
-        plan = snakemake(workshop, "study=demo", f"limit={SMALL}", "seed=1", options=["--dry-run"])
+        plan = snakemake(workshop, *SMALL_STUDY, options=["--dry-run"])
         kept.rename(demo / name)
         assert "output files have to be generated" in plan.stdout + plan.stderr
 
@@ -130,8 +128,7 @@ def test_a_notebook_is_known_by_its_text_and_not_by_outputs_that_jupyterlab_save
     for words in ("", "\n# changed"):
         notebook.cells[2].source += words
         nbformat.write(notebook, path)
-        same = ("study=demo", f"limit={SMALL}", "seed=1")
-        plans.append(snakemake(workshop, *same, options=["--dry-run"]).stdout)
+        plans.append(snakemake(workshop, *SMALL_STUDY, options=["--dry-run"]).stdout)
     path.write_bytes(kept)
     assert "rule compare_shap:" not in plans[0] and "rule compare_shap:" in plans[1]
 
@@ -142,7 +139,7 @@ def test_what_was_run_by_hand_is_run_again(demo, workshop, tmp_path):
     kept = [shutil.copy2(path, tmp_path) for path in files]
     write_result(files[0], numbers={}, parameters={"seed": 3})
     assert not files[1].exists()  # it is not of this record
-    plan = snakemake(workshop, "study=demo", f"limit={SMALL}", "seed=1", options=["--dry-run"])
+    plan = snakemake(workshop, *SMALL_STUDY, options=["--dry-run"])
     for copy, path in zip(kept, files, strict=True):
         shutil.copy2(copy, path)
     assert "rule ablate_depth_and_leaves:" in plan.stdout
