@@ -39,7 +39,8 @@ def attribute_strengths(
         options: of the bootstrap: `resamples`, `seed`.
 
     Returns:
-        A row an attribute and measure: attribute, measure, estimate, low, high. The measures are
+        A row an attribute and measure: attribute, measure, estimate, low, high. The measures:
+
         - "differs": share of pairs in which the two responses differ on the attribute
         - "kappa": Cohen's kappa of "response 2 has more of it" and "response 2 is preferred", on
           the pairs that differ; 1 if the judge always wants more, -1 if always less

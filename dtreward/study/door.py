@@ -22,7 +22,7 @@ from dtreward.pairs.formats import HELPSTEER2
 from dtreward.pairs.text_attributes import TEXT_ATTRIBUTES
 from dtreward.study.hub import Download, find_commits
 from dtreward.study.plan import (
-    Plan,
+    StudyPlan,
     is_missing_folder,
     local_path,
     plan_study,
@@ -59,7 +59,7 @@ def check_door(words: Sequence[str]) -> None:
         sys.exit("\n".join(lines))
 
 
-def find_faults(plan: Plan) -> Iterator[str]:
+def find_faults(plan: StudyPlan) -> Iterator[str]:
     """Give a sentence for each thing that the study's unfinished notebooks cannot do with."""
     open_notebooks = [name for name in plan.notebooks if not plan.is_finished(name)]
     values = {name: default_parameters(name) | plan.parameters[name] for name in open_notebooks}
@@ -111,7 +111,7 @@ def _unknown_attributes(own: Mapping[str, Any]) -> Iterator[str]:
             yield f"{own['source']} has no attribute {name}; it has {', '.join(ATTRIBUTES)}{hint}"
 
 
-def _faults_of_models(plan: Plan, values: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+def _faults_of_models(plan: StudyPlan, values: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     """Check each model that a notebook loads once: its files here, or that the hub has it."""
     revisions: dict[str, str] = {}
     judges = []

@@ -21,7 +21,7 @@ except ImportError as error:
 
 from dtreward.files import write_atomically
 from dtreward.study.by_hand import folder_by_hand
-from dtreward.study.plan import COMPARE, Plan, plan_study
+from dtreward.study.plan import COMPARE, StudyPlan, plan_study
 from dtreward.study.preflight import parse_words
 from dtreward.study.settings import NOTEBOOKS
 
@@ -54,7 +54,7 @@ def open_lab(words: Sequence[str]) -> None:
     os.execv(jupyter, command)
 
 
-def copy_notebooks(plan: Plan) -> list[Path]:
+def copy_notebooks(plan: StudyPlan) -> list[Path]:
     """Write copies of a study's notebooks with its parameters, and give their paths in order.
 
     A copy whose cells somebody has changed is kept, and its name printed.
@@ -74,7 +74,7 @@ def copy_notebooks(plan: Plan) -> list[Path]:
     return paths
 
 
-def _copy(name: str, plan: Plan) -> NotebookNode:
+def _copy(name: str, plan: StudyPlan) -> NotebookNode:
     """Make a copy of a notebook without outputs, which starts in notebooks/ wherever it lies."""
     by_hand = folder_by_hand(plan.folder)
     values = _of_checkpoint_by_hand(plan.parameters[name], plan.folder)

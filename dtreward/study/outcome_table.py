@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Literal
 from dtreward.files import write_json
 from dtreward.study.graph import maker_of, read_graph
 
-if TYPE_CHECKING:
-    from dtreward.study.plan import Plan  # its imports take a second, and every run notes its end
+if TYPE_CHECKING:  # its imports take a second, and every run notes its end
+    from dtreward.study.plan import StudyPlan
 
 NOTES = ".outcomes"  # of a study's folder; times are no part of executed notebooks
 LONGEST_REASON = 200  # characters; the partial copy has the whole error
@@ -107,7 +107,7 @@ def _read_note(executed: Path) -> Note | None:
         return None
 
 
-def list_outcomes(plan: Plan, since: float) -> list[Row]:
+def list_outcomes(plan: StudyPlan, since: float) -> list[Row]:
     """Say what became of each notebook in a run of the study.
 
     Args:
@@ -124,7 +124,7 @@ def list_outcomes(plan: Plan, since: float) -> list[Row]:
     return [rows[name] for name in sorted(rows)]
 
 
-def _row(name: str, plan: Plan, since: float) -> Row:
+def _row(name: str, plan: StudyPlan, since: float) -> Row:
     executed = Path(plan.executed(name))
     partial = executed.with_suffix(".partial.ipynb")
     note = _read_note(executed)
@@ -181,7 +181,7 @@ def _makers(name: str, rows: dict[str, Row]) -> list[str]:
     return [maker for maker in dict.fromkeys(makers) if maker in rows]
 
 
-def show_outcomes(plan: Plan, since: float) -> str:
+def show_outcomes(plan: StudyPlan, since: float) -> str:
     """Give the table as text, with a line above that counts, and one below that says where all is."""
     rows = list_outcomes(plan, since)
     counts: dict[str, int] = {}

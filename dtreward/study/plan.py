@@ -1,6 +1,6 @@
 """Plan a study: which notebooks run, with which parameters, from which files to which files.
 
-The Snakefile turns a `Plan` into rules. Paths are relative to the repository's folder, where
+The Snakefile turns a `StudyPlan` into rules. Paths are relative to the repository's folder, where
 Snakemake runs; parameters that name files are relative to `notebooks/`, where notebooks run.
 """
 
@@ -65,7 +65,7 @@ WORLDS = ("demo", "nvidia/HelpSteer2")  # sources that are no files here
 
 
 @dataclass(frozen=True)
-class Plan:
+class StudyPlan:
     """What one run of a study does.
 
     Attributes:
@@ -198,7 +198,7 @@ def plan_study(command_line):
         parameters[COMPARE]["model"] = os.path.relpath(folder / "checkpoint", NOTEBOOKS)
     if "needs" in study:
         parameters = pin(parameters, _commits(study_file.stem, folder))
-    return Plan(
+    return StudyPlan(
         study=shared["study"],
         folder=folder,
         notebooks=tuple(parameters),

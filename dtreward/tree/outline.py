@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool
 
+from dtreward.fonts import isolate
 from dtreward.tree.nodes import NodeTable
 from dtreward.tree.rules import collapsed, conditions, idle_splits, rule_sentences
 
@@ -58,7 +59,7 @@ class _Parts:
     def __init__(self, nodes: NodeTable) -> None:
         self.nodes = nodes
         self.answers = _answers(nodes)
-        self.conditions = conditions(nodes)
+        self.conditions = conditions(nodes, _shown_names(nodes))
         self.is_idle = idle_splits(nodes)
         self.is_open = _open_splits(nodes)
         self.preferred = _preferred_below(nodes)
@@ -94,7 +95,7 @@ class _Parts:
 
     def _all_conditions(self, leaf: int) -> str:
         words = self.conditions[leaf]
-        return f"If {_text(words)}." if words else "Always."
+        return f"If {escape(words)}." if words else "Always."
 
     def _numbers(self, node: int) -> str:
         first, second = 100 * self.nodes.value[node]
@@ -144,12 +145,12 @@ def _preferred_below(nodes: NodeTable) -> list[int]:
 
 def _key(nodes: NodeTable) -> str:
     """Say what the tree does in effect, what a difference is, and which colour is whose."""
-    rule = rule_sentences(collapsed(nodes))
+    rule = rule_sentences(collapsed(nodes), _shown_names(nodes))
     idle = int(idle_splits(nodes).sum())
     total = len(nodes.splits)
     effect = f"{total - idle} of {total} splits decide"
     if len(rule) == 1:
-        effect = _text(rule[0])
+        effect = escape(rule[0])
     hint = ""
     if idle:
         hint = '<span class="hint">Open a split that decides nothing to see both its sides.</span> '
@@ -159,6 +160,16 @@ def _key(nodes: NodeTable) -> str:
     )
 
 
+def _shown_names(nodes: NodeTable) -> list[str]:
+    """Give the attributes' names as sentences show them: cleaned first, isolated then."""
+    return [isolate(_printable(name)) for name in nodes.attributes]
+
+
+def _printable(words: str) -> str:
+    """Put a space in the place of each character that no page can hold, or that reverses others."""
+    return UNPRINTABLE.sub(" ", words)
+
+
 def _text(words: str) -> str:
-    """Escape words; characters that no page can hold, or that reverse others, become spaces."""
-    return escape(UNPRINTABLE.sub(" ", words))
+    """Escape words that can be printed."""
+    return escape(_printable(words))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from jaxtyping import Bool, Real
 
@@ -42,30 +44,42 @@ def collapsed(nodes: NodeTable) -> NodeTable:
     )
 
 
-def conditions(nodes: NodeTable) -> tuple[str, ...]:
-    """Say for each node which differences lead to it; "" at the root."""
-    bounds: list[dict[str, float]] = [{} for _ in nodes.feature]
+def conditions(nodes: NodeTable, names: Sequence[str] | None = None) -> tuple[str, ...]:
+    """Say for each node which differences lead to it; "" at the root.
+
+    Args:
+        names: of the attributes, as they are to be shown; by default as they are, those that read
+            from right to left isolated from the text around them.
+    """
+    shown = names or [isolate(name) for name in nodes.attributes]
+    bounds: list[dict[tuple[int, str], float]] = [{} for _ in nodes.feature]
     for node in nodes.splits:
-        name = nodes.attributes[nodes.feature[node]]
+        at_most = (int(nodes.feature[node]), "<=")
+        above = (int(nodes.feature[node]), ">")
         limit = nodes.threshold[node]
         left, right = nodes.children(node)
-        at_most = f"{isolate(name)} difference <="
-        above = f"{isolate(name)} difference >"
         bounds[left] = bounds[node] | {at_most: min(limit, bounds[node].get(at_most, limit))}
         bounds[right] = bounds[node] | {above: max(limit, bounds[node].get(above, limit))}
-    return tuple(
-        " and ".join(f"{words} {limit:.4g}" for words, limit in bound.items()) for bound in bounds
-    )
+    sentences = []
+    for bound in bounds:
+        parts = [
+            f"{shown[number]} difference {sign} {x:.4g}" for (number, sign), x in bound.items()
+        ]
+        sentences.append(" and ".join(parts))
+    return tuple(sentences)
 
 
-def rule_sentences(nodes: NodeTable) -> tuple[str, ...]:
-    """Say the tree in words: one sentence for each leaf, or one for a single split that decides."""
+def rule_sentences(nodes: NodeTable, names: Sequence[str] | None = None) -> tuple[str, ...]:
+    """Say the tree in words: one sentence for each leaf, or one for a single split that decides.
+
+    Args:
+        names: of the attributes, as in `conditions`.
+    """
     prefers_second = nodes.value[:, 1] > 0.5
+    words = conditions(nodes, names)
     if len(prefers_second) == 3 and prefers_second[1] != prefers_second[2]:
-        name = nodes.attributes[nodes.feature[0]]
-        sign = ">" if prefers_second[2] else "<="
-        return (f"response 2 iff {isolate(name)} difference {sign} {nodes.threshold[0]:.4g}",)
-    words = conditions(nodes)
+        side = 2 if prefers_second[2] else 1
+        return (f"response 2 iff {words[side]}",)
     sentences = []
     for leaf in np.flatnonzero(~nodes.is_split).tolist():
         reason = f"if {words[leaf]}" if words[leaf] else "always"

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tree_examples import trees
 
 from dtreward.figures import RESPONSE_COLOURS
+from dtreward.fonts import isolate
 from dtreward.tree.document import HEAD
 from dtreward.tree.outline import STYLE, tree_outline
 from dtreward.tree.tree import PreferenceTree
@@ -200,6 +201,7 @@ HOSTILE = st.text(min_size=1) | st.sampled_from(
         "a\n\n    code\n\n# title",
         "\ud800",
         "\u202eabc",
+        "\u07c0",
         "&lt;b&gt;",
     ]
 )
@@ -217,7 +219,8 @@ def test_hostile_names_stay_text(name):
     shown = re.sub(bad, " ", name)
     assert root.get("aria-label") == f"Decision tree of {shown}"
     assert set(root.attrib) == {"class", "role", "aria-label"}
-    assert f"In effect: response 2 iff {shown} difference > 0.5." in "".join(root.itertext())
+    rule = f"In effect: response 2 iff {isolate(shown)} difference > 0.5."
+    assert rule in "".join(root.itertext())
     assert [each.text for each in root.iter("bdi")] == [shown] * 3
 
 
