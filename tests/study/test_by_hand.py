@@ -47,6 +47,11 @@ def write(path, text):
     write_atomically(path, lambda temporary: temporary.write_text(text))
 
 
+def bytes_of(folder):
+    """Give the bytes of each file of a folder."""
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
 @pytest.mark.parametrize("name", sorted(set(DEMO) - {"00_compare_two_responses"}))
 def test_a_notebook_writes_by_its_own_parameters_into_the_folder_for_work_by_hand(name):
     declared = papermill.inspect_notebook(str(ROOT / "notebooks" / f"{name}.ipynb"))
@@ -148,12 +153,12 @@ def test_a_copy_runs_from_its_own_folder_and_leaves_the_study_as_it_is(
 ):
     monkeypatch.chdir(workshop)
     study = workshop / "data" / "demo"
-    before = contents(study)
+    before = bytes_of(study)
     paths = copy_notebooks(plan_study({"study": "demo", "limit": 60}))
     notebook = nbformat.read(paths[1], as_version=4)
     NotebookClient(notebook, resources={"metadata": {"path": str(paths[1].parent)}}).execute()
     made = workshop / "data" / "by_hand" / "demo"
-    assert contents(study) == before
+    assert bytes_of(study) == before
     assert 0 < len(pd.read_parquet(made / "pairs.parquet")) <= 60
     assert (made / "01_load_pairs.json").exists() and paths[1].exists()
 

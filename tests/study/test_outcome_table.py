@@ -118,7 +118,7 @@ def test_what_needs_a_model_is_left_out_of_a_study_without_one(tmp_path, monkeyp
 
 def test_make_ends_with_the_table_also_where_a_notebook_fails(workshop):
     parameters = {"study": "tables", "source": "demo", "limit": 60, "model": "", "seed": 0}
-    study = {"notebooks": [PAIRS, TREE], "parameters": parameters, TREE: {"orders": "neither"}}
+    study = {"notebooks": [PAIRS, TREE], "parameters": parameters, TREE: {"planted": "nobody"}}
     (workshop / "notebooks" / "studies" / "tables.yaml").write_text(json.dumps(study))
     prefix = os.path.dirname(os.path.dirname(sys.executable))
     done = subprocess.run(
@@ -131,4 +131,4 @@ def test_make_ends_with_the_table_also_where_a_notebook_fails(workshop):
     rows = {line.split()[0]: line.split() for line in table[2:4]}
     assert rows[PAIRS][1] == "made" and rows[PAIRS][-1] == f"data/tables/{PAIRS}.ipynb"
     assert rows[TREE][1] == "failed" and f"data/tables/{TREE}.partial.ipynb" in rows[TREE]
-    assert "neither" in table[3]  # the reason
+    assert "nobody" in table[3]  # the reason
