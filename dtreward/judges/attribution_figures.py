@@ -136,7 +136,8 @@ def draw_interactions(interactions: Mapping[str, pd.DataFrame]) -> Figure:
         interactions: square tables of attributes, by the panels' titles.
     """
     many = len(next(iter(interactions.values()))) > MANY
-    height, most = (3.6, 2) if many else (2.6, len(interactions))
+    height = 3.6 if many else 2.6
+    most = 2 if many else len(interactions)
     figure, axes = panels(len(interactions), height, most=most)
     strongest = max(table.max(axis=None) for table in interactions.values())
     for axis, (title, table) in zip(axes, interactions.items(), strict=True):

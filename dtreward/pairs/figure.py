@@ -55,7 +55,8 @@ def draw_correlations(tables: Mapping[str, pd.DataFrame]) -> Figure:
         tables: correlations from -1 to 1 by title, with the same attributes in rows and columns.
     """
     count = len(next(iter(tables.values())))
-    cell, points = (0.25, 5) if count > MANY else (0.36, None)
+    cell = 0.25 if count > MANY else 0.36
+    points = 5 if count > MANY else None
     side = max(3.375, 1.9 + cell * count)
     size = (side * len(tables), side - 0.5)
     figure, axes = plt.subplots(1, len(tables), figsize=size, squeeze=False, layout="constrained")

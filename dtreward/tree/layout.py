@@ -72,7 +72,9 @@ def lay_out(nodes: NodeTable) -> Layout:
     grows_right = nodes.depth > DEEP
     lines = _box_lines(nodes, grows_right)
     extent = _extents(nodes, lines)
-    along, ahead = (extent[:, 1], extent[:, 0]) if grows_right else (extent[:, 0], extent[:, 1])
+    width, height = extent.T
+    along = height if grows_right else width
+    ahead = width if grows_right else height
     place = _places(nodes, along)
     rows = _rows(nodes)
     begin = np.cumsum([GAP, *(ahead[row].max() + DROP for row in rows)])
