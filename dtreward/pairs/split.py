@@ -1,10 +1,22 @@
-"""Draw whole prompts: cut validation and test from the training prompts, or take a few."""
+"""Draw whole prompts: cut validation and test, divide for cross-validation, or take a few."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool
+from jaxtyping import Bool, Int
+
+from dtreward.stats import FEWEST_PROMPTS
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Rows to fit on, and rows of other prompts to measure on; row numbers of one table."""
+
+    train: Int[np.ndarray, " train"]
+    test: Int[np.ndarray, " test"]
 
 
 def cut_splits(
@@ -32,6 +44,47 @@ def cut_splits(
             cut, left = np.split(left, [round(share * len(train))])
             split[table["prompt_id"].isin(cut)] = name
     return split
+
+
+def plan_evaluations(
+    split: pd.Series, prompt_id: pd.Series, *, folds: int, seed: int = 0
+) -> list[Evaluation]:
+    """Plan on which rows a model is fitted, and on which it is measured.
+
+    Usually that is one evaluation: fit on "train", measure on "test". Where "test" has fewer than
+    20 prompts, which can tell nothing, it is cross-validation by prompt instead: all prompts, those
+    of "validation" too, are divided into `folds` parts, and each part is measured once by a model
+    that is fitted on the others.
+
+    Args:
+        split: of each row: "train", "validation" or "test".
+        prompt_id: of each row.
+        folds: parts for cross-validation; at most one a prompt. 0 or 1: never cross-validate.
+        seed: decides which prompts are in one part.
+
+    Returns:
+        One evaluation, or one for each part. Together they test no row twice.
+
+    Example:
+        >>> split = pd.Series(["train", "train", "train", "test"])
+        >>> for part in plan_evaluations(split, pd.Series([5, 5, 6, 7]), folds=3):
+        ...     print(part.train, part.test)
+        [0 1 3] [2]
+        [0 1 2] [3]
+        [2 3] [0 1]
+    """
+    code, prompts = pd.factorize(prompt_id)
+    is_test = (split == "test").to_numpy()
+    if folds < 2 or len(set(code[is_test])) >= FEWEST_PROMPTS or len(prompts) < 2:
+        is_train = (split == "train").to_numpy()
+        return [Evaluation(np.flatnonzero(is_train), np.flatnonzero(is_test))]
+    order = np.random.default_rng(seed).permutation(len(prompts))
+    part_of_prompt = order % min(folds, len(prompts))
+    part = part_of_prompt[code]
+    return [
+        Evaluation(np.flatnonzero(part != place), np.flatnonzero(part == place))
+        for place in range(part_of_prompt.max() + 1)
+    ]
 
 
 def draw_prompts(
