@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -41,6 +41,19 @@ class Claim:
 
     def __str__(self) -> str:
         return f"{self.outcome}: {self.sentence}"
+
+
+def all_held(outcomes: Iterable[bool | None]) -> bool | None:
+    """Give the outcome of "each of these holds": False if one does not, None if one cannot be told.
+
+    Example:
+        >>> all_held([True, True]), all_held([True, None, False]), all_held([True, None])
+        (True, False, None)
+    """
+    every = list(outcomes)
+    if any(outcome is not None and not outcome for outcome in every):
+        return False
+    return None if None in every else True
 
 
 def provenance(parameters: Mapping[str, Any], inputs: Sequence[str | Path] = ()) -> dict[str, Any]:
