@@ -4,7 +4,7 @@ Pairs of one prompt are not independent, so whole prompts are resampled. `option
 those of `bootstrap`: resamples, level and seed.
 """
 
-from collections.abc import Callable, Collection, Hashable, Iterator
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -554,6 +554,85 @@ def holm(p_values: Collection[float]) -> Float[np.ndarray, "tests"]:
     return multipletests(_checked(p_values, "probability"), method="holm")[1]
 
 
+def rates_by_group(
+    values: Rows,
+    groups: Rows,
+    prompts: Prompts,
+    *,
+    resamples: int = 2000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Give the rate of each group of rows, and test whether it differs from that of the others.
+
+    The test is a permutation test: what a prompt has in one group is one unit, and the groups are
+    shuffled among the units. Where a prompt is in several groups, p is large rather than small. No
+    p-value is given (nan) to a group with fewer than 20 prompts, or with fewer than 20 outside it:
+    whether such a group differs cannot be told.
+
+    Args:
+        values: from 0 to 1, for example whether a model is right.
+        groups: the group of each row. Rows without one (missing) are left out.
+
+    Returns:
+        A row a group, in their sorted order: group, n (rows), prompts, estimate, low, high (nan
+        where the group has a single prompt), p (adjusted by `holm` over the groups).
+
+    Source: Good (2005), Permutation, Parametric and Bootstrap Tests of Hypotheses, chapter 3.
+
+    Example:
+        >>> right = np.repeat([1.0, 0.0, 1.0], 30)
+        >>> table = rates_by_group(right, np.repeat(["x", "y", "x"], 30), range(90))
+        >>> table[["group", "n", "estimate", "p"]].round(4).to_dict("records")[1]
+        {'group': 'y', 'n': 30, 'estimate': 0.0, 'p': 0.001}
+    """
+    rows = pd.DataFrame({"value": _checked(values, "rate"), "group": np.asarray(groups)})
+    rows["prompt"], _ = _prompt_codes(prompts, len(rows))
+    rows = rows[rows["group"].notna()]
+    if rows.empty:
+        raise ValueError("groups: got no row with a group, expected one or more")
+    options = {"resamples": resamples, "level": level, "seed": seed}
+    described = [_describe_group(name, part, options) for name, part in rows.groupby("group")]
+    table = pd.DataFrame(described)
+    table["p"] = np.nan
+    outside = [rows.loc[rows["group"] != name, "prompt"].nunique() for name in table["group"]]
+    can_tell = np.minimum(table["prompts"], outside) >= FEWEST_PROMPTS
+    if can_tell.any():
+        p_values = _shuffled_groups(rows, resamples, seed)
+        table.loc[can_tell, "p"] = holm(p_values[can_tell])
+    return table
+
+
+def _describe_group(name: Hashable, rows: pd.DataFrame, options: Mapping) -> dict:
+    """Describe one group in the columns of `rates_by_group` without p."""
+    prompts = rows["prompt"].nunique()
+    rate = Interval(float(rows["value"].mean()), np.nan, np.nan)
+    if prompts > 1:
+        rate = accuracy_interval(rows["value"], rows["prompt"], **options)
+    return {"group": name, "n": len(rows), "prompts": prompts} | rate.as_dict()
+
+
+def _shuffled_groups(rows: pd.DataFrame, resamples: int, seed: int) -> Float[np.ndarray, " groups"]:
+    """Give for each group, in sorted order, p of "its rate is that of the others"."""
+    units = rows.groupby(["group", "prompt"])["value"].agg(["sum", "size"])
+    codes, names = pd.factorize(units.index.get_level_values("group"))
+    sums = units["sum"].to_numpy()
+    sizes = units["size"].to_numpy(float)
+
+    def distances(group_of_unit):
+        size = np.bincount(group_of_unit, sizes, len(names))
+        inside = np.bincount(group_of_unit, sums, len(names))
+        return np.abs(inside / size - (sums.sum() - inside) / (sizes.sum() - size))
+
+    generator = np.random.default_rng(seed)
+    beyond = np.ones(len(names))  # the data count as one of the shuffles
+    with np.errstate(invalid="ignore"):  # of a single group, which has no others
+        least = distances(codes) - SMALLEST_VARIANCE
+        for _ in range(resamples):
+            beyond += distances(generator.permutation(codes)) >= least
+    return beyond / (1 + resamples)
+
+
 def _prompt_codes(prompts: Prompts, rows: int) -> tuple[Int[np.ndarray, " rows"], int]:
     """Number the prompts of rows 0, 1, ... by first appearance; and count the different ones."""
     codes, names = pd.factorize(pd.Series(prompts))
@@ -578,7 +657,7 @@ def _resampled_means(
 def _checked(values: Collection, name: str) -> Float[np.ndarray, "..."]:
     """Copy values as floats; ValueError where one is not legal for what `name` says they are."""
     array = np.array(values, float)
-    if name == "probability":
+    if name in ("probability", "rate"):
         legal = (array >= 0) & (array <= 1)
         expected = "numbers from 0 to 1"
     elif name == "preference":

@@ -410,3 +410,43 @@ def test_many_prompts_show_that_two_models_are_equal_within_the_margin():
 )
 def test_what_an_interval_says_of_a_limit(interval, prompts, found):
     assert stats.lies_above(interval, 0.5, prompts) is found
+
+
+def rates_with_prompt_effects(generator, prompts=60, rows=3):
+    """Right or wrong, alike within a prompt; every prompt is in one of two groups."""
+    rate = np.repeat(generator.beta(2, 2, size=prompts), rows)
+    right = (generator.random(prompts * rows) < rate).astype(float)
+    group = np.repeat(generator.permutation(np.arange(prompts) % 2), rows)
+    return right, group, np.repeat(np.arange(prompts), rows)
+
+
+def test_groups_without_a_difference_are_told_apart_at_most_at_the_rate_of_the_test():
+    generator = np.random.default_rng(0)
+    found = []
+    for _ in range(40):
+        right, group, prompts = rates_with_prompt_effects(generator)
+        table = stats.rates_by_group(right, group, prompts, resamples=200)
+        found.append(table["p"].min() <= 0.05)
+    # Both groups have one p, which Holm doubles: 0.025. Four binomial standard deviations more.
+    assert np.mean(found) <= 0.025 + 4 * np.sqrt(0.025 * 0.975 / 40)
+
+
+def test_a_group_that_differs_is_found_and_one_that_is_all_right_by_chance_is_not():
+    generator = np.random.default_rng(1)
+    right, group, prompts = rates_with_prompt_effects(generator, prompts=200)
+    right[(group == 1) & (generator.random(len(right)) < 0.5)] = 1.0
+    assert stats.rates_by_group(right, group, prompts)["p"].max() < 0.01
+    mostly = np.repeat([1.0, 0.0, 1.0], [180, 20, 20])  # 20 of 20 beside 180 of 200: p = 0.23
+    table = stats.rates_by_group(mostly, np.repeat(["a", "b"], [200, 20]), np.arange(220))
+    assert table["p"].min() > 0.2
+    assert table["low"][1] < 0.9 and table["high"][1] == 1.0
+
+
+def test_a_group_of_few_prompts_has_a_rate_but_no_test_and_rows_without_a_group_are_left_out():
+    group = np.array(["a"] * 30 + ["b"] * 25 + ["c"] * 19 + [None], dtype=object)
+    right = np.arange(75) % 2 * 1.0
+    table = stats.rates_by_group(right, group, np.arange(75)).set_index("group")
+    assert table["n"].to_dict() == {"a": 30, "b": 25, "c": 19}
+    assert table["p"].isna().to_dict() == {"a": False, "b": False, "c": True}
+    alone = stats.rates_by_group(right[:30], group[:30], np.arange(30))
+    assert alone["p"].isna().all()

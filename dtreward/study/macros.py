@@ -94,9 +94,9 @@ def _of_trees(numbers: Numbers) -> Macros:
     macros: Macros = [("floor", f"{numbers['floor']:.3f}")]
     for key, quality in numbers["quality"].items():
         macros.append((f"accuracy on {key}", Interval(**quality["accuracy"])))
-    for key, (drawn, needed) in numbers["splits_drawn_and_needed"].items():
-        macros.append((f"splits on {key}", drawn))
-        macros.append((f"splits needed on {key}", needed))
+    for key, splits in numbers["needed_splits"].items():
+        macros.append((f"splits on {key}", splits["drawn"]))
+        macros.append((f"splits needed on {key}", splits["needed"]))
     return macros
 
 

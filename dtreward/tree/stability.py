@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -188,6 +189,43 @@ def split_recurrence(
             found += bool((np.abs(thresholds - tree.threshold[node]) <= limit).any())
         share[node] = found / len(resampled)
     return share
+
+
+@dataclass(frozen=True)
+class NeededSplits:
+    """How many splits of a tree decide, and how far that number wavers.
+
+    Attributes:
+        drawn: splits of the tree.
+        needed: splits of its effective rule.
+        distribution: share of trees, grown on resamples, by the number of splits they need.
+    """
+
+    drawn: int
+    needed: int
+    distribution: dict[int, float]
+
+    @classmethod
+    def of(cls, tree: PreferenceTree, resampled: Sequence[PreferenceTree]) -> NeededSplits:
+        """Count for a tree, and for trees that were grown on resamples of its pairs.
+
+        Example:
+            >>> tree = PreferenceTree.single_split("h", 0.5)
+            >>> print(NeededSplits.of(tree, [tree, tree]))
+            1 of 1 needed; over resamples 1: 100 %
+        """
+        needed = [other.effective_rule().n_leaves - 1 for other in resampled]
+        numbers, times = np.unique(needed, return_counts=True)
+        shares = (times / len(needed)).tolist()
+        return cls(
+            drawn=tree.n_leaves - 1,
+            needed=tree.effective_rule().n_leaves - 1,
+            distribution=dict(zip(numbers.tolist(), shares, strict=True)),
+        )
+
+    def __str__(self) -> str:
+        shares = ", ".join(f"{n}: {100 * share:.0f} %" for n, share in self.distribution.items())
+        return f"{self.needed} of {self.drawn} needed; over resamples {shares}"
 
 
 def asked_by_level(trees: Sequence[PreferenceTree], levels: int) -> pd.DataFrame:

@@ -7,6 +7,7 @@ from tree_examples import PLANTED_NAMES, planted_sample
 from dtreward.stats import resampled_rows
 from dtreward.tree.ablation import Sample, Settings, describe_trees, grow_trees, list_sizes
 from dtreward.tree.stability import (
+    NeededSplits,
     asked_by_level,
     compare_neighbours,
     describe_regrown,
@@ -116,3 +117,17 @@ def test_a_split_recurs_where_a_tree_has_its_attribute_within_the_tolerance():
     ]
     share = split_recurrence(reference, grown, np.array([1.0, 9.0]))
     assert share[0] == 0.5 and np.isnan(share[1:]).all()
+
+
+def test_needed_splits_are_those_of_each_effective_rule():
+    sample = planted_sample(300, seed=12)
+    (tree,) = grow_trees(sample, list_sizes([3]), Settings())
+    grown = []
+    for rows in resampled_rows(sample.prompts, 10, seed=0):
+        grown += grow_trees(sample.take(rows), list_sizes([3]), Settings())
+    needed = NeededSplits.of(tree, grown)
+    described = describe_trees([tree, *grown], sample.differences)
+    assert needed.drawn == described["splits"][0]
+    assert needed.needed == described["splits_needed"][0]
+    shares = described["splits_needed"][1:].value_counts(normalize=True)
+    assert needed.distribution == shares.to_dict() and len(shares) > 1
