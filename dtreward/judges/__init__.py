@@ -8,6 +8,7 @@ Every answer is stored as it arrives, so that a stopped run loses none.
 - `store`: answers in a SQLite file
 - `verdict`: what an answer says, and one verdict from both orders
 - `outcomes`: what came of the questions: outcomes, consistency, positions, certainty
+- `public_verdicts`: verdicts of single public data sets
 - `votes`: answers that others collected
 - `agreement`: consistency of judges, and their agreement with people and each other
 - `strength`: which attributes go with preferences, one at a time

@@ -9,8 +9,15 @@ import numpy as np
 import pandas as pd
 from huggingface_hub import snapshot_download
 
-from dtreward.judges.verdict import ORDERS, OUTCOMES, judged_frame
+from dtreward.judges.public_verdicts import (
+    INCONSISTENT,
+    has_pandalm,
+    read_llmbar,
+    read_pandalm,
+)
+from dtreward.judges.verdict import ORDERS, judged_frame
 from dtreward.pairs.columns import TEXTS, expect_columns
+from dtreward.pairs.data_sets.llmbar import has_llmbar
 from dtreward.pairs.forms import Reading, form_pairs
 from dtreward.pairs.readers import read_table
 
@@ -18,7 +25,6 @@ PREFERENCES = "RLHFlow/LLM-Preferences-HelpSteer2"
 PINNED = "a65aa58"  # the first digits of its commit; the others are not known
 FILES = ["train.jsonl.gz", "validation.jsonl.gz"]
 BESIDE_JUDGES = ["dataset", "split", "id", "prompt", "response_A", "response_B"]
-INCONSISTENT = OUTCOMES[1]
 COLLECTOR_ORDERS = {"preference_orig_order": "given", "preference_swapped_order": "swapped"}
 COLLECTOR_STATES = {"A": "A", "B": "B", "FORMAT-ERROR": "unparsed", "API-ERROR": "error"}
 
@@ -33,41 +39,54 @@ def read_preferences(
     Args:
         source: "RLHFlow/LLM-Preferences-HelpSteer2" or a folder with its files; they hold no
             positions, so `given` and `swapped` are None, and what is not decided counts as
-            inconsistent. Or a CSV file of the authors' collector, or a folder of such files.
-        pairs: the study's; each gets a row for each judge, "missing" where none was read.
+            inconsistent. Or a CSV file of the authors' collector, or a folder of such files. Or a
+            folder of LLMBar, or a file of PandaLM's LLM verdicts (no positions either).
+        pairs: the study's; each gets a row for each judge, "missing" where none was read. Of
+            LLMBar, a judge has rows for the pairs that it was asked about.
         table: for CSV files: the file with the pairs whose rows their `index` counts (of the
-            CSV's split, if it has that column), such as HelpSteer2's preference.jsonl.gz.
+            CSV's split, if it has that column), such as HelpSteer2's preference.jsonl.gz. For
+            PandaLM's verdicts: the test set.
         revision: commit of the hub's preferences; "" means the pinned one.
 
     Raises:
         ValueError: for other files, columns or values, or if none is about a pair of the study.
     """
-    is_published = str(source) == PREFERENCES or (Path(source) / FILES[0]).is_file()
+    path = Path(source)
+    is_published = str(source) == PREFERENCES or (path / FILES[0]).is_file()
+    has_positions = not (is_published or has_pandalm(path))
+    asks_some = has_llmbar(path)
     if is_published:
         rows = _read_published(source, revision)
+    elif asks_some:
+        rows = read_llmbar(path)
+    elif has_positions:
+        rows = _read_collector(path, table)
     else:
-        rows = _read_collector(Path(source), table)
-    answers = _join(rows[[*TEXTS, "judge", *ORDERS]], pairs, source)
-    every = pd.MultiIndex.from_product(
-        [answers.index.levels[0], pairs.index], names=answers.index.names
-    )
-    states = answers.reindex(every).reset_index().assign(family="")
-    frame = judged_frame(states, pairs)
-    if is_published:
-        return frame.assign(**dict.fromkeys(ORDERS))
-    return frame
+        rows = read_pandalm(path, Path(table))
+    answers = _join(rows, pairs, source)
+    if not asks_some:
+        every = pd.MultiIndex.from_product(
+            [answers.index.levels[0], pairs.index], names=answers.index.names
+        )
+        answers = answers.reindex(every)
+    states = answers.reset_index()
+    families = rows.groupby("judge")["family"].first() if "family" in rows else {}
+    frame = judged_frame(states.assign(family=states["judge"].map(families).fillna("")), pairs)
+    return frame if has_positions else frame.assign(**dict.fromkeys(ORDERS))
 
 
 def _join(rows: pd.DataFrame, pairs: pd.DataFrame, source: str | Path) -> pd.DataFrame:
-    """Find the pair of each answer; the result is indexed by judge and pair."""
-    rows = rows.copy()
-    wanted = pairs[TEXTS].copy()
+    """Find the pair of each answer, in its subset where both know it; by judge and pair."""
+    keys = [*TEXTS, *(["subset"] if "subset" in rows and "subset" in pairs else [])]
+    rows = rows[[*keys, "judge", *ORDERS]].copy()
+    wanted = pairs[keys].copy()
     for frame in (rows, wanted):
         frame[TEXTS] = frame[TEXTS].apply(lambda texts: texts.str.strip())
-    swapped_columns = ["prompt", "response_2", "response_1", "judge", "swapped", "given"]
-    swapped = rows.query("response_1 != response_2").set_axis(swapped_columns, axis=1)
+    other_side = {"response_1": "response_2", "given": "swapped"}
+    other_side |= {name: side for side, name in other_side.items()}
+    swapped = rows.query("response_1 != response_2").rename(columns=other_side)
     in_both_orders = pd.concat([rows, swapped])
-    joined = wanted.rename_axis("pair").reset_index().merge(in_both_orders, on=TEXTS)
+    joined = wanted.rename_axis("pair").reset_index().merge(in_both_orders, on=keys)
     if joined.empty:
         raise ValueError(
             f"none of {len(rows)} rows of {source} has the texts of one of {len(pairs)} pairs; "

@@ -8,6 +8,8 @@ also describes and draws the ratings and preferences of pairs.
 - `numbers`: what a column holds: numbers, what can be read as numbers, or something else
 - `formats`: HelpSteer2, and tables with one response a row, as tables of pairs
 - `cells`: conversations as cells of a table hold them
+- `form`: what a form of preference data is
+- `data_sets`: single public data sets that come in a form of their own
 - `forms`: the public forms of preference data, and how each becomes pairs
 - `annotated_pairs`: the JSON of Inverse Constitutional AI and Feedback Forensics, read and written
 - `text_attributes`: attributes measured from the text, where nobody rated

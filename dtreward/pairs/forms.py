@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any
 
@@ -21,6 +20,8 @@ from dtreward.pairs.cells import (
     text_column,
 )
 from dtreward.pairs.columns import TEXTS, expect_columns
+from dtreward.pairs.data_sets import pandalm, usr
+from dtreward.pairs.form import Form, Formed, Reading
 
 PROMPT_NAMES = (
     *("prompt", "context", "instruction", "question", "history", "input"),
@@ -46,69 +47,11 @@ WINNERS = {  # words for the preferred response, in small letters
 }
 FILE_FORMS = {  # those that whole files have, not tables
     "helpsteer2": "nvidia/HelpSteer2, or a folder with its files",
+    "llmbar": "a folder with LLMBar's Dataset/",
     "annotated-pairs": "a JSON file of Inverse Constitutional AI or Feedback Forensics",
 }
 # One number for all of a response: it is what the preference was made of, and no attribute.
 OVERALL = ("score", "rating", "reward", "rank")
-
-
-@dataclass(frozen=True)
-class Formed:
-    """A table in a form that the room knows: one pair a row, or one response a row.
-
-    Attributes:
-        table: the columns of `TEXTS`, or `prompt` and `response`; all texts, with the turns of a
-            conversation as `dtreward.conversation.prompt_text` writes them.
-        form: the name of the form that was taken.
-        order_by: the column that orders the responses, where each row is one; else "".
-        rated_by: who gave the ratings, where it is known that people did not; else "".
-    """
-
-    table: pd.DataFrame
-    form: str
-    order_by: str = ""
-    rated_by: str = ""
-
-
-@dataclass(frozen=True)
-class Reading:
-    """What a form needs beside its table.
-
-    Attributes:
-        rng: decides which response stands first, where the form would give that away.
-        counts: gets the ties, and how many prompts were read as turns.
-        order_by: the column that the caller orders the responses by; "" for none.
-    """
-
-    rng: np.random.Generator
-    counts: Counter
-    order_by: str
-
-
-@dataclass(frozen=True)
-class Form:
-    """One public form.
-
-    Attributes:
-        name: as `load_pairs` takes it.
-        meaning: what a row is, for messages and guides.
-        columns: sets of columns; a table with all of one set is of this form.
-        form: makes pairs, or rated responses, of a table.
-        preferred: whether the columns say which response is preferred, so that a column
-            `preference` beside them belongs to the plain form.
-    """
-
-    name: str
-    meaning: str
-    columns: tuple[tuple[str, ...], ...]
-    form: Callable[[pd.DataFrame, Reading], Formed]
-    preferred: bool = False
-
-    def fits(self, table: pd.DataFrame) -> bool:
-        """Say whether a table has the columns of this form."""
-        if self.preferred and "preference" in table:
-            return False
-        return any(set(columns) <= set(table) for columns in self.columns)
 
 
 def form_pairs(table: pd.DataFrame, form: str, reading: Reading) -> Formed:
@@ -431,6 +374,8 @@ def _as_list(cell: Any, column: str, place: int) -> list[Mapping]:
 
 # The first that fits is taken, so that a form stands before those whose columns it may have too.
 FORMS = (
+    usr.FORM,
+    pandalm.FORM,
     Form(
         "better-response-id",
         "PKU-SafeRLHF and BeaverTails: response_0 and response_1, and the number of the better",

@@ -15,6 +15,7 @@ from dtreward.pairs.annotated_pairs import FORM, find_annotated_pairs, read_anno
 from dtreward.pairs.attributes import Choice, choose_attributes
 from dtreward.pairs.clean import drop_unusable
 from dtreward.pairs.columns import TEXTS, expect_columns, rating_columns
+from dtreward.pairs.data_sets import llmbar
 from dtreward.pairs.formats import HELPSTEER2, has_helpsteer2, pair_responses, read_helpsteer2
 from dtreward.pairs.forms import FILE_FORMS, Formed, Reading, find_form, form_pairs
 from dtreward.pairs.identity import name_readers, reader_column
@@ -236,6 +237,8 @@ def _read(source: str | Path | pd.DataFrame, form: str, revision: str, reading: 
     path = Path(source)
     if form in ("", HELPSTEER2_FORM) and (source == HELPSTEER2 or has_helpsteer2(path)):
         return Formed(read_helpsteer2(source, revision, reading.counts), HELPSTEER2_FORM)
+    if form in ("", llmbar.NAME) and llmbar.has_llmbar(path):
+        return llmbar.read_llmbar(path)
     content = find_annotated_pairs(path) if form in ("", FORM) else None
     if content is not None:
         table = read_annotated_pairs(content, str(path), reading.counts)

@@ -7,6 +7,7 @@ Commands (`dtreward.cli`) and the Snakefile call this room; notebooks use `input
 - `own`: studies of one's own tables: their names, folders and YAML.
 - `plan`: which notebooks of a study run, with which parameters, inputs and outputs.
 - `preflight`: what a study on a real model needs before it starts.
+- `sources`: fetches a study's public files, and checks that they are the right ones.
 - `door`: checks a study's files, columns, models and judges before it starts.
 - `hub`: commits of the hub's repositories, and what is still to be downloaded.
 - `run`: runs one notebook through papermill.
