@@ -5,23 +5,30 @@ Every function returns a new figure. `world` is the label of the data in titles 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from textwrap import fill
+from collections.abc import Mapping, Sequence
+from textwrap import fill, wrap
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 import seaborn as sns
+from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from scipy.cluster.hierarchy import dendrogram, linkage
+from scipy.cluster.hierarchy import dendrogram, fcluster, linkage
 from scipy.spatial.distance import squareform
+from sklearn.isotonic import isotonic_regression
 
-from dtreward.figures import colour
+from dtreward.figures import colour, panels, panels_in_a_row, text_width
 from dtreward.judges.agreement import as_square, nearest_to_people
 from dtreward.judges.verdict import OUTCOMES
 
 WIDE = 6.75  # inches, two columns of a page
-MARKERS = "osD^vP"  # of the judges of one family
+LETTERS_BESIDE_MAPS = 36  # in a line of the names beside maps, over all maps in a row
+LINE_OF_NAMES = 0.11  # inches
+SAME_POINT = 0.045  # inches; points nearer than this would hide each other
+LEAST_MAP = 1.4  # inches, height of a map
+AROUND_MAP = 0.95  # inches above and below it
 MANY_ATTRIBUTES = 10  # attributes from which importances stand without their intervals
 MANY = 15  # judges from which a matrix has no numbers in its cells
 OUTCOME_COLOURS = dict(
@@ -202,25 +209,110 @@ def draw_clusters(distances: Mapping[str, pd.DataFrame], *, world: str) -> Figur
 
 
 def draw_maps(places: pd.DataFrame, *, world: str) -> Figure:
-    """Draw judges as points, a panel a map.
+    """Draw judges as points, a panel a map; beside it, each point's names at the end of a line.
+
+    Judges whose points would hide each other share one, which is grey if their colours differ.
 
     Args:
-        places: a row a judge and map: map, judge, family, x, y (`maps.map_table`).
+        places: a row a judge and map: map, judge, family, x, y, note (`maps.map_table`).
     """
     names = list(dict.fromkeys(places["map"]))
-    rows = -(-places["judge"].nunique() // 4)  # of the legend
-    size = {"figsize": (WIDE, 2.2 + 0.14 * rows), "squeeze": False}
-    figure, axes = plt.subplots(1, len(names), **size)
-    for axis, name in zip(axes[0], names, strict=True):
-        points = places[places["map"] == name]
-        number_in_family = points.groupby("family").cumcount()
-        columns = (points["judge"], points["x"], points["y"], number_in_family)
-        for judge, x, y, number in zip(*columns, strict=True):
-            marker = MARKERS[number % len(MARKERS)]
-            axis.plot(x, y, marker, color=colour(judge), ms=5, label=judge)
-        axis.set(title=name, xticks=[], yticks=[])
-        axis.set_aspect("equal", "datalim")
-    handles = axes[0, 0].get_legend_handles_labels()
-    figure.legend(*handles, loc="outside lower center", ncols=4)
+    judges = places["judge"].unique()
+    beside = panels_in_a_row(len(names), 1 if len(judges) > MANY else 3)
+    letters = LETTERS_BESIDE_MAPS // beside
+    lines = [line for judge in judges for line in wrap(judge, letters)]
+    room = max(LEAST_MAP, LINE_OF_NAMES * (len(lines) + 2) / 2)
+    height = room + AROUND_MAP
+    figure, axes = panels(len(names), height, sharex=False, sharey=False, most=beside)
+    width = WIDE / beside - 1.5 * text_width(lines)
+    for axis, name in zip(axes, names, strict=True):
+        on_map = places[places["map"] == name]
+        scale = _fit_map(axis, on_map, (width, room))
+        points = _joined_points(on_map, nearest=SAME_POINT * scale)
+        points["text"] = [
+            "\n".join(fill(name, letters) for name in one) for one in points["judges"]
+        ]
+        points["hue"] = points["judges"].map(_hue_of)
+        for x, y, hue in points[["x", "y", "hue"]].itertuples(index=False):
+            axis.plot(x, y, "o", color=hue, ms=4, mec="white", mew=0.5)
+        axis.set(title=name, xticks=[], yticks=[], xlabel=on_map["note"].iloc[0])
+        _name_points(axis, points, room=room)
     figure.suptitle(f"Judges by the probabilities of their trees · {world}")
     return figure
+
+
+def _fit_map(axis: Axes, places: pd.DataFrame, inches: tuple[float, float]) -> float:
+    """Give both directions one scale, in which all places fit; return the units in an inch."""
+    low = places[["x", "y"]].min().to_numpy()
+    high = places[["x", "y"]].max().to_numpy()
+    extent = np.array(inches)
+    scale = float(((high - low) / (0.85 * extent)).max()) or 1.0
+    left, bottom = (low + high - scale * extent) / 2
+    right, top = (low + high + scale * extent) / 2
+    axis.set(xlim=(left, right), ylim=(bottom, top))
+    axis.set_box_aspect(extent[1] / extent[0])
+    return scale
+
+
+def _joined_points(places: pd.DataFrame, *, nearest: float) -> pd.DataFrame:
+    """Join judges that are nearer to each other: judges, x, y (their mean place) of each point."""
+    point = np.zeros(len(places), int)
+    if len(places) > 1:
+        point = fcluster(linkage(places[["x", "y"]], "single"), nearest, "distance")
+    groups = places.groupby(point)
+    return groups.agg(judges=("judge", list), x=("x", "mean"), y=("y", "mean"))
+
+
+def _hue_of(judges: Sequence[str]) -> str:
+    hues = {colour(judge) for judge in judges}
+    return hues.pop() if len(hues) == 1 else "0.4"
+
+
+def _name_points(axis: Axes, points: pd.DataFrame, *, room: float) -> None:
+    """Write names left and right of a map, in the order of their points' heights.
+
+    Args:
+        points: x, y, hue and text of each.
+        room: height of the map in inches.
+    """
+    size = (points["text"].str.count("\n") + 1) * LINE_OF_NAMES
+    low, high = axis.get_ylim()
+    height = room * (points["y"] - low) / (high - low)
+    labels = points.assign(size=size, height=height).sort_values("x")
+    is_left = labels["size"].cumsum() - labels["size"] / 2 <= labels["size"].sum() / 2
+    for side, at, alignment, near_edge in (
+        (labels[is_left], -0.06, "right", 1),
+        (labels[~is_left], 1.06, "left", 0),
+    ):
+        from_below = side.sort_values("height")
+        middles = _spread_out(from_below["height"].to_numpy(), from_below["size"].to_numpy(), room)
+        for middle, point in zip(middles, from_below.itertuples(), strict=True):
+            axis.annotate(
+                point.text,
+                (point.x, point.y),
+                (at, 72 * middle),
+                textcoords=("axes fraction", "axes points"),
+                ha=alignment,
+                va="center",
+                size=6,
+                parse_math=False,
+                arrowprops={
+                    "arrowstyle": "-",
+                    "lw": 0.5,
+                    "color": point.hue,
+                    "shrinkA": 1,
+                    "shrinkB": 0,
+                    "zorder": 1,
+                    "relpos": (near_edge, 0.5),
+                },
+            )
+
+
+def _spread_out(
+    wanted: Float[np.ndarray, " labels"], sizes: Float[np.ndarray, " labels"], room: float
+) -> Float[np.ndarray, " labels"]:
+    """Move labels, sorted from below, apart; they stay between 0 and the room unless it is full."""
+    middles = sizes.cumsum() - sizes / 2  # of labels without gaps, from 0 on
+    beyond = max(0.0, sizes.sum() - room) / 2
+    limits = {"y_min": -beyond, "y_max": room + beyond - sizes.sum()}
+    return middles + isotonic_regression(wanted - middles, **limits)

@@ -1,9 +1,13 @@
 """Pictures of judges show every judge, in the order of the tables."""
 
+from itertools import combinations
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.text import Text
+from scipy.spatial.distance import pdist
 
 from dtreward.figures import colour
 from dtreward.judges.agreement import agreement, consistency, nearest_to_people
@@ -16,7 +20,7 @@ from dtreward.judges.figures import (
     draw_outcomes,
     draw_position_bias,
 )
-from dtreward.judges.maps import map_table
+from dtreward.judges.maps import JudgeMap, map_table
 
 NAMES = ["Wordy-1", "Strict-1", "Noisy"]
 
@@ -116,11 +120,41 @@ def test_clusters_join_the_nearest_judges_first():
     assert dots == {colour(name) for name in NAMES}
 
 
-@pytest.mark.parametrize("names", [["PCA"], ["PCA", "MDS", "UMAP"]])
-def test_every_map_shows_every_judge_in_its_colour(names):
-    family = pd.Series(NAMES, NAMES)
-    places = {name: np.arange(6.0).reshape(3, 2) for name in names}
-    figure = draw_maps(map_table(places, family), world="a world")
-    assert [axis.get_title(loc="left") for axis in figure.axes] == names
-    for axis in figure.axes:
-        assert [line.get_color() for line in axis.lines] == [colour(name) for name in NAMES]
+def crowd(judges, *, seed=0):
+    """Places of judges on three maps, most of them in a heap, and two at one place."""
+    names = [f"Family-{number % 5}.1-{number}B-Instruct" for number in range(judges)]
+    generator = np.random.default_rng(seed)
+    maps = {}
+    for name in ("PCA", "MDS", "UMAP"):
+        places = generator.normal(size=(judges, 2)) ** 3
+        places[1] = places[0]
+        maps[name] = JudgeMap(places, f"note of {name}")
+    return map_table(maps, pd.Series("Family", names))
+
+
+@pytest.mark.parametrize("judges", [5, 13, 30])
+def test_maps_name_every_judge_and_no_name_or_point_hides_another(judges):
+    places = crowd(judges)
+    figure = draw_maps(places, world="a world")
+    figure.set_dpi(200)  # as saved
+    figure.canvas.draw()
+    for axis, name in zip(figure.axes, ("PCA", "MDS", "UMAP"), strict=True):
+        assert axis.get_title(loc="left") == name
+        assert axis.get_xlabel() == f"note of {name}"
+        named = "".join(text.get_text() for text in axis.texts).replace("\n", "")
+        assert all(named.count(judge) == 1 for judge in places["judge"].unique())
+        boxes = [Text.get_window_extent(text) for text in axis.texts]
+        assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
+        points = axis.transData.transform([line.get_xydata()[0] for line in axis.lines])
+        # 4 points wide, at most a third of it behind another
+        assert pdist(points).min() > 2.6 / 72 * figure.dpi
+        assert len(points) == len(axis.texts) < judges
+
+
+def test_a_point_has_its_judges_colour_and_is_grey_for_judges_of_two_colours():
+    maps = {"PCA": JudgeMap(np.array([[0.0, 0.0], [5.0, 5.0], [5.0, 5.0]]))}
+    figure = draw_maps(map_table(maps, pd.Series(NAMES, NAMES)), world="a world")
+    (axis,) = figure.axes
+    hues = {tuple(line.get_xydata()[0]): line.get_color() for line in axis.lines}
+    assert hues == {(0.0, 0.0): colour("Wordy-1"), (5.0, 5.0): "0.4"}
+    assert {text.get_text() for text in axis.texts} == {"Wordy-1", "Strict-1\nNoisy"}
