@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from dtreward.judges.judge import Judge
-from dtreward.models.catalogue import CATALOGUE, find_entry
+from dtreward.models.catalogue import model_label
 from dtreward.models.comparison import RewardModel
 from dtreward.models.endpoint import JudgeModel
 from dtreward.models.head_model import HeadModel
@@ -19,18 +19,14 @@ Entry = str | Mapping[str, Any]  # a folder, hub id or name; or {name, model, en
 
 
 def entry_name(entry: Entry) -> str:
-    """Name a model: as on the leaderboard, as its judge, or by the last two parts of a path or id.
+    """Name a model by its `dtreward.models.catalogue.model_label`, or as its judge is named.
 
     >>> entry_name("data/demo/checkpoint"), entry_name({"name": "GPT-4o", "model": "gpt-4o"})
     ('demo/checkpoint', 'GPT-4o')
     """
     if isinstance(entry, Mapping):
         return entry["name"]
-    row = find_entry(entry)
-    for name, listed in CATALOGUE.items():
-        if listed is row:
-            return name
-    return "/".join(Path(entry).parts[-2:])
+    return model_label(entry)
 
 
 def open_entry(

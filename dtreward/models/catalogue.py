@@ -95,6 +95,31 @@ CATALOGUE = {
 }
 
 
+def model_label(model: str | Path) -> str:
+    """Name a model in titles, tables and claims: as on the leaderboard, by its id, or by its folder.
+
+    A path is no name: of a folder only its own name is shown, or "<study>/checkpoint" for the
+    checkpoint of a study.
+
+    Args:
+        model: as given to `load`.
+
+    Example:
+        >>> model_label("RLHFlow/ArmoRM-Llama3-8B-v0.1"), model_label("me/My-Reward-Model")
+        ('ArmoRM-Llama3-8B-v0.1', 'me/My-Reward-Model')
+        >>> model_label("../data/demo"), model_label("../data/demo/checkpoint")
+        ('demo', 'demo/checkpoint')
+    """
+    entry = find_entry(model)
+    for name, listed in CATALOGUE.items():
+        if listed is entry:
+            return name
+    parts = Path(model).parts
+    is_checkpoint = parts[-1] == "checkpoint"
+    is_hub_id = len(parts) == 2 and not Path(model).is_dir() and parts[0] not in (".", "..", "/")
+    return "/".join(parts[-2:]) if is_checkpoint or is_hub_id else parts[-1]
+
+
 def near_names(name: str) -> list[str]:
     """Suggest names of the catalogue that are nearly a name, the owner left aside.
 

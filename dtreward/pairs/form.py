@@ -19,7 +19,7 @@ class Formed:
             conversation as `dtreward.conversation.prompt_text` writes them.
         form: the name of the form that was taken.
         order_by: the column that orders the responses, where each row is one; else "".
-        rated_by: who gave the ratings, where it is known that people did not; else "".
+        rated_by: who gave the ratings, where the form tells; else "".
     """
 
     table: pd.DataFrame

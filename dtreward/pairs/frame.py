@@ -50,9 +50,10 @@ class Pairs:
             was dropped.
         left_out: why other columns of the source are no attributes, by column.
         form: the form that the source was read in, such as "pairs" or "chosen-rejected".
-        attributes_are: where the attributes' values come from: "rated", "rated by GPT-4" and the
-            like, "measured from the text", or "read by <model>". `frame.attrs` holds it too, and
-            so does a Parquet file of the frame (`attributes_are_of`).
+        attributes_are: where the attributes' values come from: "rated" (the source does not say by
+            whom), "rated by people", "rated by GPT-4", "measured from the text", or "read by
+            <model>". `frame.attrs` holds it too, and so does a Parquet file of the frame
+            (`attributes_are_of`).
     """
 
     frame: pd.DataFrame
@@ -215,12 +216,16 @@ def attributes_are_of(frame: pd.DataFrame) -> str:
 def inputs_name(frame: pd.DataFrame) -> str:
     """Name what a tree on the attributes' own values is fitted to, for tables and figures.
 
+    Who gave ratings is said only where the source's form tells it: "ratings by people".
+
     Example:
         >>> inputs_name(pd.DataFrame())
-        'human ratings'
+        'ratings'
     """
     source = attributes_are_of(frame)
-    return "human ratings" if source == RATED else f"attributes {source}"
+    if source.startswith(RATED):
+        return f"ratings{source.removeprefix(RATED)}"
+    return f"attributes {source}"
 
 
 def _read(source: str | Path | pd.DataFrame, form: str, revision: str, reading: Reading) -> Formed:
@@ -236,7 +241,8 @@ def _read(source: str | Path | pd.DataFrame, form: str, revision: str, reading: 
         )
     path = Path(source)
     if form in ("", HELPSTEER2_FORM) and (source == HELPSTEER2 or has_helpsteer2(path)):
-        return Formed(read_helpsteer2(source, revision, reading.counts), HELPSTEER2_FORM)
+        table = read_helpsteer2(source, revision, reading.counts)
+        return Formed(table, HELPSTEER2_FORM, rated_by="people")
     if form in ("", llmbar.NAME) and llmbar.has_llmbar(path):
         return llmbar.read_llmbar(path)
     content = find_annotated_pairs(path) if form in ("", FORM) else None

@@ -85,8 +85,8 @@ def plain_title(stem: str) -> str:
     """Give a title from the name of a file.
 
     Example:
-        >>> plain_title("04_tree_human_ratings")
-        'Tree human ratings'
+        >>> plain_title("04_tree_ratings")
+        'Tree ratings'
     """
     words = re.sub(r"^(\d\d|table)_", "", stem).replace("_", " ")
     return words[:1].upper() + words[1:]
@@ -117,7 +117,7 @@ def saves(source: str, stem: str) -> bool:
     """Say whether a cell names a figure; what an f-string puts in may be anything.
 
     Example:
-        >>> saves('save_figure(figure, drawn / f"04_tree_{name}")', "04_tree_human_ratings")
+        >>> saves('save_figure(figure, drawn / f"04_tree_{name}")', "04_tree_ratings")
         True
     """
     names = [re.escape(name) for name in re.findall(r'"(\d\d_[^"]+)"', source)]

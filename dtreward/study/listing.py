@@ -26,8 +26,7 @@ from dtreward.pairs.votes import merge_votes
 from dtreward.tree.rules import conditions, verdict
 from dtreward.tree.tree import PreferenceTree
 
-RATINGS = "human ratings"  # inputs of trees, as notebook 04 records them
-REWARDS = "predicted rewards"
+REWARDS = "predicted rewards"  # input of trees, as notebook 04 records it
 PEOPLE = "Human"  # as notebook 07 calls them
 MOST_PAIRS = 5_000
 MOST_NUMBERS = 400_000  # of all pairs; with many attributes, trees and judges fewer pairs fit
@@ -283,7 +282,7 @@ def _outcome_codes(own: pd.DataFrame) -> np.ndarray:
 
 
 def read_trees(
-    made: Path, problems: list[str], ratings: str = RATINGS
+    made: Path, problems: list[str], ratings: str = ""
 ) -> dict[str, tuple[str, PreferenceTree]]:
     """Give each tree of a study by what it is of, with the name of its input.
 

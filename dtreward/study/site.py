@@ -34,7 +34,7 @@ from dtreward.study.chapters import (
 )
 from dtreward.study.cleaning import clean_text, markdown_html
 from dtreward.study.gallery import Figure
-from dtreward.study.listing import read_trees
+from dtreward.study.listing import REWARDS, read_trees
 from dtreward.study.macros import list_macros, macro_name
 from dtreward.study.pages import cells_of_html, cells_of_notebook, html_cell, write_page
 from dtreward.study.pairs_page import pairs_page
@@ -313,7 +313,7 @@ def key_numbers(chapters: Sequence[Chapter], paper: Path) -> dict[str, str]:
 
 def finding(site: Site) -> str:
     """Say in one sentence what the study found."""
-    for name in ("predicted rewards", "human ratings", f"attributes {MEASURED}"):
+    for name in _tree_inputs(site.chapters):
         accuracy = site.numbers.get(macro_name(f"accuracy on {name}, tree"))
         if accuracy:
             drawn = site.numbers[macro_name(f"splits on {name}")]
@@ -326,16 +326,23 @@ def finding(site: Site) -> str:
     return "The tree of this study has not been fitted yet."
 
 
+def _tree_inputs(chapters: Sequence[Chapter]) -> list[str]:
+    """Name what notebook 04 fitted trees to, rewards first; usual names where there is no record."""
+    numbers = {chapter.name: chapter.record.get("numbers", {}) for chapter in chapters}
+    trees = numbers.get("04_fit_preference_tree", {}).get("trees")
+    names = trees or ["ratings", "ratings by people", f"attributes {MEASURED}"]
+    return sorted({REWARDS, *names}, key=lambda name: (name != REWARDS, name))
+
+
 def headline(site: Site) -> dict[str, Any]:
     """Give the headline figure and four numbers with what they mean."""
     claims = [claim for chapter in site.chapters for claim in chapter.claims]
     held = sum(claim.held is True for claim in claims)
     states = [chapter.state for chapter in site.chapters]
-    figure = None
-    for stem in ("04_tree_predicted_rewards", "04_tree_human_ratings"):
-        figure = figure or site.figures.get(stem)
+    stems = [f"04_tree_{name.replace(' ', '_')}" for name in _tree_inputs(site.chapters)]
+    drawn = [site.figures[stem] for stem in stems if stem in site.figures]
     return {
-        "figure": figure,
+        "figure": drawn[0] if drawn else None,
         "numbers": [
             (site.numbers.get("Pairs", "–"), "pairs of responses"),
             (site.numbers.get("Judges", "–"), "simulated judges" if site.is_demo else "judges"),

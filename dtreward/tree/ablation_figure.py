@@ -1,6 +1,6 @@
 """Figures of an ablation: a column of panels, or a colour, for each input of the trees.
 
-An input is what the differences are of, such as "human ratings". Titles are left to the notebooks.
+An input is what the differences are of, such as "ratings". Titles are left to the notebooks.
 """
 
 from __future__ import annotations

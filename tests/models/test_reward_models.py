@@ -43,7 +43,7 @@ from transformers import (
 from dtreward.engine.forward import hidden_states
 from dtreward.models import checkpoint
 from dtreward.models import load_backbone as loading
-from dtreward.models.catalogue import CATALOGUE, find_entry
+from dtreward.models.catalogue import CATALOGUE, find_entry, model_label
 from dtreward.models.critic import Critic
 from dtreward.models.ensemble import WEIGHTS, Ensemble
 from dtreward.models.loader import load
@@ -162,10 +162,16 @@ def test_a_model_of_the_same_name_by_somebody_else_is_another_model(hub, name, t
     with pytest.raises(KeyError, match=f"me/{name}"):
         load(f"me/{name}")
     assert find_entry(tmp_path / name) is None
-    with pytest.raises(FileNotFoundError, match="no folder"):
-        load(tmp_path / name)
-    (tmp_path / name).mkdir()
-    assert find_entry(tmp_path / name) is CATALOGUE[name]
+
+
+def test_a_label_is_a_name_and_never_a_path(tmp_path):
+    entry = next(iter(CATALOGUE))
+    for folder in (f"models/{entry}", "weights/mine", "study/checkpoint"):
+        (tmp_path / folder).mkdir(parents=True)
+    labels = [model_label(path) for path in sorted(tmp_path.glob("*/*"))]
+    assert labels == [entry, "study/checkpoint", "mine"]
+    assert model_label(CATALOGUE[entry].repo) == entry
+    assert model_label("me/mine") == "me/mine"  # an id of the hub
 
 
 def test_a_model_is_found_by_its_repository_by_its_owner_and_name_and_by_a_folder(tmp_path):

@@ -76,6 +76,14 @@ def test_no_function_hides_among_the_imports(notebook):
     assert not [node for node in ast.parse(imports.source).body if hasattr(node, "body")]
 
 
+def test_titles_and_claims_name_no_path(notebook):
+    path = re.compile(r"\{(model|source|made|folder|rewards_of|data_dir)[}:!]")
+    for cell in code(notebook):
+        for line in cell.source.split("\n"):
+            if re.search(r"title|caption|world =|Claim\(|wanted =|found =|sentence", line):
+                assert not path.search(line), line
+
+
 def test_it_ends_by_recording_and_stating_claims(notebook):
     source = "\n".join(cell.source for cell in code(notebook))
     if "**Writes** nothing" not in notebook.cells[0].source:

@@ -217,7 +217,7 @@ def test_an_overall_score_that_made_the_preference_is_no_attribute():
     assert rated.attributes == ("helpfulness", "honesty", "instruction_following", "truthfulness")
     assert (rated.attributes_are, inputs_name(rated.frame)) == (
         "rated by GPT-4",
-        "attributes rated by GPT-4",
+        "ratings by GPT-4",
     )
     by_aspects = load_pairs(FORM_TABLES["ultrafeedback"], order_by="fine-grained_score")
     assert by_aspects.frame["preference"].equals(rated.frame["preference"])
@@ -417,7 +417,7 @@ def test_where_the_attributes_come_from_is_kept_in_the_file(tmp_path):
     assert inputs_name(saved) == "attributes measured from the text"
     assert load_pairs(path).attributes_are == "measured from the text"
     rated = load_pairs(FORM_TABLES["winner of texts"].assign(wit_1=1.0, wit_2=2.0))
-    assert inputs_name(rated.frame) == "human ratings"
+    assert inputs_name(rated.frame) == "ratings"
 
 
 def test_text_attributes_may_be_named_beside_ratings_or_without():

@@ -14,7 +14,14 @@ from hypothesis import strategies as st
 from dtreward.demo.world import make_pairs
 from dtreward.pairs import formats
 from dtreward.pairs.columns import TEXTS
-from dtreward.pairs.frame import attributes_of, differences, load_pairs, response_index, responses
+from dtreward.pairs.frame import (
+    attributes_of,
+    differences,
+    inputs_name,
+    load_pairs,
+    response_index,
+    responses,
+)
 from dtreward.pairs.split import draw_prompts
 from dtreward.pairs.text_attributes import TEXT_ATTRIBUTES
 
@@ -397,6 +404,7 @@ def test_helpsteer2_pairs_ratings_and_preferences_by_text(tmp_path):
     plain = helpsteer2_replica(tmp_path)
     pairs = load_pairs(tmp_path)
     assert pairs.attributes == ATTRIBUTES
+    assert inputs_name(pairs.frame) == "ratings by people"  # the form tells; of other tables nobody
     found = pairs.frame.set_index("prompt")
     for prompt, one, two, strength, split in plain:
         row = found.loc[prompt]

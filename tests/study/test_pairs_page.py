@@ -56,7 +56,7 @@ def write_study(folder, frame, judges=("J-1", "J-2"), with_rewards=True):
     rng = np.random.default_rng(1)
     attributes = list(attributes_of(frame))
     frame.to_parquet(folder / "pairs.parquet")
-    inputs = {"human ratings": differences(frame, attributes)}
+    inputs = {"ratings": differences(frame, attributes)}
     if with_rewards:
         rated = responses(frame, attributes)
         noise = rng.normal(0, 0.3, (len(rated), len(attributes)))
@@ -141,10 +141,10 @@ def test_the_pairs_of_a_node_are_those_that_pass_it(made, frame):
     page = list_pairs(made)
     documents = json.loads((made / "04_fit_preference_tree.json").read_text())["numbers"]["trees"]
     documents |= json.loads((made / "judge_trees.json").read_text())
-    names = ["on human ratings", "on predicted rewards", "of J-1", "of J-2"]
+    names = ["on ratings", "on predicted rewards", "of J-1", "of J-2"]
     assert [tree.name for tree in page.trees] == names and page.problems == []
     rewards = list(zip(*page.differences["predicted rewards"], strict=True))
-    ratings = list(zip(*page.differences["human ratings"], strict=True))
+    ratings = list(zip(*page.differences["ratings"], strict=True))
     for listed, document in zip(page.trees, documents.values(), strict=True):
         tree = PreferenceTree.from_dict(document)
         shown = rewards if "rewards" in listed.name else ratings
@@ -158,7 +158,7 @@ def test_the_pairs_of_a_node_are_those_that_pass_it(made, frame):
 def test_a_tree_wavers_where_its_preference_does_not_flip(made, frame):
     page = list_pairs(made)
     documents = json.loads((made / "04_fit_preference_tree.json").read_text())["numbers"]["trees"]
-    tree = PreferenceTree.from_dict(documents["human ratings"])
+    tree = PreferenceTree.from_dict(documents["ratings"])
     values = differences(frame, list(attributes_of(frame)))
     consistent = [code == "0" for code in page.trees[0].wavers]
     assert np.mean(consistent) == tree.swap_consistency(values)
@@ -238,8 +238,8 @@ def test_problems_are_escaped(tmp_path):
 def test_a_study_without_judges_rewards_or_trees_has_a_page(tmp_path, frame):
     made = write_study(tmp_path / "few", frame, judges=(), with_rewards=False)
     page = list_pairs(made)
-    assert [tree.name for tree in page.trees] == ["on human ratings"]
-    assert list(page.differences) == ["human ratings"] and len(page.judges) == 1
+    assert [tree.name for tree in page.trees] == ["on ratings"]
+    assert list(page.differences) == ["ratings"] and len(page.judges) == 1
     (made / "04_fit_preference_tree.json").unlink()
     page = list_pairs(made)
     assert page.trees == [] and page.problems == [] and len(page.pair) == len(frame)
@@ -413,7 +413,7 @@ def test_in_a_browser_disagreements_filter_the_list(offline_tab, site, made, fra
     choose(offline_tab, relation="changes its answer", first="J-2")
     wavering = judged.query("judge == 'J-2' and outcome == 'inconsistent'")
     assert count(offline_tab) == len(wavering) > 0
-    choose(offline_tab, first="tree on human ratings")
+    choose(offline_tab, first="tree on ratings")
     assert count(offline_tab) == list_pairs(made).trees[0].wavers.count("1") > 0
     choose(offline_tab, first="Any judge")
     assert count(offline_tab) == judged.query("outcome == 'inconsistent'")["pair"].nunique()
@@ -431,7 +431,7 @@ def test_in_a_browser_a_tree_can_disagree_with_people(offline_tab, site, made, f
     wrong = sum(a != b for a, b in zip(second, page.judges[0].codes, strict=True) if b != "-")
     visit(offline_tab, site)
     choose(offline_tab, relation="prefers another")
-    choose(offline_tab, first="tree on human ratings", second="Human")
+    choose(offline_tab, first="tree on ratings", second="Human")
     assert count(offline_tab) == wrong
 
 
@@ -442,7 +442,7 @@ def test_in_a_browser_more_are_shown_on_demand_and_reset_shows_all(offline_tab, 
     while not offline_tab.evaluate("document.getElementById('pairs-more').hidden"):
         offline_tab.click("document.getElementById('pairs-more')")
     assert offline_tab.evaluate(rows) == len(frame)
-    choose(offline_tab, split="test", tree="tree on human ratings")
+    choose(offline_tab, split="test", tree="tree on ratings")
     assert offline_tab.evaluate(rows) == 20
     offline_tab.click("document.querySelector('#pairs-form button[type=reset]')")
     offline_tab.wait(
@@ -459,8 +459,8 @@ def test_in_a_browser_a_row_says_what_is_known_of_the_pair(offline_tab, site, ma
     page = list_pairs(made)
     tree = page.trees[0]
     second = tree.nodes[tree.leaf[0]].second
-    assert f"on human ratings {100 * max(second, 1 - second):.1f}\xa0%" in row
-    rating = page.differences["human ratings"][0][0]
+    assert f"on ratings {100 * max(second, 1 - second):.1f}\xa0%" in row
+    rating = page.differences["ratings"][0][0]
     assert re.search(rf"clarity\t{rating:+}\t".replace("-", "−"), row.replace("+0", "0"))
     assert "secret" not in row
 

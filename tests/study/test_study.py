@@ -372,7 +372,7 @@ def own(workshop, shared_data):
 def test_real_ratings_with_other_attributes_give_a_tree_baselines_and_intervals(own):
     record = json.loads((own / "04_fit_preference_tree.json").read_text())["numbers"]
     attributes = {"understandability", "naturalness", "coherence", "engagingness", "groundedness"}
-    assert set(record["trees"]["human ratings"]["attributes"]) == attributes
+    assert set(record["trees"]["ratings"]["attributes"]) == attributes
     models = {key.split(", ", 1)[1] for key in record["quality"]}
     assert models >= {
         "constant",
@@ -387,7 +387,7 @@ def test_real_ratings_with_other_attributes_give_a_tree_baselines_and_intervals(
         accuracy = values["accuracy"]
         assert 0 <= accuracy["low"] <= accuracy["estimate"] <= accuracy["high"] <= 1
         assert accuracy["high"] - accuracy["low"] > 0.01  # a dozen test prompts can't be surer
-    tree = record["quality"]["human ratings, tree"]["accuracy"]
+    tree = record["quality"]["ratings, tree"]["accuracy"]
     assert tree["low"] > record["floor"]  # positive control: overall follows its parts
 
 

@@ -62,10 +62,10 @@ def test_what_readers_agree_on_is_the_ceiling_of_the_tree(numbers):
     # Readers who are each right with 0.8 agree with 0.8² + 0.2² = 0.68.
     assert loaded["agreement"]["share"]["low"] < 0.68 < loaded["agreement"]["share"]["high"]
     ceiling = fitted["ceiling_of_votes"]
-    assert ceiling["human ratings"]["estimate"] <= ceiling["ceiling"]["estimate"] < 1
-    accuracy = fitted["quality"]["human ratings, tree"]["accuracy"]
-    assert accuracy == ceiling["human ratings"]  # all test pairs have several votes
+    assert ceiling["ratings"]["estimate"] <= ceiling["ceiling"]["estimate"] < 1
+    accuracy = fitted["quality"]["ratings, tree"]["accuracy"]
+    assert accuracy == ceiling["ratings"]  # all test pairs have several votes
     assert accuracy["low"] > 0.5
     # A leaf of ten pairs holds thirty votes.
-    leaves = [n for n in fitted["trees"]["human ratings"]["nodes"] if n.get("attribute") is None]
+    leaves = [n for n in fitted["trees"]["ratings"]["nodes"] if n.get("attribute") is None]
     assert min(leaf["share"] for leaf in leaves) >= 30 / fitted["votes"]["train"] - 1e-9

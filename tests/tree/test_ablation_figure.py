@@ -15,8 +15,8 @@ from dtreward.tree.ablation_figure import (
     draw_stability,
 )
 
-ONE = ["human ratings"]
-TWO = ["human ratings", "predicted rewards"]
+ONE = ["ratings"]
+TWO = ["ratings", "predicted rewards"]
 
 
 @pytest.fixture(autouse=True)
@@ -86,7 +86,7 @@ def test_effects_stand_at_their_depth_with_their_interval():
 
 def test_levels_are_in_percent():
     table = pd.DataFrame({1: [1.0, 0.0], 2: [0.25, 0.5]}, ["helpfulness", "number of words"])
-    figure = draw_levels({"human ratings": table})
+    figure = draw_levels({"ratings": table})
     texts = [text.get_text() for text in figure.axes[0].texts]
     assert texts == ["100", "25", "0", "50"]
 
@@ -95,7 +95,7 @@ def test_levels_are_in_percent():
 def test_only_splits_that_come_back_have_a_number(spread, place):
     splits = pd.DataFrame(
         {
-            "input": "human ratings",
+            "input": "ratings",
             "attribute": ["words", "depth"],
             "threshold": [3.0, 1.0],
             "share": [0.8, 0.79],
@@ -119,6 +119,6 @@ def test_stability_is_drawn_as_means_over_resamples():
             "path_length": [1.0, 1.0, 1.9, 2.0],
         }
     )
-    figure = draw_stability({"human ratings": table, "predicted rewards": table})
+    figure = draw_stability({"ratings": table, "predicted rewards": table})
     np.testing.assert_allclose(figure.axes[0].lines[0].get_ydata(), [0.2, 0.2])
     assert [line.get_linestyle() for line in figure.axes[2].lines] == ["-", "--", "-", "--"]
