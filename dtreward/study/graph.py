@@ -18,6 +18,7 @@ class Notebook:
     name: str
     reads: tuple[str, ...] = ()
     reads_all: bool = False
+    may_read: tuple[str, ...] = ()
     writes: tuple[str, ...] = ()
     writes_with_model: tuple[str, ...] = ()
     keeps: tuple[str, ...] = ()
@@ -62,7 +63,7 @@ def parse_graph(entries):
     graph = {name: _notebook(name, fields or {}) for name, fields in entries.items()}
     written = {file for notebook in graph.values() for file in notebook.outputs}
     for notebook in graph.values():
-        for file in notebook.reads:
+        for file in (*notebook.reads, *notebook.may_read):
             if file not in written:
                 raise ValueError(
                     f"{notebook.name} reads {file}, which no notebook writes; "

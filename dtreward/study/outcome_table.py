@@ -177,7 +177,7 @@ def _makers(name: str, rows: dict[str, Row]) -> list[str]:
     notebook = read_graph()[name]
     if notebook.reads_all:
         return [other for other in rows if other != name]
-    makers = [maker_of(file) for file in notebook.reads]
+    makers = [maker_of(file) for file in (*notebook.reads, *notebook.may_read)]
     return [maker for maker in dict.fromkeys(makers) if maker in rows]
 
 

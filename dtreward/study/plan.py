@@ -104,6 +104,8 @@ class StudyPlan:
                 makers.append(maker)
             else:
                 files.append(f"{self.folder}/{file.rstrip('/')}")
+        optional = {maker_of(file) for file in notebook.may_read}
+        makers.extend(other for other in self.notebooks if other in optional)
         stamps = [self.stamp(maker) for maker in dict.fromkeys(makers)]
         for parameter in notebook.file_parameters:
             default = DEFAULT_PATHS.get(parameter, "")

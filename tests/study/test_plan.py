@@ -102,6 +102,14 @@ def test_judges_that_are_given_are_compared_in_your_own_study(table):
     assert "07_compare_judges" in plan_study({"study": "demo"}).notebooks
 
 
+def test_a_record_that_a_notebook_may_read_is_made_before_it_or_not_waited_for(tmp_path):
+    fit, judged = "04_fit_preference_tree", "07_compare_judges"
+    plan = plan_study({"study": "demo", "data_dir": str(tmp_path)})
+    assert fit in makers(plan, judged)
+    without = replace(plan, notebooks=tuple(name for name in plan.notebooks if name != fit))
+    assert not [path for path in without.inputs(judged) if fit in path]
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
