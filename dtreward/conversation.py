@@ -35,6 +35,12 @@ TOO_LONG_OPTIONS = ("error", "cut_prompt_start")
 # What is none, such as a missing value of a table, is refused with its row.
 Conversations = Sequence[tuple[Any, Any]]
 Turns = list[tuple[str, Any]]  # (role, text), one a turn
+# For a language model without a chat template: the roles' names and the texts, nothing else.
+PLAIN_TEMPLATE = (
+    "{% for message in messages %}{% if not loop.first %}{{ '\n\n' }}{% endif %}"
+    "{{ message['role'] | capitalize }}: {{ message['content'] }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '\n\nAssistant:' }}{% endif %}"
+)
 STAND_IN = "\ue000"  # stands for a text in a rendered template; private use, so none trims it
 # Llama 3.1's own date; templates of later models would write today's into every header.
 DATE = "26 Jul 2024"

@@ -21,6 +21,7 @@ from huggingface_hub.errors import (
 from safetensors import SafetensorError, safe_open
 
 from dtreward.models.catalogue import near_names
+from dtreward.models.gguf import SUFFIX, unpack_gguf
 from dtreward.models.heads import HEAD_PREFIXES
 from dtreward.tree.tree import PreferenceTree
 
@@ -45,7 +46,7 @@ def find_folder(
     """Find a model's folder and its commit; a model on the hub is fetched where it is absent.
 
     Args:
-        name: a folder, or a hub id such as "owner/model".
+        name: a folder, a GGUF file, or a hub id such as "owner/model".
         revision: commit, branch or tag on the hub; a folder has none.
         pickled: whether PyTorch's .bin files are fetched, too.
 
@@ -69,6 +70,8 @@ def find_folder(
     name = str(name)
     if not name.strip():
         raise FileNotFoundError(f"the model's name is empty: {NAMES}")
+    if Path(name).is_file() and Path(name).suffix == SUFFIX:
+        return unpack_gguf(name), ""
     if Path(name).is_file():
         raise FileNotFoundError(f"{name} is a file: give the folder with its config.json")
     if name.count("/") != 1 or name[0] in "./~":

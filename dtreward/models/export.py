@@ -15,6 +15,7 @@ from jaxtyping import Float
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from dtreward.conversation import PLAIN_TEMPLATE
 from dtreward.files import write_json
 from dtreward.models.card import make_card, write_card
 from dtreward.models.checkpoint import FAMILIES, INDEX, TREE, WEIGHTS, read_config, weight_files
@@ -169,7 +170,17 @@ def _copy_files(partial: Path, backbone: Path) -> None:
     for pattern in COPIED:
         for path in backbone.glob(pattern):
             shutil.copyfile(path, partial / path.name)
+    if not _has_chat_template(partial):
+        (partial / "chat_template.jinja").write_text(PLAIN_TEMPLATE, encoding="utf-8")
     shutil.copyfile(MODELING, partial / MODELING.name)
+
+
+def _has_chat_template(folder: Path) -> bool:
+    """Say whether a tokenizer has a template; else its features were read with the plain one."""
+    if (folder / "chat_template.jinja").exists():
+        return True
+    settings = folder / "tokenizer_config.json"
+    return settings.exists() and bool(json.loads(settings.read_text()).get("chat_template"))
 
 
 def _drop_keys(partial: Path) -> None:

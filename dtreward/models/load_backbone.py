@@ -27,12 +27,13 @@ from transformers import (
     PreTrainedModel,
 )
 
-from dtreward.conversation import ChatTokenizer
+from dtreward.conversation import PLAIN_TEMPLATE, ChatTokenizer
 from dtreward.engine.attention import choose, prepare
 from dtreward.engine.backbone import Backbone
 from dtreward.engine.packing import check_size
 from dtreward.files import digest, file_digest
 from dtreward.models.checkpoint import find_folder, read_config, stored_dtype, weight_files
+from dtreward.models.gguf import ORIGIN
 from dtreward.models.heads import HEAD_PREFIXES
 
 HEAD_TENSORS = [f"^{re.escape(prefix)}" for prefix in HEAD_PREFIXES]  # `load` reads heads itself
@@ -85,12 +86,15 @@ class Checkpoint:
         name: the folder's own name, or the hub id.
         commit: of the hub; "" for a folder.
         writes: whether it is loaded with its language model's head, to write text.
+        plain: whether a tokenizer without a chat template takes the plain transcript
+            (`conversation.PLAIN_TEMPLATE`); for language models that nobody taught to chat.
     """
 
     location: str
     name: str
     commit: str
     writes: bool = False
+    plain: bool = False
 
     def find(self) -> Path:
         """Find the checkpoint's folder on this machine, fetching it where it is absent."""
@@ -163,7 +167,7 @@ def load_backbone(
     placement = _place(folder.name, config, files, options)
     shape = _shape_of(config)
     limit = shape.max_position_embeddings if checkpoint.writes else longest_in_a_pack(shape)
-    chat = _load_tokenizer(folder, shape, limit, options)
+    chat = _load_tokenizer(folder, shape, limit, options, plain=checkpoint.plain)
     _check_marker(folder, chat, marker)
     if checkpoint.writes:
         # Transformers' sdpa drops Gemma-2's soft-cap.
@@ -185,11 +189,17 @@ def load_backbone(
         "torch": torch.__version__,
         "transformers": transformers.__version__,
     }
+    identity |= _origin(config)
     again = partial(_load_on, checkpoint, options)
     if engine.kernels is None:
         return Backbone(transformer, chat, identity, again=again)
     prepare(transformer, compiled=engine.compiled)
     return Backbone(transformer, chat, identity, engine.pack_tokens, engine.kernels, again)
+
+
+def _origin(config: Mapping[str, Any]) -> dict[str, str]:
+    """Name the GGUF file that the weights were in, for the identity."""
+    return {ORIGIN: config[ORIGIN]["file"]} if ORIGIN in config else {}
 
 
 def _load_on(checkpoint: Checkpoint, options: LoadOptions, device: str) -> Backbone:
@@ -274,12 +284,13 @@ def longest_in_a_pack(shape: PretrainedConfig) -> int:
 
 
 def _load_tokenizer(
-    folder: Path, shape: PretrainedConfig, limit: int, options: LoadOptions
+    folder: Path, shape: PretrainedConfig, limit: int, options: LoadOptions, *, plain: bool
 ) -> ChatTokenizer:
     """Read the tokenizer, and check how it is to be used.
 
     Args:
         limit: most tokens of a conversation that the model takes.
+        plain: whether a tokenizer without a chat template takes the plain transcript.
     """
     max_length = options.max_length
     if max_length is None:
@@ -294,6 +305,8 @@ def _load_tokenizer(
         )
     except (OSError, ValueError, ImportError) as error:
         raise ValueError(_tokenizer_reason(folder, error)) from None
+    if plain and not tokenizer.chat_template:
+        tokenizer.chat_template = PLAIN_TEMPLATE
     try:
         return ChatTokenizer(
             tokenizer,

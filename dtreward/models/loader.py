@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import torch
 
+from dtreward.engine.backbone import Backbone
 from dtreward.models import ensemble
 from dtreward.models.catalogue import CatalogueEntry, find_entry
 from dtreward.models.checkpoint import (
@@ -95,6 +96,37 @@ def load(  # noqa: PLR0913
             f"{name} is several models: give revision, reads, attributes or tree to each of them"
         )
     return _load_ensemble(options)
+
+
+def load_language_model(
+    name: str | Path, options: LoadOptions | None = None, *, revision: str | None = None
+) -> Backbone:
+    """Load the frozen transformer and the tokenizer of any model, with or without a head.
+
+    Its features are what a probe reads. A head in the checkpoint is left out. A tokenizer without a
+    chat template takes the plain transcript "User: ...", "Assistant: ...", which its identity tells
+    from other templates.
+
+    Args:
+        name: a folder, a GGUF file, a hub id, or a name of the leaderboard.
+        options: device, dtype and the like, as `load` takes them.
+        revision: of a hub model.
+
+    Raises:
+        ValueError, FileNotFoundError, MemoryError: as `load`.
+
+    Example:
+        >>> load_language_model("data/demo").hidden_size
+        192
+    """
+    entry = find_entry(name)
+    repo = name if entry is None or Path(name).exists() else entry.repo
+    folder, commit = find_folder(repo, revision)
+    is_here = Path(repo).exists()
+    location = str(folder.resolve()) if is_here else str(repo)
+    identity = folder.resolve().name if is_here else str(repo)
+    checkpoint = Checkpoint(location, identity, commit, plain=True)
+    return load_backbone(checkpoint, options or LoadOptions(), folder)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,191 @@
+"""Language models without a reward head, and GGUF files, as backbones."""
+
+import json
+import shutil
+
+import gguf
+import numpy as np
+import pytest
+import torch
+from conftest import ROOT
+from huggingface_hub import constants
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from dtreward import load
+from dtreward.conversation import PLAIN_TEMPLATE
+from dtreward.engine.forward import last_hidden_states
+from dtreward.models.checkpoint import read_config
+from dtreward.models.export import export_checkpoint
+from dtreward.models.gguf import unpack_gguf
+from dtreward.models.loader import load_language_model
+from dtreward.tree.tree import PreferenceTree
+
+DEMO = ROOT / "data" / "demo"
+NAMES = {
+    "self_attn.q_proj": "attn_q",
+    "self_attn.k_proj": "attn_k",
+    "self_attn.v_proj": "attn_v",
+    "self_attn.o_proj": "attn_output",
+    "mlp.gate_proj": "ffn_gate",
+    "mlp.up_proj": "ffn_up",
+    "mlp.down_proj": "ffn_down",
+    "input_layernorm": "attn_norm",
+    "post_attention_layernorm": "ffn_norm",
+}
+CONVERSATIONS = [("How many apples?", "Three."), ("2 + 2?", "It is 4, because 2 + 2 is 4.")]
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setattr(constants, "HF_HOME", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def language_model(tmp_path):
+    """The demo backbone as a plain language model: no head, no chat template."""
+    folder = tmp_path / "plain"
+    folder.mkdir()
+    config = read_config(DEMO)
+    for name in ("id2label", "label2id", "auto_map", "architectures"):
+        config.pop(name, None)
+    config |= {"tie_word_embeddings": True, "architectures": ["LlamaForCausalLM"]}
+    (folder / "config.json").write_text(json.dumps(config))
+    tensors = load_file(DEMO / "model.safetensors")
+    kept = {name: value for name, value in tensors.items() if not name.startswith("score.")}
+    save_file(kept, folder / "model.safetensors", metadata={"format": "pt"})
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copyfile(DEMO / name, folder / name)
+    return folder
+
+
+def write_gguf(folder, path, quantised=False):
+    """Write a Llama folder as llama.cpp's converter does, with its order of rotary weights."""
+    config = read_config(folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    writer = gguf.GGUFWriter(str(path), "llama")
+    writer.add_name("tiny")
+    writer.add_block_count(config["num_hidden_layers"])
+    writer.add_context_length(config["max_position_embeddings"])
+    writer.add_embedding_length(config["hidden_size"])
+    writer.add_feed_forward_length(config["intermediate_size"])
+    writer.add_head_count(config["num_attention_heads"])
+    writer.add_head_count_kv(config["num_key_value_heads"])
+    writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
+    writer.add_rope_freq_base(config["rope_parameters"]["rope_theta"])
+    writer.add_vocab_size(config["vocab_size"])
+    vocabulary = sorted(tokenizer.get_vocab(), key=tokenizer.get_vocab().get)
+    writer.add_tokenizer_model("gpt2")
+    writer.add_token_list(vocabulary)
+    writer.add_token_types([3 if token.startswith("<") else 1 for token in vocabulary])
+    merges = json.loads((folder / "tokenizer.json").read_text())["model"]["merges"]
+    writer.add_token_merges([" ".join(merge) for merge in merges])
+    writer.add_bos_token_id(tokenizer.bos_token_id)
+    writer.add_eos_token_id(tokenizer.eos_token_id)
+    for name, tensor in load_file(folder / "model.safetensors").items():
+        values = tensor.float().numpy()
+        heads = {"q_proj": "num_attention_heads", "k_proj": "num_key_value_heads"}
+        for part, count in heads.items():
+            if part in name:
+                values = in_pairs(values, config[count])
+        is_matrix = values.ndim == 2 and quantised
+        kind = gguf.GGMLQuantizationType.Q8_0 if is_matrix else gguf.GGMLQuantizationType.F32
+        writer.add_tensor(gguf_name(name), gguf.quants.quantize(values, kind), raw_dtype=kind)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+def in_pairs(weights, heads):
+    """Put the two halves of each rotary head in turn, as GGUF has them."""
+    rows, columns = weights.shape
+    halves = weights.reshape(heads, 2, rows // heads // 2, columns)
+    return halves.swapaxes(1, 2).reshape(rows, columns)
+
+
+def gguf_name(name):
+    short = name.removeprefix("model.").removesuffix(".weight")
+    whole = {"embed_tokens": "token_embd", "norm": "output_norm"}
+    if short in whole:
+        return f"{whole[short]}.weight"
+    _, layer, part = short.split(".", 2)
+    return f"blk.{layer}.{NAMES[part]}.weight"
+
+
+def test_a_gguf_file_becomes_a_folder_with_the_same_weights_and_says_so(language_model, tmp_path):
+    folder = unpack_gguf(write_gguf(language_model, tmp_path / "tiny.gguf"))
+    unpacked = load_file(folder / "model.safetensors")
+    original = load_file(language_model / "model.safetensors")
+    for name, values in original.items():
+        assert torch.equal(unpacked[name], values.float()), name
+    assert read_config(folder)["dequantised_from"]["file"] == "tiny.gguf"
+    written = (folder / "model.safetensors").stat().st_mtime_ns
+    assert unpack_gguf(tmp_path / "tiny.gguf") == folder
+    assert (folder / "model.safetensors").stat().st_mtime_ns == written
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name]
+
+
+def test_features_of_a_quantised_file_are_those_of_transformers(language_model, tmp_path):
+    path = write_gguf(language_model, tmp_path / "tiny.gguf", quantised=True)
+    backbone = load_language_model(path)
+    assert backbone.identity["dequantised_from"] == "tiny.gguf"
+    reference = AutoModelForCausalLM.from_pretrained(
+        tmp_path, gguf_file=path.name, dtype=torch.float32, attn_implementation="eager"
+    )
+    exact = load_language_model(language_model)
+    for conversation in CONVERSATIONS:
+        ids = backbone.chat.token_ids(*conversation).ids
+        with torch.no_grad():
+            wanted = reference.model(torch.tensor([ids])).last_hidden_state[0, -1].numpy()
+        (features,) = last_hidden_states(backbone, [ids])
+        assert np.abs(features - wanted).max() < 1e-5
+        (unquantised,) = last_hidden_states(exact, [exact.chat.token_ids(*conversation).ids])
+        assert np.abs(unquantised - wanted).max() > 1e-4  # quantising changes more than that
+
+
+def test_a_file_that_is_no_gguf_is_refused_and_leaves_nothing(tmp_path):
+    (tmp_path / "broken.gguf").write_bytes(b"GGUF" + bytes(64))
+    with pytest.raises(ValueError, match=r"broken\.gguf cannot be read as a GGUF model"):
+        load_language_model(tmp_path / "broken.gguf")
+    assert not list((tmp_path / "cache").rglob("*.safetensors"))
+
+
+def test_a_language_model_without_a_chat_template_takes_the_plain_transcript(language_model):
+    chat = load_language_model(language_model).chat
+    ids = chat.token_ids("2 + 2?", "It is 4.").ids
+    assert chat.tokenizer.decode(ids[1:]) == "User: 2 + 2?\n\nAssistant: It is 4."
+    assert ids[0] == chat.tokenizer.bos_token_id
+    taught = load_language_model(DEMO).chat
+    assert taught.identity["chat_template"] != chat.identity["chat_template"]
+
+
+def test_a_checkpoint_on_a_plain_language_model_loads_with_the_template_of_its_features(
+    language_model, tmp_path
+):
+    backbone = load_language_model(language_model)
+    head = torch.randn(2, backbone.hidden_size, generator=torch.Generator().manual_seed(0))
+    names = ("clarity", "depth")
+    folder = export_checkpoint(
+        tmp_path / "checkpoint",
+        backbone_folder=language_model,
+        weight=head.numpy(),
+        bias=np.zeros(2, np.float32),
+        tree=PreferenceTree.fit(
+            np.array([[-1.0, 0], [1, 0]]), np.array([0, 1]), attributes=names, max_depth=1
+        ),
+        attributes=names,
+        card={"name": "a test", "base_model": "plain"},
+    )
+    assert (folder / "chat_template.jinja").read_text() == PLAIN_TEMPLATE
+    model = load(folder)
+    ids = backbone.chat.token_ids(*CONVERSATIONS[0]).ids
+    (features,) = last_hidden_states(backbone, [ids])
+    assert np.abs(model.rewards(CONVERSATIONS[:1])[0] - features @ head.numpy().T).max() < 1e-4
+
+
+def test_load_still_asks_for_a_head(language_model):
+    shutil.copyfile(DEMO / "chat_template.jinja", language_model / "chat_template.jinja")
+    with pytest.raises(ValueError, match="expected a head"):
+        load(language_model)
