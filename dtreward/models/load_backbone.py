@@ -177,19 +177,18 @@ def load_backbone(
     else:
         engine = _choose_engine(shape, placement, options)
         model_class = BACKBONES[config["model_type"]]
-    safetensors = files[0].suffix == ".safetensors"
-    transformer = _read_transformer(folder, model_class, shape, placement, engine, safetensors)
+    transformer = _read_transformer(folder, model_class, shape, placement, engine, files)
     identity = {
         "model": checkpoint.name,
         "revision": checkpoint.commit,
         "weights": checkpoint.commit or _weights_digest(folder, files),
+        **_origin(config),
         **engine.identity,
         "dtype": str(transformer.dtype).removeprefix("torch."),
         "device": placement.device.type,
         "torch": torch.__version__,
         "transformers": transformers.__version__,
     }
-    identity |= _origin(config)
     again = partial(_load_on, checkpoint, options)
     if engine.kernels is None:
         return Backbone(transformer, chat, identity, again=again)
@@ -371,7 +370,7 @@ def _read_transformer(
     shape: PretrainedConfig,
     placement: Placement,
     engine: Engine,
-    safetensors: bool,
+    files: Sequence[Path],
 ) -> PreTrainedModel:
     """Read the weights; a ValueError names every tensor that is missing, extra or misshapen."""
     # A pickled shard is only opened as tensors (weights_only), and only for a model that writes.
@@ -382,7 +381,7 @@ def _read_transformer(
                 config=shape,
                 dtype=placement.dtype,
                 device_map=placement.device_map,
-                use_safetensors=safetensors,
+                use_safetensors=files[0].suffix == ".safetensors",
                 attn_implementation=engine.implementation,
                 ignore_mismatched_sizes=True,  # reported below, with everything else that is wrong
                 output_loading_info=True,
