@@ -6,7 +6,9 @@ RewardBench is the first bench; what another bench would need too is in files of
 - `rewardbench`: RewardBench's pairs and sections (`load_bench`, `section_scores`,
   `section_intervals`)
 - `candidates`: the models that a study names, opened one by one, and the baselines by length
-- `tables`: an overview of all rows, tests of each two, decisions beside a simpler rule, the control
+- `tables`: an overview of all rows, shares by subset, tests of each two, decisions beside a simpler
+  rule, the control
+- `published_scores`: the published scores, how sure they are, and which ranks are ties
 - `leaderboard`: measured scores beside the published ones, as a table
 - `figures`: the pictures of these results
 """

@@ -10,12 +10,20 @@ import pandas as pd
 import seaborn as sns
 from jaxtyping import Float
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from dtreward.benches.tables import both_orders
-from dtreward.figures import colour
+from dtreward.figures import WIDTH, colour
 from dtreward.stats import Interval, calibration_table, expected_calibration_error
 
 BASELINE = "0.55"  # the grey of rows that need no model
+COIN = 50  # what a coin scores, in percent
+SCORE_STYLES = {  # label: colour, and colour of the point's face
+    "measured here": ("C0", "C0"),
+    "published, with its counts": ("0.4", "0.4"),
+    "published, no counts": ("0.4", "white"),
+}
 MANY = 6  # rows of a matrix, above which it has numbers instead of names below
 
 
@@ -62,7 +70,10 @@ def draw_section_scores(
 
 
 def draw_matrix(compared: pd.DataFrame, names: Sequence[str]) -> Figure:
-    """Draw row minus column in percentage points for each two rows, a star where it is firm.
+    """Draw row minus column in percentage points for each two rows.
+
+    A star marks rows that differ, "≈" rows that are equal within the margin; the others nothing
+    tells apart.
 
     Args:
         compared: the table of `tables.compare_rows`.
@@ -74,7 +85,7 @@ def draw_matrix(compared: pd.DataFrame, names: Sequence[str]) -> Figure:
     many = len(names) > MANY
     style = "{:+.0f}" if many else "{:+.1f}"
     cells["mark"] = cells["points"].add(0.0).map(style.format).str.replace("-", "−")
-    cells["mark"] += np.where(cells["firm"], "*", "")
+    cells["mark"] += cells["outcome"].map({"better": "*", "worse": "*", "equal": " ≈"}).fillna("")
     square = cells.pivot(index="row", columns="minus").reindex(names)
     points = square["points"].reindex(columns=names)
     marks = square["mark"].reindex(columns=names).fillna("")
@@ -189,8 +200,45 @@ def scored_columns(board: pd.DataFrame) -> list[str]:
     return [name for name in names if board[name].notna().any()]
 
 
+def leaderboard_blocks(board: pd.DataFrame, *, bench: str) -> dict[str, pd.DataFrame]:
+    """Split the scores of a leaderboard into blocks: the scores of one can be compared.
+
+    Published scores are of RewardBench, and stand with measured ones only if these are too. Then
+    the baselines, which are far below them, stand apart.
+
+    Args:
+        board: notebook 09's table.
+        bench: "RewardBench", or the name of another bench.
+
+    Returns:
+        {title: rows}, without a block that has no rows.
+
+    Example:
+        >>> board = pd.DataFrame({"row": ["measured", "baseline", "published only"]})
+        >>> blocks = leaderboard_blocks(board, bench="a bench")
+        >>> [rows["row"].tolist() for rows in blocks.values()]
+        [['measured', 'baseline'], ['published only']]
+    """
+    is_published = board["row"].isin(["published", "published only"])
+    is_measured = board["row"] == "measured"
+    is_baseline = board["row"] == "baseline"
+    if bench == "RewardBench":
+        blocks = {
+            "Measured here and published, on RewardBench": board[is_measured | is_published],
+            "Baselines by length, on RewardBench": board[is_baseline],
+        }
+    else:
+        blocks = {
+            f"Measured, on {bench}": board[is_measured | is_baseline],
+            "Published, on RewardBench: another bench": board[is_published],
+        }
+    return {title: rows for title, rows in blocks.items() if len(rows)}
+
+
 def draw_leaderboard(board: pd.DataFrame, *, bench: str, world: str) -> Figure:
-    """Draw measured scores with intervals, filled, and published ones, hollow; a panel a section.
+    """Draw scores in percent with their intervals, a panel a section, a block of rows a bench.
+
+    Each block of `leaderboard_blocks` has a range of its own, so that its differences can be seen.
 
     Args:
         board: notebook 09's table: model, row, scores in percent, and their " low" and " high".
@@ -198,36 +246,62 @@ def draw_leaderboard(board: pd.DataFrame, *, bench: str, world: str) -> Figure:
         world: label of the data in the title.
     """
     columns = scored_columns(board)
-    models = list(dict.fromkeys(board["model"]))
-    size = (6.75, 0.9 + 0.16 * len(models))
-    figure, axes = plt.subplots(1, len(columns), figsize=size, sharey=True, squeeze=False)
-    lowest_end = board.filter(regex=" low$").min(axis=None)
-    left = np.nanmin([45, board[columns].min(axis=None) - 3, lowest_end - 3])
-    drawn = board[board["row"].isin(["measured", "published", "published only"])]
-    for axis, column in zip(axes[0], columns, strict=True):
-        for score in drawn.to_dict("records"):
-            _draw_score(axis, score, column, models.index(score["model"]))
-        axis.axvline(50, color="black", lw=0.8, ls=":")
-        axis.set(title=column, xlabel="score in %", xlim=(left, 106))
-    elsewhere = set()
-    if bench != "RewardBench":
-        elsewhere = set(board.loc[board["row"].str.startswith("published"), "model"])
-    labels = [f"{name}, RewardBench" if name in elsewhere else name for name in models]
-    axes[0, 0].set(yticks=range(len(models)), ylim=(len(models) - 0.5, -0.5))
-    axes[0, 0].set_yticklabels(labels, size=6)
-    note = ", published on RewardBench: two benches, not to be compared" if elsewhere else ""
-    figure.suptitle(f"Measured on {bench}{note} · {world}")
+    blocks = leaderboard_blocks(board, bench=bench)
+    heights = [0.75 + 0.15 * rows["model"].nunique() for rows in blocks.values()]
+    figure, axes = plt.subplots(
+        len(blocks),
+        len(columns),
+        figsize=(WIDTH, 0.5 + sum(heights)),
+        sharex="row",
+        sharey="row",
+        squeeze=False,
+        height_ratios=heights,
+        layout="constrained",
+    )
+    for row_of_axes, (title, rows) in zip(axes, blocks.items(), strict=True):
+        names = rows["model"].str.removesuffix(f" ({world})")
+        _draw_block(list(row_of_axes), rows.assign(model=names), columns)
+        place = {"xycoords": "axes fraction", "textcoords": "offset points"}
+        row_of_axes[0].annotate(title, (0, 1), (0, 17), **place).set_in_layout(False)
+    handles = [
+        Line2D([], [], marker="o", mfc=face, color=hue, label=label, ms=3.5)
+        for label, (hue, face) in SCORE_STYLES.items()
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+    figure.suptitle(f"Scores of reward models · {world}")
     return figure
 
 
-def _draw_score(axis: plt.Axes, score: Mapping[str, Any], column: str, place: int) -> None:
-    """Draw one score with its interval, hollow unless it was measured here."""
-    measured = score["row"] == "measured"
-    hue = "C0" if measured else "0.4"
-    face = hue if measured else "white"
-    axis.plot(score[column], place, "o", color=hue, mfc=face, ms=3.5)
-    ends = [score.get(f"{column} low"), score.get(f"{column} high")]
+def _draw_block(axes: Sequence[plt.Axes], rows: pd.DataFrame, columns: Sequence[str]) -> None:
+    """Draw a panel for each column, on a range that the scores of these rows fill."""
+    models = list(dict.fromkeys(rows["model"]))
+    lows = [rows[column].min() for column in columns]
+    lows += [rows[f"{column} low"].min() for column in columns]
+    left = float(np.nanmin(lows))
+    margin = 0.06 * (100 - left)
+    for axis, column in zip(axes, columns, strict=True):
+        for score in rows.to_dict("records"):
+            place = float(models.index(score["model"]))
+            if rows["model"].eq(score["model"]).sum() > 1:  # measured above, published below
+                place += -0.17 if score["row"] == "measured" else 0.17
+            _draw_score(axis, score, column, place)
+        if left < COIN:
+            axis.axvline(COIN, color="black", lw=0.8, ls=":")
+        axis.set(title=f"\n{column}", xlabel="score in %", xlim=(left - margin, 100 + margin))
+        axis.xaxis.set_major_locator(MaxNLocator(3, integer=True))
+    axes[0].set(yticks=range(len(models)), ylim=(len(models) - 0.4, -0.6))
+    axes[0].set_yticklabels(models, size=6)
+
+
+def _draw_score(axis: plt.Axes, score: Mapping[str, Any], column: str, place: float) -> None:
+    """Draw one score with its interval; hollow if nobody knows one."""
+    ends = [score[f"{column} low"], score[f"{column} high"]]
+    style = "measured here"
+    if score["row"].startswith("published"):
+        style = "published, no counts" if pd.isna(ends[0]) else "published, with its counts"
+    hue, face = SCORE_STYLES[style]
     axis.plot(ends, [place, place], color=hue)
+    axis.plot(score[column], place, "o", color=hue, mfc=face, ms=3.5)
 
 
 def _whiskers(

@@ -7,13 +7,16 @@ from pathlib import Path
 import pandas as pd
 
 from dtreward.benches.candidates import rows_read
+from dtreward.benches.published_scores import (
+    COLUMNS,
+    complete_sections,
+    published_intervals,
+    published_scores,
+)
 from dtreward.benches.rewardbench import SECTION_OF, SECTIONS, section_scores
 from dtreward.files import write_atomically
 from dtreward.models.catalogue import CATALOGUE
-from dtreward.published import PUBLISHED
 from dtreward.stats import Interval
-
-COLUMNS = [*SECTIONS, "overall"]
 
 
 @dataclass(frozen=True)
@@ -80,36 +83,6 @@ class Measured:
         return "; ".join(part for part in words if part)
 
 
-def published_scores() -> pd.DataFrame:
-    """Give the published scores in percent, a row a model, columns the sections and "overall".
-
-    >>> published_scores().loc["Decision-Tree-Reward-Gemma-2-27B", "overall"]
-    np.float64(95.4)
-    """
-    table = pd.read_csv(PUBLISHED / "leaderboard.csv", index_col="model")
-    names = {section.lower().replace(" ", "_"): section for section in SECTIONS}
-    return table.rename(columns=names)[COLUMNS]
-
-
-def published_counts() -> pd.Series:
-    """Give the number of pairs in each subset of RewardBench."""
-    return pd.read_csv(PUBLISHED / "subset_counts.csv").groupby("subset")["total"].first()
-
-
-def complete_sections(subsets: pd.Series) -> pd.Series:
-    """Say of each section whether a bench has all of its published pairs.
-
-    Args:
-        subsets: of each pair of the bench.
-
-    >>> complete_sections(pd.Series(["math-prm"] * 447)).any()
-    np.False_
-    """
-    wanted = published_counts()
-    is_complete = subsets.value_counts().reindex(wanted.index) == wanted
-    return is_complete.groupby(SECTION_OF[wanted.index]).all()
-
-
 def leaderboard(
     measured: Iterable[Measured],
     failed: Mapping[str, str],
@@ -119,9 +92,10 @@ def leaderboard(
 ) -> pd.DataFrame:
     """Set measured rows beside the published ones, in percent.
 
-    `row` says what a row is: "measured" (with interval); "chosen second" (a tree in the authors'
-    order alone); "published"; "difference" (measured minus published, of sections that compare);
-    "failed: " and the reason; "published only".
+    `row` says what a row is: "measured" or "baseline" (with interval); "chosen second" (a tree in
+    the authors' order alone); "published" (with interval where its counts are known); "difference"
+    (measured minus published, of sections that compare); "failed: " and the reason; "published
+    only" (as "published").
 
     Args:
         failed: why a model could not be asked, by name.
@@ -134,8 +108,9 @@ def leaderboard(
     """
     rows = []
     with_published_row = []
+    published_ends = {name: _ends(scores) for name, scores in published_intervals().items()}
     for one in measured:
-        rows += _rows_of(one, mark)
+        rows += _rows_of(one, mark, published_ends.get(one.name, {}))
         if one.published is not None:
             with_published_row.append(one.name)
     for name, reason in failed.items():
@@ -144,30 +119,37 @@ def leaderboard(
     published = published_scores()
     for name in published.index.difference(with_published_row, sort=False):
         row = {"model": name, "row": "published only", "note": CATALOGUE[name].note}
-        rows.append(row | published.loc[name].to_dict())
+        rows.append(row | published.loc[name].to_dict() | published_ends.get(name, {}))
     ends = [f"{column} {end}" for column in COLUMNS for end in ("low", "high")]
     columns = ["model", "row", *COLUMNS, *ends, "pairs", "unread", "note"]
     return pd.DataFrame(rows).reindex(columns=columns)
 
 
-def _rows_of(one: Measured, mark: str) -> list[dict]:
+def _rows_of(one: Measured, mark: str, published_ends: Mapping[str, float]) -> list[dict]:
     estimates = {column: interval.estimate for column, interval in one.scores.items()}
-    ends = {}
-    for column, interval in one.scores.items():
-        ends[f"{column} low"] = interval.low
-        ends[f"{column} high"] = interval.high
     read = rows_read(one.results)
     head = {"model": one.name + mark, "pairs": len(read), "unread": len(one.unread)}
-    rows = [head | {"row": "measured", "note": one.note()} | estimates | ends]
+    row = "baseline" if one.kind == "baseline" else "measured"
+    rows = [head | {"row": row, "note": one.note()} | estimates | _ends(one.scores)]
     if one.kind == "decision-tree":
         rows.append(head | {"row": "chosen second"} | chosen_second_scores(one.results))
     if one.published is not None:
-        rows.append({"model": one.name, "row": "published"} | one.published.to_dict())
+        row = {"model": one.name, "row": "published"} | one.published.to_dict()
+        rows.append(row | published_ends)
     comparable = one.comparable()
     if comparable:
         difference = pd.Series(estimates)[comparable] - one.published[comparable]
         rows.append({"model": one.name, "row": "difference"} | difference.to_dict())
     return rows
+
+
+def _ends(scores: Mapping[str, Interval]) -> dict[str, float]:
+    """Give both ends of each score's interval, as columns of the table."""
+    ends = {}
+    for column, interval in scores.items():
+        ends[f"{column} low"] = interval.low
+        ends[f"{column} high"] = interval.high
+    return ends
 
 
 def chosen_second_scores(results: pd.DataFrame) -> dict[str, float]:
@@ -197,7 +179,7 @@ def sort_rows(table: pd.DataFrame, by: str, *, published_last: bool = False) -> 
 
 
 def as_text(table: pd.DataFrame) -> pd.DataFrame:
-    """Write the cells of a `leaderboard` out: scores to a decimal, with interval where measured."""
+    """Write the cells of a `leaderboard` out: scores to a decimal, with the interval if known."""
     text = table[["model", "row"]].copy()
     for column in COLUMNS:
         text[column] = [_cell(row, column) for _, row in table.iterrows()]
@@ -211,11 +193,10 @@ def _cell(row: pd.Series, column: str) -> str:
         return "–"
     if row["row"] == "difference":
         return f"{row[column]:+.1f}"
-    if row["row"] == "measured":
-        low = row[f"{column} low"]
-        high = row[f"{column} high"]
-        return f"{row[column]:.1f} [{low:.1f}, {high:.1f}]"
-    return f"{row[column]:.1f}"
+    low = row[f"{column} low"]
+    high = row[f"{column} high"]
+    interval = "" if pd.isna(low) else f" [{low:.1f}, {high:.1f}]"
+    return f"{row[column]:.1f}{interval}"
 
 
 def write_tables(stem: str | Path, table: pd.DataFrame, text: pd.DataFrame, caption: str) -> None:

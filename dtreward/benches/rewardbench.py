@@ -44,7 +44,7 @@ def load_bench(source: str, revision: str = "", limit: int = 0, seed: int = 0) -
             f"{source}: missing {missing}; a bench has the columns "
             f"{COLUMNS}, this one has {list(bench)}"
         )
-    _section_weights(bench["subset"].unique())
+    section_weights(bench["subset"].unique())
     repeated = int(bench.duplicated(COLUMNS).sum())
     if repeated:
         raise ValueError(f"{source}: {repeated} rows repeat another row; remove them")
@@ -106,7 +106,7 @@ def section_scores(results: pd.DataFrame) -> pd.Series:
             "results[results['unread'] == ''] does"
         )
     accuracy = results.groupby("subset")["correct"].mean()
-    return accuracy @ _section_weights(accuracy.index)
+    return accuracy @ section_weights(accuracy.index)
 
 
 def section_intervals(
@@ -129,7 +129,7 @@ def section_intervals(
     right = in_subset.mul(results["correct"], axis=0)
     values = np.hstack([right, in_subset])
     intervals = {}
-    for section, weights in _section_weights(in_subset).dropna(axis=1).items():
+    for section, weights in section_weights(in_subset).dropna(axis=1).items():
         share = in_subset @ (weights / in_subset.sum()) / 100  # of the score, for each pair
         different = results["correct"][share > 0].unique()
         if len(different) > 1:
@@ -153,7 +153,7 @@ def _weighted_score(
     return np.where(weights, right / asked, 0) @ weights
 
 
-def _section_weights(subsets: Iterable[str]) -> pd.DataFrame:
+def section_weights(subsets: Iterable[str]) -> pd.DataFrame:
     """Give the percent that each subset has of the sections and overall, (subsets, sections)."""
     unknown = set(subsets) - set(WEIGHTS.index)
     if unknown:

@@ -6,15 +6,26 @@ Results are those of `evaluation.judge`: a row a pair, `unread` is "" where the 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int
 
 from dtreward.benches.candidates import rows_read
-from dtreward.stats import Interval, accuracy_interval, holm, mean_interval, paired_test
+from dtreward.benches.rewardbench import SECTION_OF, WEIGHTS
+from dtreward.stats import (
+    FEWEST_PROMPTS,
+    Interval,
+    accuracy_interval,
+    difference_test,
+    holm,
+    mean_interval,
+    paired_test,
+)
 
 TESTS = ["p McNemar (Holm)", "p by problem (Holm)"]
+EQUAL = "p equal (Holm)"
 NOT_SAID = "–"
 
 
@@ -57,49 +68,122 @@ def _share(value: float | None) -> str:
 
 
 def compare_rows(
-    results: Mapping[str, pd.DataFrame], names: Sequence[str], *, resamples: int, seed: int
+    results: Mapping[str, pd.DataFrame],
+    names: Sequence[str],
+    *,
+    margin: float,
+    resamples: int,
+    seed: int,
 ) -> pd.DataFrame:
     """Test of each two rows whether one is right more often, over the pairs that both have read.
 
-    The first test is McNemar's on `preference`, every pair independent; the second is the paired
-    bootstrap by problem on `correct`. Both are corrected by Holm's method for the number of pairs
-    of rows. Two rows with fewer than two problems in common are left out.
+    Two tests ask for a difference. The first is McNemar's on `preference`, every pair independent;
+    the second is the paired bootstrap by problem on `correct`. A third one, also by problem, asks
+    for equality within the margin: that no difference was found is none. Each is corrected by
+    Holm's method for the number of pairs of rows. Two rows with fewer than two problems in common
+    are left out.
 
     Args:
         results: by name, all of the same bench.
         names: the rows to compare, in order.
-        resamples: of intervals; the test by problem takes at least 80 for each two rows, so that
+        margin: the largest difference that counts as equal, in percentage points.
+        resamples: of intervals; the tests by problem take at least 80 for each two rows, so that
             p-values can be small enough to survive the correction.
 
     Returns:
-        Columns row, minus, points (row minus minus, in percentage points), interval (95 %), the two
-        p-values, and firm: both p-values are at most 0.05 and both differences of one sign.
+        Columns row, minus, points (row minus minus, in percentage points), interval (95 %), the
+        three p-values, firm (both tests find a difference, of one sign), and outcome: "better" or
+        "worse" (firm), "equal" (within the margin) or "cannot tell", which is also said of fewer
+        than 20 problems.
     """
     pairs_of_rows = list(combinations(names, 2))
-    by_problem = max(resamples, 80 * len(pairs_of_rows))
+    options = {"resamples": max(resamples, 80 * len(pairs_of_rows)), "seed": seed}
     rows = []
     for name, other in pairs_of_rows:
         common = (results[name]["unread"] == "") & (results[other]["unread"] == "")
         one = results[name][common]
         two = results[other][common]
-        if one["problem"].nunique() < 2:
-            continue
-        alone = np.arange(len(one))
-        mcnemar = paired_test(
-            one["preference"], two["preference"], alone, resamples=resamples, seed=seed
-        )
-        bootstrap = paired_test(
-            one["correct"], two["correct"], one["problem"], resamples=by_problem, seed=seed
-        )
-        gain = bootstrap.difference
-        same_sign = mcnemar.difference.estimate * gain.estimate > 0
-        ends = f"[{100 * gain.low:.1f}, {100 * gain.high:.1f}]"
-        p_values = (mcnemar.p_value, bootstrap.p_value)
-        rows.append((name, other, 100 * gain.estimate, ends, *p_values, same_sign))
-    table = pd.DataFrame(rows, columns=["row", "minus", "points", "interval", *TESTS, "firm"])
-    table[TESTS] = table[TESTS].apply(holm)
-    table["firm"] &= (table[TESTS] <= 0.05).all(axis=1)
+        if one["problem"].nunique() > 1:
+            tested = _compare_two(one, two, margin / 100, options)
+            rows.append({"row": name, "minus": other} | tested)
+    columns = ["row", "minus", "points", "interval", *TESTS, EQUAL, "firm", "problems"]
+    table = pd.DataFrame(rows, columns=columns)
+    table[[*TESTS, EQUAL]] = table[[*TESTS, EQUAL]].apply(holm)
+    is_enough = table.pop("problems") >= FEWEST_PROMPTS
+    table["firm"] &= (table[TESTS] <= 0.05).all(axis=1) & is_enough
+    table["outcome"] = "cannot tell"
+    table.loc[(table[EQUAL] <= 0.05) & is_enough, "outcome"] = "equal"
+    table.loc[table["firm"] & (table["points"] > 0), "outcome"] = "better"
+    table.loc[table["firm"] & (table["points"] < 0), "outcome"] = "worse"
     return table
+
+
+def _compare_two(
+    one: pd.DataFrame, two: pd.DataFrame, margin: float, options: Mapping[str, int]
+) -> dict[str, Any]:
+    """Test two rows on the pairs that both have read; `firm` says if both differences agree."""
+    each_alone = np.arange(len(one))
+    few = {"resamples": 2, "seed": 0}  # the interval of this test is not shown
+    mcnemar = paired_test(one["preference"], two["preference"], each_alone, **few)
+    by_problem = (one["correct"], two["correct"], one["problem"])
+    bootstrap = paired_test(*by_problem, **options)
+    gain = bootstrap.difference
+    return {
+        "points": 100 * gain.estimate,
+        "interval": f"[{100 * gain.low:.1f}, {100 * gain.high:.1f}]",
+        TESTS[0]: mcnemar.p_value,
+        TESTS[1]: bootstrap.p_value,
+        EQUAL: difference_test(*by_problem, margin=margin, **options).p_equal,
+        "firm": mcnemar.difference.estimate * gain.estimate > 0,
+        "problems": one["problem"].nunique(),
+    }
+
+
+def compared_with(compared: pd.DataFrame, name: str, other: str) -> str:
+    """Say how a row does beside another one: "better", "worse", "equal" or "cannot tell".
+
+    Args:
+        compared: the table of `compare_rows`; two rows that are not in it cannot be told apart.
+
+    >>> compared = pd.DataFrame({"row": ["a"], "minus": ["b"], "outcome": ["better"]})
+    >>> compared_with(compared, "a", "b"), compared_with(compared, "b", "a")
+    ('better', 'worse')
+    """
+    opposite = {"better": "worse", "worse": "better"}
+    for row in compared.to_dict("records"):
+        if (row["row"], row["minus"]) == (name, other):
+            return row["outcome"]
+        if (row["row"], row["minus"]) == (other, name):
+            return opposite.get(row["outcome"], row["outcome"])
+    return "cannot tell"
+
+
+def subset_rates(results: Mapping[str, pd.DataFrame], **options: int) -> pd.DataFrame:
+    """Give the share that each row has right of each subset, with its interval by problem.
+
+    A subset of which a row has read fewer than two problems has no interval.
+
+    Args:
+        results: by name, all of the same bench.
+        options: `resamples` and `seed` of `stats.bootstrap`.
+
+    Returns:
+        Columns section, subset, row, pairs (read), problems, share, low, high; in RewardBench's
+        order.
+    """
+    rows = []
+    for name, found in results.items():
+        for subset, part in rows_read(found).groupby("subset"):
+            problems = part["problem"].nunique()
+            interval = Interval(float(part["correct"].mean()), np.nan, np.nan)
+            if problems > 1:
+                interval = accuracy_interval(part["correct"], part["problem"], **options)
+            ends = (interval.estimate, interval.low, interval.high)
+            rows.append((SECTION_OF[subset], subset, name, len(part), problems, *ends))
+    columns = ["section", "subset", "row", "pairs", "problems", "share", "low", "high"]
+    table = pd.DataFrame(rows, columns=columns)
+    places = {subset: place for place, subset in enumerate(WEIGHTS.index)}
+    return table.sort_values("subset", key=lambda names: names.map(places), kind="stable")
 
 
 @dataclass(frozen=True)

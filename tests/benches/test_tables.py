@@ -5,7 +5,17 @@ import pandas as pd
 
 from dtreward.benches.candidates import length_parts
 from dtreward.benches.leaderboard import Measured, as_text, leaderboard, sort_rows
-from dtreward.benches.tables import TESTS, coin_control, compare_rows, overview, tree_decisions
+from dtreward.benches.published_scores import published_scores
+from dtreward.benches.tables import (
+    EQUAL,
+    TESTS,
+    coin_control,
+    compare_rows,
+    compared_with,
+    overview,
+    subset_rates,
+    tree_decisions,
+)
 from dtreward.stats import Interval
 
 PAIRS = 60
@@ -24,20 +34,49 @@ def test_a_difference_is_firm_only_where_there_is_one():
     good = np.ones(PAIRS)
     coin = np.tile([0, 1], PAIRS // 2)
     rows = {"good": results(good), "coin": results(coin), "other coin": results(1 - coin)}
-    table = compare_rows(rows, list(rows), resamples=200, seed=0).set_index(["row", "minus"])
+    table = compare_rows(rows, list(rows), margin=5.0, resamples=200, seed=0)
+    assert compared_with(table, "coin", "good") == "worse"
+    assert compared_with(table, "coin", "other coin") == "cannot tell"
+    table = table.set_index(["row", "minus"])
     assert table["firm"].to_dict() == {
         ("good", "coin"): True,
         ("good", "other coin"): True,
         ("coin", "other coin"): False,
     }
     assert table.loc[("good", "coin"), "points"] == 50.0
-    assert (table[TESTS] <= 1).all(axis=None)
+    assert (table[[*TESTS, EQUAL]] <= 1).all(axis=None)
+
+
+def test_rows_are_equal_only_where_a_test_finds_them_within_the_margin():
+    right = np.tile([1, 1, 0], 100)
+    nearly = right.copy()
+    nearly[0] = 0
+    for rows, margin, outcome in (
+        (300, 3.0, "equal"),
+        (300, 0.3, "cannot tell"),
+        (15, 50.0, "cannot tell"),
+    ):
+        both = {"a": results(right[:rows]), "b": results(nearly[:rows])}
+        table = compare_rows(both, ["a", "b"], margin=margin, resamples=500, seed=0)
+        assert table["outcome"].tolist() == [outcome]
+        assert not table["firm"].any()
+
+
+def test_each_share_of_a_subset_has_an_interval_unless_one_problem_is_all_it_has():
+    good = results(np.ones(30)).assign(
+        subset=["math-prm"] * 20 + ["alpacaeval-easy"] * 9 + ["hep-go"]
+    )
+    rates = subset_rates({"good": good}, resamples=50, seed=0).set_index("subset")
+    assert list(rates.index) == ["alpacaeval-easy", "math-prm", "hep-go"]
+    assert (rates["share"] == 1).all() and rates["pairs"].tolist() == [9, 20, 1]
+    assert (rates["low"][:2] < 1).all() and rates.loc["hep-go", ["low", "high"]].isna().all()
 
 
 def test_rows_without_two_problems_in_common_are_not_compared():
     one = results(np.ones(4), unread=["", "blank", "blank", "blank"])
     two = results(np.ones(4), unread=["blank", "", "", ""])
-    assert compare_rows({"one": one, "two": two}, ["one", "two"], resamples=10, seed=0).empty
+    both = {"one": one, "two": two}
+    assert compare_rows(both, list(both), margin=1.0, resamples=10, seed=0).empty
 
 
 def test_decisions_that_differ_are_counted_in_both_orders():
@@ -89,9 +128,9 @@ def test_parts_by_length_hold_every_pair_once_in_order():
     assert len(length_parts(bench, [lost])) == 4  # one model has read nothing of the third
 
 
-def test_a_stand_in_gets_no_difference_and_text_has_intervals_where_measured():
+def test_a_stand_in_gets_no_difference_and_text_has_the_intervals_that_are_known():
     scores = {"Reasoning": Interval(90.0, 80.0, 95.0)}
-    published = pd.Series({"Chat": 1.0, "Chat Hard": 1.0, "Safety": 1.0, "Reasoning": 91.0})
+    published = published_scores().loc["TextEval-Llama3.1-70B"]
     given = {"results": results([1, 0]), "scores": scores, "published": published}
     measured = Measured(name="TextEval-Llama3.1-70B", kind="verdict", **given)
     assert measured.stands_in and measured.comparable() == []
@@ -100,4 +139,4 @@ def test_a_stand_in_gets_no_difference_and_text_has_intervals_where_measured():
     assert table["model"].is_monotonic_increasing
     text = as_text(table).set_index(["model", "row"])
     assert text.loc[(measured.name, "measured"), "Reasoning"] == "90.0 [80.0, 95.0]"
-    assert text.loc[(measured.name, "published"), "Reasoning"] == "91.0"
+    assert text.loc[(measured.name, "published"), "Reasoning"] == "96.4 [93.9, 97.9]"
