@@ -22,6 +22,7 @@ from dtreward.stats import (
     holm,
     mean_interval,
     paired_test,
+    rates_by_group,
 )
 
 TESTS = ["p McNemar (Holm)", "p by problem (Holm)"]
@@ -161,27 +162,22 @@ def compared_with(compared: pd.DataFrame, name: str, other: str) -> str:
 def subset_rates(results: Mapping[str, pd.DataFrame], **options: int) -> pd.DataFrame:
     """Give the share that each row has right of each subset, with its interval by problem.
 
-    A subset of which a row has read fewer than two problems has no interval.
-
     Args:
         results: by name, all of the same bench.
-        options: `resamples` and `seed` of `stats.bootstrap`.
+        options: `resamples` and `seed` of `stats.rates_by_group`.
 
     Returns:
-        Columns section, subset, row, pairs (read), problems, share, low, high; in RewardBench's
-        order.
+        The columns of `stats.rates_by_group` (p: is the share that of the row's other subsets?),
+        group being called subset, prompts problems and estimate share, and row and section; in
+        RewardBench's order.
     """
-    rows = []
+    tables = []
     for name, found in results.items():
-        for subset, part in rows_read(found).groupby("subset"):
-            problems = part["problem"].nunique()
-            interval = Interval(float(part["correct"].mean()), np.nan, np.nan)
-            if problems > 1:
-                interval = accuracy_interval(part["correct"], part["problem"], **options)
-            ends = (interval.estimate, interval.low, interval.high)
-            rows.append((SECTION_OF[subset], subset, name, len(part), problems, *ends))
-    columns = ["section", "subset", "row", "pairs", "problems", "share", "low", "high"]
-    table = pd.DataFrame(rows, columns=columns)
+        read = rows_read(found)
+        rates = rates_by_group(read["correct"], read["subset"], read["problem"], **options)
+        tables.append(rates.assign(row=name, section=rates["group"].map(SECTION_OF)))
+    table = pd.concat(tables, ignore_index=True)
+    table = table.rename(columns={"group": "subset", "prompts": "problems", "estimate": "share"})
     places = {subset: place for place, subset in enumerate(WEIGHTS.index)}
     return table.sort_values("subset", key=lambda names: names.map(places), kind="stable")
 

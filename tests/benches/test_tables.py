@@ -62,14 +62,16 @@ def test_rows_are_equal_only_where_a_test_finds_them_within_the_margin():
         assert not table["firm"].any()
 
 
-def test_each_share_of_a_subset_has_an_interval_unless_one_problem_is_all_it_has():
-    good = results(np.ones(30)).assign(
-        subset=["math-prm"] * 20 + ["alpacaeval-easy"] * 9 + ["hep-go"]
-    )
-    rates = subset_rates({"good": good}, resamples=50, seed=0).set_index("subset")
+def test_each_share_of_a_subset_has_an_interval_and_a_test_that_finds_the_hard_one():
+    subsets = ["math-prm"] * 30 + ["alpacaeval-easy"] * 29 + ["hep-go"]
+    right = np.repeat([0.0, 1.0], 30)
+    rates = subset_rates({"good": results(right, subset=subsets)}, resamples=200, seed=0)
+    rates = rates.set_index("subset")
     assert list(rates.index) == ["alpacaeval-easy", "math-prm", "hep-go"]
-    assert (rates["share"] == 1).all() and rates["pairs"].tolist() == [9, 20, 1]
-    assert (rates["low"][:2] < 1).all() and rates.loc["hep-go", ["low", "high"]].isna().all()
+    assert rates["share"].tolist() == [1, 0, 1] and rates["n"].tolist() == [29, 30, 1]
+    assert rates.loc["alpacaeval-easy", "low"] < 1 and rates.loc["math-prm", "high"] > 0
+    assert rates.loc["math-prm", "p"] < 0.05
+    assert rates.loc["hep-go", ["low", "high", "p"]].isna().all()  # one problem tells nothing
 
 
 def test_rows_without_two_problems_in_common_are_not_compared():
