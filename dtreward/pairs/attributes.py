@@ -142,12 +142,13 @@ def ordering_column(table: pd.DataFrame, order_by: str) -> tuple[pd.Series, int]
         sign = -1
         name = name[1:]
     if name not in table or name in RESERVED:
-        numeric = [other for other in table if is_numeric(table[other])]
+        numeric = [other for other in table if is_numeric(table[other]) and other not in RESERVED]
         nearest = get_close_matches(name, numeric, n=1)
-        hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
+        hint = f"; did you mean {nearest[0]}?" if nearest else ""
+        wrong = f"order_by={order_by!r} is none of them" if name else "order_by is empty"
         raise ValueError(
-            f"order_by={order_by!r} is not one of the numeric columns {numeric}{hint}; it names "
-            "the column whose largest value is the best, or with - before it the smallest"
+            "one response a row needs order_by, the column whose largest value is the best (with - "
+            f"before it the smallest), one of {', '.join(numeric)}; {wrong}{hint}"
         )
     if sign == 1 and RANK_NAME.search(name):
         warnings.warn(
@@ -291,10 +292,10 @@ def _renamed(name: str, table: Iterable[str]) -> str:
 
 def _refuse_if_cured(reasons: Mapping[str, Reason]) -> None:
     """Refuse a table in which each rating needs a change first."""
-    needy = [f"{name} {reason}" for name, reason in reasons.items() if reason.cure]
+    needy = [f"{name}: {reason}" for name, reason in reasons.items() if reason.cure]
     if needy:
         raise ValueError(
-            f"no column can be taken as ratings as it is, expected numbers: {', '.join(needy)}"
+            f"no column can be taken as ratings as it is, expected numbers. {'. '.join(needy)}"
         )
 
 
@@ -315,13 +316,14 @@ def _expect_asked(
     nearest = get_close_matches(name, columns_of, n=1)
     hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
     columns = f"column {name}" if _has_responses(table) else f"two columns {' and '.join(wanted)}"
-    raise ValueError(f"attribute {name!r} has no {columns}; the table has {list(columns_of)}{hint}")
+    there = ", ".join(columns_of) or "no ratings"
+    raise ValueError(f"attribute {name!r} has no {columns}; the table has {there}{hint}")
 
 
 def _expect_legal(names: Sequence[str], order: str) -> None:
-    reserved = RESERVED.intersection(names)
+    reserved = ", ".join(sorted(RESERVED.intersection(names)))
     if reserved:
-        raise ValueError(f"attributes cannot be named {sorted(reserved)}; rename these columns")
+        raise ValueError(f"attributes cannot be named {reserved}; rename these columns")
     if order in names:
         raise ValueError(
             f"{order!r} orders the responses (order_by) and cannot be an attribute too; leave it "
@@ -329,4 +331,4 @@ def _expect_legal(names: Sequence[str], order: str) -> None:
         )
     twice = sorted({name for name in names if list(names).count(name) > 1})
     if twice:
-        raise ValueError(f"attributes {twice} cannot be named twice; name each once")
+        raise ValueError(f"{', '.join(twice)} cannot be named twice in attributes")

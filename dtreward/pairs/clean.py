@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
 from dtreward.conversation import messages
-from dtreward.pairs.columns import SPLITS, TEXTS, rating_columns
+from dtreward.pairs.columns import SPLITS, TEXTS, rating_columns, wrong_value
+from dtreward.pairs.forms import WINNERS
 from dtreward.pairs.identity import group_prompts, number_pairs, prompt_keys, repeated_votes
+from dtreward.pairs.numbers import to_number
 from dtreward.pairs.split import draw_prompts
 
 LARGEST_RATING = 1e30  # trees are fitted in float32, which ends at 3e38
@@ -78,25 +80,26 @@ def _drop(
 
 
 def _preferences(table: pd.DataFrame) -> pd.Series:
-    """Read preferences as 0, 1 or missing."""
+    """Read preferences as 0, 1 or missing; numbers as text, true and false are read too."""
     values = pd.Series(table.get("preference", np.nan), table.index, dtype=object)
-    values = values.map(lambda value: value if isinstance(value, Hashable) else str(value))
-    preference = values.map({0: 0, 1: 1}.get)
-    wrong = values[values.notna() & preference.isna()]
+    numbers = [to_number(value) for value in values]
+    legal = [number is not None and (number in (0, 1) or np.isnan(number)) for number in numbers]
+    wrong = values[np.logical_not(legal)]
     if len(wrong):
-        raise ValueError(
-            f"column preference holds {wrong.unique()[:3].tolist()}, first in row "
-            f"{wrong.index[0]}; expected 0 (response 1), 1 (response 2) or nothing"
-        )
-    return preference.astype("Int8")
+        expected = "0 (response 1), 1 (response 2) or nothing (a tie)"
+        if str(wrong.iloc[0]).strip().lower() in WINNERS:
+            expected += "; to have it read as a word for the winner, call the column winner"
+        raise wrong_value("preference", wrong.iloc[0], wrong.index[0], expected)
+    return pd.Series(numbers, table.index, dtype=float).astype("Int8")
 
 
 def _splits(table: pd.DataFrame) -> pd.Series:
-    split = pd.Series(table.get("split", "train"), table.index).astype(str)
-    wrong = sorted(set(split) - set(SPLITS), key=str)
-    if wrong:
-        raise ValueError(f"column split holds {wrong}; expected {', '.join(SPLITS)}")
-    return split
+    split = pd.Series(table.get("split", "train"), table.index)
+    wrong = split[~split.isin(SPLITS)]
+    if len(wrong):
+        expected = f"{', '.join(SPLITS)} in every row, or no column split"
+        raise wrong_value("split", wrong.iloc[0], wrong.index[0], expected)
+    return split.astype(str)
 
 
 def _is_readable(prompt: object, *responses: object) -> bool:

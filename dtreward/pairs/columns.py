@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
+import numpy as np
 import pandas as pd
 
 TEXTS = ["prompt", "response_1", "response_2"]
@@ -15,23 +16,55 @@ TEXT_NAMES = (
     *("context", "completions", "answers", "responses", "input", "system"),
 )
 SPLITS = ["train", "validation", "test"]
+# Other names of the two responses, the first one first; renaming one alone would swap them.
+COUPLES = (
+    *(("response_0", "response_1"), ("response_a", "response_b"), ("response1", "response2")),
+    *(("answer_1", "answer_2"), ("answer_0", "answer_1"), ("answer_a", "answer_b")),
+    *(("output_1", "output_2"), ("output_0", "output_1"), ("output_a", "output_b")),
+    *(("completion_1", "completion_2"), ("completion_a", "completion_b")),
+)
+PROMPTS = ("question", "instruction", "query", "context", "input", "history")
 
 
 def expect_columns(table: pd.DataFrame, columns: Sequence[str]) -> None:
     """Check that a table has some columns.
 
     Raises:
-        ValueError: names the columns that are expected, missing and there, and the nearest ones.
+        ValueError: names the columns that are expected, missing and there, and those to rename.
+
+    Example:
+        >>> expect_columns(pd.DataFrame(columns=["prompt"]), ["prompt", "response"])
+        Traceback (most recent call last):
+        ...
+        ValueError: expected columns prompt, response; missing: response; found: prompt
     """
     missing = [name for name in columns if name not in table]
     if not missing:
         return
-    near = []
-    for name in missing:
-        near += _nearest(name, [other for other in table if other not in columns])
-    hint = f"; rename {near} if they are meant" if near else ""
+    found = [str(name) for name in table]
+    renamed = _meant(missing, [name for name in found if name not in columns], found)
+    hint = ", ".join(f"{_shown(old)} to {new}" for old, new in renamed.items())
+    hint = f"; if they are meant, rename {hint}" if hint else ""
     raise ValueError(
-        f"expected columns {list(columns)}, missing {missing}, found {list(table)}{hint}"
+        f"expected columns {', '.join(columns)}; missing: {', '.join(missing)}; found: "
+        f"{', '.join(map(_shown, found))}{hint}"
+    )
+
+
+def wrong_value(column: str, value: object, row: int | np.integer, expected: str) -> ValueError:
+    """Make the error of a value that a column cannot have.
+
+    Args:
+        row: its number; the first row below the header is 0.
+        expected: what would be legal there, and what to do.
+
+    Example:
+        >>> print(wrong_value("preference", 3, 7, "0 or 1"))
+        column preference holds 3 in row 7 (the first is 0); expected 0 or 1
+    """
+    plain = value.tolist() if isinstance(value, np.generic | np.ndarray) else value
+    return ValueError(
+        f"column {column} holds {plain!r:.60} in row {row} (the first is 0); expected {expected}"
     )
 
 
@@ -47,13 +80,50 @@ def expect_distinct(columns: Iterable[str], name: str) -> None:
     names = pd.Series(list(columns), dtype=object)
     twice = sorted(set(names[names.duplicated()]))
     if twice:
-        raise ValueError(f"columns {twice} stand twice in {name}; rename or drop one")
+        shown = ", ".join(map(_shown, twice))
+        raise ValueError(f"two columns of {name} are called {shown}; rename or drop one")
 
 
-def _nearest(name: str, others: Sequence[str]) -> list[str]:
-    """Give the name that is most like another, whatever its spaces and capital letters."""
-    plain = {str(other).strip().lower().replace(" ", "_"): other for other in others}
-    return [plain[match] for match in get_close_matches(name, plain, n=1, cutoff=0.8)]
+def _meant(missing: Sequence[str], others: Sequence[str], found: Sequence[str]) -> dict[str, str]:
+    """Say which columns are probably meant by those that are missing: {column: name it needs}.
+
+    Example:
+        >>> _meant(["response_2"], ["response_0"], ["prompt", "response_0", "response_1"])
+        {'response_0': 'response_1', 'response_1': 'response_2'}
+    """
+    renamed = {}
+    if set(missing) & set(TEXTS[1:]):
+        renamed = _meant_as_responses(found)
+    if "prompt" in missing:
+        prompt = [name for name in PROMPTS if name in others][:1]
+        renamed |= dict.fromkeys(prompt, "prompt")
+    for name in missing:
+        if name in renamed.values():
+            continue
+        plain = {_plain(other): other for other in others if other not in renamed}
+        matches = get_close_matches(name, plain, n=1, cutoff=0.8)
+        renamed |= {plain[match]: name for match in matches}
+    return renamed
+
+
+def _meant_as_responses(found: Sequence[str]) -> dict[str, str]:
+    """Say which two columns are probably the responses, and what to call them."""
+    for couple in COUPLES:
+        taken = set(TEXTS[1:]) & set(found) - set(couple)
+        if set(couple) <= set(found) and not taken:
+            return dict(zip(couple, TEXTS[1:], strict=True))
+    return {}
+
+
+def _plain(name: str) -> str:
+    """Give a name without spaces around it and capital letters."""
+    return name.strip().lower().replace(" ", "_")
+
+
+def _shown(name: object) -> str:
+    """Write the name of a column; in quotes where spaces around it would be overlooked."""
+    text = str(name)
+    return text if text and text == text.strip() else repr(text)
 
 
 def rating_columns(attributes: Sequence[str]) -> list[str]:

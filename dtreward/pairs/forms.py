@@ -19,7 +19,7 @@ from dtreward.pairs.cells import (
     plain_sides,
     text_column,
 )
-from dtreward.pairs.columns import TEXTS, expect_columns
+from dtreward.pairs.columns import TEXTS, expect_columns, wrong_value
 from dtreward.pairs.data_sets import pandalm, usr
 from dtreward.pairs.form import Form, Formed, Reading
 
@@ -115,7 +115,8 @@ def _first_that_fits(table: pd.DataFrame) -> Form:
     except ValueError as error:
         others = ", ".join(form.name for form in FORMS)
         raise ValueError(f"{error}; the public forms are {others}") from None
-    raise ValueError(f"columns {list(table)} are of no one form; name it as form")
+    columns = ", ".join(map(str, table))
+    raise ValueError(f"columns {columns} are of no one form; name it as form")
 
 
 def _prompts(table: pd.DataFrame) -> pd.Series:
@@ -225,10 +226,8 @@ def _winner_words(table: pd.DataFrame, counts: Counter) -> np.ndarray:
     is_given = words.notna() & (plain != "")
     unknown = words[is_given & ~plain.isin(list(WINNERS))]
     if len(unknown):
-        raise ValueError(
-            f"column winner holds {unknown.tolist()[0]!r} in row {unknown.index[0]}; expected one of "
-            f"{', '.join(WINNERS)}; correct it"
-        )
+        expected = f"one of {', '.join(WINNERS)}; correct it"
+        raise wrong_value("winner", unknown.iloc[0], unknown.index[0], expected)
     values = plain.map(WINNERS).to_numpy(float)
     counts["ties"] += int((is_given & np.isnan(values)).sum())
     return values
@@ -253,10 +252,8 @@ def _better_response_id(table: pd.DataFrame, reading: Reading) -> Formed:
     better = pd.to_numeric(table["better_response_id"], errors="coerce")
     wrong = table["better_response_id"][table["better_response_id"].notna() & ~better.isin([0, 1])]
     if len(wrong):
-        raise ValueError(
-            f"column better_response_id holds {wrong.tolist()[0]!r} in row {wrong.index[0]}; expected "
-            "0 (response_0), 1 (response_1) or nothing"
-        )
+        expected = "0 (response_0), 1 (response_1) or nothing"
+        raise wrong_value("better_response_id", wrong.iloc[0], wrong.index[0], expected)
     texts = {"response_0": "response_1", "response_1": "response_2"}
     others = table.drop(columns=list(texts)).rename(
         columns=lambda name: name.replace("response_0", "0").replace("response_1", "1")
@@ -277,10 +274,8 @@ def _helpsteer3(table: pd.DataFrame, reading: Reading) -> Formed:
     more = pd.to_numeric(table[strength], errors="coerce")
     wrong = table[strength][table[strength].notna() & more.isna()]
     if len(wrong):
-        raise ValueError(
-            f"column {strength} holds {wrong.tolist()[0]!r} in row {wrong.index[0]}; expected a number "
-            "from -3 (response 1 is much better) to 3 (response 2 is)"
-        )
+        expected = "a number from -3 (response 1 is much better) to 3 (response 2 is)"
+        raise wrong_value(strength, wrong.iloc[0], wrong.index[0], expected)
     reading.counts["ties"] += int((more == 0).sum())
     table["preference"] = np.select([more < 0, more > 0], [0.0, 1.0], np.nan)
     if "split" in table:  # as HelpSteer2's preference file calls it
@@ -344,20 +339,19 @@ def _answers(row: pd.Series, place: int) -> list[tuple[Any, Any, Any]]:
         return [(one.get("answer"), one.get("rank"), one.get("model")) for one in answers]
     cells = (row["responses"], row["ranks"])
     answers, ranks = (parse_list(cell) if isinstance(cell, str) else cell for cell in cells)
-    is_list = all(isinstance(cell, Iterable) for cell in (answers, ranks))
-    if not is_list or isinstance(answers, str):
-        raise ValueError(
-            f"row {place} has {answers!r:.40} as responses and {ranks!r:.40} as ranks; expected two "
-            "lists"
-        )
+    for column, cell in (("responses", answers), ("ranks", ranks)):
+        if not _is_list(cell):
+            raise wrong_value(column, cell, place, "a list")
     answers = list(answers)
     ranks = list(ranks)
     if len(answers) != len(ranks):
-        raise ValueError(
-            f"row {place} has {len(answers)} responses and {len(ranks)} ranks; expected one rank, "
-            "1 for the best, for each response"
-        )
+        expected = f"one rank, 1 for the best, for each of {len(answers)} responses"
+        raise wrong_value("ranks", ranks, place, expected)
     return [(answer, rank, None) for answer, rank in zip(answers, ranks, strict=True)]
+
+
+def _is_list(cell: Any) -> bool:
+    return isinstance(cell, Iterable) and not isinstance(cell, str)
 
 
 def _as_list(cell: Any, column: str, place: int) -> list[Mapping]:
@@ -365,10 +359,7 @@ def _as_list(cell: Any, column: str, place: int) -> list[Mapping]:
     value = parse_list(cell) if isinstance(cell, str) else cell
     value = list(value) if isinstance(value, Iterable) and not isinstance(value, str) else None
     if value is None or not all(isinstance(entry, Mapping) for entry in value):
-        raise ValueError(
-            f"column {column} holds {cell!r:.60} in row {place}; expected a list of objects, one "
-            "a response"
-        )
+        raise wrong_value(column, cell, place, "a list of objects, one a response")
     return value
 
 

@@ -325,10 +325,10 @@ def _expect_no_options_of_responses(order_by: str, readers: str, name: str) -> N
 
 def _refuse_no_pair(name: str, counts: Counter) -> None:
     """Refuse a source that gives no pair, with what was dropped for which reason."""
-    dropped = {reason: number for reason, number in counts.items() if number}
+    dropped = ", ".join(f"{reason}: {number:,}" for reason, number in counts.items() if number)
     if not dropped:
         raise ValueError(f"{name} has no rows; expected rows with {', '.join(TEXTS)}")
-    raise ValueError(f"no pair of {name} can be used; read and dropped: {dropped}")
+    raise ValueError(f"no pair of {name} can be used; read and dropped are {dropped}")
 
 
 def _count_kept(table: pd.DataFrame, counts: Counter) -> None:

@@ -34,7 +34,8 @@ def reader_column(table: pd.DataFrame, asked: str = "") -> str:
     if asked and asked not in table:
         nearest = get_close_matches(asked, [str(name) for name in table], n=1)
         hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
-        raise ValueError(f"reader={asked!r} is not one of the columns {list(table)}{hint}")
+        columns = ", ".join(map(str, table))
+        raise ValueError(f"reader={asked!r} is not one of the columns {columns}{hint}")
     return asked or next((name for name in READERS if name in table), "")
 
 

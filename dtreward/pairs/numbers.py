@@ -10,6 +10,8 @@ from numbers import Real
 import numpy as np
 import pandas as pd
 
+from dtreward.pairs.columns import wrong_value
+
 MISSING = {"", "na", "n/a", "nan", "null", "none", "<na>"}  # texts of a missing value
 WORDS = {"true": 1.0, "false": 0.0}
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
@@ -63,28 +65,47 @@ def to_numbers(column: pd.Series) -> pd.Series:
     Texts such as "", "NA" and "null" are missing.
 
     Raises:
-        ValueError: names the column, the first row (from 0) that is no number, and what to write.
+        ValueError: names the column, the first row that is no number, and what to write.
 
     Example:
         >>> to_numbers(pd.Series(["3.5", None, True])).tolist()
         [3.5, nan, 1.0]
-        >>> to_numbers(pd.Series(["4", "4/5"], name="clarity_1"))
+        >>> to_numbers(pd.Series(["4", "4/5"], name="wit_1"))
         Traceback (most recent call last):
         ...
-        ValueError: column clarity_1 holds '4/5' in row 1, expected a number: write 4
+        ValueError: column wit_1 holds '4/5' in row 1 (the first is 0); expected a number: write 4
     """
     if is_numeric(column):
         return column.astype("Float64").astype(float)
     numbers = []
     for row, value in enumerate(column.astype(object)):
-        number = _to_number(value)
+        number = to_number(value)
         if number is None:
-            raise ValueError(
-                f"column {column.name} holds {value!r:.60} in row {row}, expected a number: "
-                f"{_cure(value)}"
-            )
+            raise wrong_value(str(column.name), value, row, f"a number: {_cure(value)}")
         numbers.append(number)
     return pd.Series(numbers, column.index, dtype=float, name=column.name)
+
+
+def to_number(value: object) -> float | None:
+    """Read one value as a number, nan where it is missing, None where it is no number.
+
+    Example:
+        >>> to_number("3.5"), to_number(True), to_number("N/A"), to_number("good")
+        (3.5, 1.0, nan, None)
+    """
+    if _is_missing(value):
+        return np.nan
+    if isinstance(value, bool | np.bool_ | Real | Decimal):
+        try:
+            return float(value)
+        except OverflowError:
+            return np.inf
+    if not isinstance(value, str):
+        return None
+    text = value.strip().lower()
+    if text in WORDS:
+        return WORDS[text]
+    return float(text) if NUMBER.fullmatch(text) else None
 
 
 def share_of_numbers(column: pd.Series) -> float:
@@ -95,7 +116,7 @@ def share_of_numbers(column: pd.Series) -> float:
         0.5
     """
     values = [value for value in column.astype(object) if not _is_missing(value)]
-    return float(np.mean([_to_number(value) is not None for value in values])) if values else np.nan
+    return float(np.mean([to_number(value) is not None for value in values])) if values else np.nan
 
 
 def is_number_like(column: pd.Series) -> bool:
@@ -108,7 +129,7 @@ def is_number_like(column: pd.Series) -> bool:
     values = [value for value in column.astype(object) if not _is_missing(value)]
     texts = [str(value).strip() for value in values]
     return bool(texts) and all(
-        _to_number(value) is not None or OUT_OF.fullmatch(text) or DECIMAL_COMMA.fullmatch(text)
+        to_number(value) is not None or OUT_OF.fullmatch(text) or DECIMAL_COMMA.fullmatch(text)
         for value, text in zip(values, texts, strict=True)
     )
 
@@ -155,23 +176,6 @@ def _is_missing(value: object) -> bool:
     if isinstance(value, float | Decimal):
         return value != value  # noqa: PLR0124 (nan)
     return value is None or value is pd.NA or value is pd.NaT
-
-
-def _to_number(value: object) -> float | None:
-    """Read one value as a number, nan where it is missing, None where it is no number."""
-    if _is_missing(value):
-        return np.nan
-    if isinstance(value, bool | np.bool_ | Real | Decimal):
-        try:
-            return float(value)
-        except OverflowError:
-            return np.inf
-    if not isinstance(value, str):
-        return None
-    text = value.strip().lower()
-    if text in WORDS:
-        return WORDS[text]
-    return float(text) if NUMBER.fullmatch(text) else None
 
 
 def _cure(value: object) -> str:

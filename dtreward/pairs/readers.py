@@ -18,7 +18,7 @@ from dtreward.pairs.columns import SPLITS, TEXT_NAMES, TEXTS, expect_distinct
 
 TEXT_SUFFIXES = (".csv", ".tsv", ".jsonl", ".json")  # may also be gzipped
 SUFFIXES = (*TEXT_SUFFIXES, ".parquet", ".arrow")
-SEPARATORS = {"\t": "tabs", ";": "semicolons"}
+SEPARATORS = {"\t": "tabs", ";": "semicolons", "|": "bars"}
 SPREADSHEETS = {".xlsx": "openpyxl", ".xlsm": "openpyxl", ".xls": "xlrd", ".ods": "odfpy"}
 LEGAL = "a .parquet, .csv, .tsv, .jsonl, .json or .arrow file (.csv, .tsv and JSON also as .gz)"
 HALF_CHARACTER = re.compile("[\ud800-\udfff]")  # half of a surrogate pair: no file can store it
@@ -43,9 +43,12 @@ def read_table(path: Path) -> pd.DataFrame:
     try:
         table = _parse(path, suffix) if path.stat().st_size else pd.DataFrame()
     except Exception as error:  # readers of damaged files raise any exception
-        reason = f"{type(error).__name__}: {error}"
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        cure = "save it again"
+        if isinstance(error, UnicodeDecodeError) and suffix in TEXT_SUFFIXES:
+            cure += " as UTF-8 (in a spreadsheet: as CSV UTF-8)"
         raise ValueError(
-            f"{path} is not a whole {suffix} table in UTF-8 ({reason}); save it again"
+            f"{path} is not a whole {suffix} table in UTF-8 ({reason}); {cure}"
         ) from error
     if not len(table.columns):
         raise ValueError(f"{path} is empty; expected rows with {', '.join(TEXTS)}")
@@ -133,6 +136,8 @@ def _read_arrow(path: Path) -> pd.DataFrame:
 
 def _read_csv(text: str) -> pd.DataFrame:
     """Read a CSV table; texts stay as they are, so that "NA" and "4" are responses."""
+    if text[:4].lower() == "sep=":  # how Excel is told the separator, in a line before the header
+        text = text.partition("\n")[2]
     separator = _separator(text)
     options = {"sep": separator, "low_memory": False}
     as_text = {"dtype": str, "keep_default_na": False}
@@ -178,6 +183,10 @@ def _read_json(text: str) -> pd.DataFrame:
             content = [_without_half_characters(record) for record in content]
     elif not isinstance(content, dict):
         raise TypeError(f"expected a list of objects, one a row, came {content!r:.60}")
+    lengths = {len(column) for column in content.values()} if isinstance(content, dict) else set()
+    if len(lengths) > 1:
+        keys = ", ".join(content)
+        raise TypeError(f"expected a list of objects, one a row, came an object with {keys}")
     return pd.DataFrame(content)
 
 
@@ -212,7 +221,7 @@ def _read_folder(folder: Path) -> pd.DataFrame:
         )
     tables = [read_table(file) for file in files]
     for file, table in zip(files, tables, strict=True):
-        different = sorted(set(table) ^ set(tables[0]))
+        different = ", ".join(sorted(set(table) ^ set(tables[0])))
         if different:
             raise ValueError(
                 f"{files[0]} and {file} do not both have {different}; the files of a folder are "
@@ -264,7 +273,8 @@ def _split_of(path: Path) -> str:
 
 def _refuse_some_splits(folder: Path, splits: list[str]) -> None:
     if any(splits) and not all(splits):
+        named = ", ".join(sorted(set(splits) - {""}))
         raise ValueError(
-            f"some files of {folder} are of the splits {sorted(set(splits) - {''})}, others do not "
+            f"some files of {folder} are of the splits {named}, others do not "
             f"say of which; name one file or folder, or call the others {', '.join(SPLITS)}"
         )

@@ -736,5 +736,5 @@ def test_published_preferences_of_the_hubs_layout_need_no_positions(tmp_path):
         with pytest.raises(ValueError, match=f"expected beside .*response_A.* found {told}"):
             read_preferences(tmp_path, pairs)
     write_lines(tmp_path / "train.jsonl.gz", table.drop(columns="prompt").to_dict("records"))
-    with pytest.raises(ValueError, match=r"expected columns .* missing \['prompt'\]"):
+    with pytest.raises(ValueError, match=r"expected columns .* missing: prompt;"):
         read_preferences(tmp_path, pairs)

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -111,6 +112,7 @@ def test_the_demo_world_is_handed_over_as_a_frame():
     [
         pd.array([0, 1, None], dtype="Int8"),
         np.array([0.0, 1.0, np.nan]),
+        ["0", "1", ""],
         pd.array([False, True, None], dtype="boolean"),
         np.array([False, True, None], dtype=object),
     ],
@@ -122,10 +124,17 @@ def test_preference_is_0_1_or_missing_in_any_dtype(given, tmp_path):
     assert pairs.counts["no preference"] == 1
 
 
-@pytest.mark.parametrize("wrong", [2, -1, 0.5, "1", "A"])
-def test_any_other_preference_is_an_error(wrong, tmp_path):
-    with pytest.raises(ValueError, match=r"column preference holds .*row \d+; expected 0"):
-        load(table(3, preference=[wrong] * 3), tmp_path)
+@pytest.mark.parametrize("wrong", [-1, 0.5, "later", [0]])
+def test_any_other_preference_is_an_error_that_names_the_first(wrong, tmp_path):
+    message = f"column preference holds {wrong!r} in row 2 (the first is 0); expected 0 "
+    with pytest.raises(ValueError, match=f"{re.escape(message)}.*a tie.$"):
+        load_pairs(table(3, preference=pd.Series([0, "1", wrong], dtype=object)))
+
+
+@pytest.mark.parametrize("word", [2, "A", "tie", "Model_B"])
+def test_a_word_for_the_winner_among_preferences_is_told_its_column(word):
+    with pytest.raises(ValueError, match="call the column winner"):
+        load_pairs(table(3, preference=pd.Series([0, 1, word], dtype=object)))
 
 
 def test_a_table_without_preference_has_none(tmp_path):
@@ -151,7 +160,7 @@ def test_each_unusable_pair_is_dropped_for_its_reason(tmp_path):
 
 
 def test_a_source_with_no_usable_pair_is_an_error_that_says_why(tmp_path):
-    with pytest.raises(ValueError, match=r"no pair of .*'no attribute rated on both': 3"):
+    with pytest.raises(ValueError, match=r"dropped are .*no attribute rated on both: 3"):
         load(table(3, clarity_1=np.nan), tmp_path)
     with pytest.raises(ValueError, match="has no rows; expected rows with prompt"):
         load(table(0), tmp_path)
@@ -222,7 +231,7 @@ def test_splits_of_the_source_stay(tmp_path):
     found = pairs.frame["split"].to_numpy()
     assert (found[own == "test"] == "test").all()
     assert ((found == "validation") & (own == "train")).sum() == 3  # a fifth of 15
-    with pytest.raises(ValueError, match=r"column split holds \['val'\]; expected train"):
+    with pytest.raises(ValueError, match=r"column split holds 'val' in row 1 .*; expected train"):
         load(table(2, split=["train", "val"]), tmp_path)
 
 
@@ -383,13 +392,13 @@ def test_errors_name_what_was_found_and_what_was_expected(tmp_path):
     (tmp_path / "own.txt").write_text("q")
     with pytest.raises(ValueError, match=r"own.txt is not a table \(.txt\)"):
         load_pairs(tmp_path / "own.txt")
-    with pytest.raises(ValueError, match=r"missing \['response_2'\], found \['prompt'"):
+    with pytest.raises(ValueError, match="missing: response_2; found: prompt, "):
         load(table(3).drop(columns="response_2"), tmp_path)
-    with pytest.raises(ValueError, match=r"'wit' has no two columns wit_1 and .*has \['clarity'\]"):
+    with pytest.raises(ValueError, match=r"'wit' has no two columns wit_1 and .*has clarity"):
         load(table(3), tmp_path, attributes=("wit",))
-    with pytest.raises(ValueError, match=r"order_by='' is not one of .*\['wit', 'overall'\]"):
+    with pytest.raises(ValueError, match=r"needs order_by.* wit, overall; order_by is"):
         load(response_table(3, 2), tmp_path)
-    with pytest.raises(ValueError, match=r"missing \['prompt'\], found \['response'"):
+    with pytest.raises(ValueError, match="missing: prompt; found: response, "):
         load(response_table(3, 2).drop(columns="prompt"), tmp_path, order_by="overall")
     helpsteer2_replica(folder := tmp_path / "helpsteer2")
     (folder / "train.jsonl.gz").unlink()

@@ -92,10 +92,10 @@ def test_a_folder_of_parquet_files_is_one_table_with_its_splits(tmp_path):
     assert found["split"].tolist() == ["train", "train", "test", "test"]
     assert found["prompt"].tolist() == table["prompt"].tolist()
     table.assign(note="x").to_parquet(tmp_path / "more.parquet")
-    with pytest.raises(ValueError, match=r"do not both have \['note'\]; .*parts of one table"):
+    with pytest.raises(ValueError, match=r"do not both have note; .*parts of one table"):
         read_table(tmp_path)
     table.to_parquet(tmp_path / "more.parquet")
-    with pytest.raises(ValueError, match=r"of the splits \['test', 'train'\], others do not"):
+    with pytest.raises(ValueError, match="of the splits test, train, others do not"):
         read_table(tmp_path)
 
 
@@ -163,9 +163,10 @@ def test_a_spreadsheet_is_refused_with_a_line_that_a_shell_understands(tmp_path)
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("own.csv", "prompt,prompt\na,b\n", r"columns \['prompt'\] stand twice"),
+        ("own.csv", "prompt,prompt\na,b\n", "two columns of the header are called prompt"),
         ("own.csv", "prompt;response_1\na;b;c\n", "more fields than the header.*hold semicolons"),
         ("own.json", "17", "expected a list of objects"),
+        ("own.json", '{"columns": ["prompt"], "data": []}', "came an object with columns, data"),
         ("own.json", '[{"prompt": "a"}, 3]', "entry 1 is not an object"),
         ("own.csv.zip", "PK", r"own\.csv\.zip is not a table \(\.zip\)"),
         ("own", "a", r"own is not a table \(no ending\)"),
@@ -177,10 +178,40 @@ def test_a_file_that_is_no_table_says_why(name, content, message, tmp_path):
         read_table(tmp_path / name)
 
 
+@pytest.mark.parametrize("start", ["sep=;\n", "SEP=;\r\n", ""])
+def test_a_separator_that_a_first_line_names_is_no_header(start, tmp_path):
+    (tmp_path / "own.csv").write_text(start + "prompt;response\nWhy?;So, so.\n")
+    assert read_table(tmp_path / "own.csv").to_dict("list") == {
+        "prompt": ["Why?"],
+        "response": ["So, so."],
+    }
+
+
+def test_a_table_of_another_code_is_to_be_saved_as_utf8(tmp_path):
+    (tmp_path / "own.csv").write_text("prompt,response\nWhy?,So.\n", encoding="utf-16")
+    with pytest.raises(ValueError, match="; save it again as UTF-8"):
+        read_table(tmp_path / "own.csv")
+
+
 def test_a_column_that_is_nearly_named_right_is_named(tmp_path):
     table = pairs_table().rename(columns={"prompt": "Prompt", "response_1": "response_1 "})
-    with pytest.raises(ValueError, match=r"rename \['Prompt', 'response_1 '\] if they are meant"):
+    with pytest.raises(ValueError, match="rename Prompt to prompt, 'response_1 ' to response_1;"):
         load_pairs(table)
+
+
+@pytest.mark.parametrize("names", [("response_a", "response_b"), ("response_0", "response_1")])
+def test_two_responses_of_other_names_are_renamed_together(names):
+    table = pairs_table().rename(
+        columns=dict(zip(("response_1", "response_2"), names, strict=True))
+    )
+    first, second = names
+    with pytest.raises(ValueError, match=f"rename {first} to response_1, {second} to response_2;"):
+        load_pairs(table)
+
+
+def test_a_prompt_of_another_name_is_renamed():
+    with pytest.raises(ValueError, match="if they are meant, rename question to prompt;"):
+        load_pairs(pairs_table().rename(columns={"prompt": "question"}))
 
 
 def test_a_parquet_file_of_a_text_that_is_not_utf8_is_refused(tmp_path):
