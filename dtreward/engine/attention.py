@@ -1,7 +1,7 @@
 """Attention over packs, behind transformers' `AttentionInterface`: one definition, several kernels."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -429,6 +429,53 @@ def last_layer(
     return kept + layer.mlp(layer.post_attention_layernorm(kept))
 
 
+class Taps:
+    """What inner layers put out at the tokens that are read, kept during one forward pass.
+
+    It is no tensor, list or dict: of these, accelerate hands a layer on another GPU a copy.
+
+    Attributes:
+        states: by the number of a layer, from 1, shape (rows, hidden); None before it has run.
+    """
+
+    def __init__(self, layers: Iterable[int]) -> None:
+        self.states: dict[int, Tensor | None] = dict.fromkeys(layers)
+
+    @torch.compiler.disable
+    def keep(self, number: int, hidden_states: Tensor, rows: Tensor) -> None:
+        """Keep the states of layer `number` at `rows`, if they are to be read."""
+        if number in self.states:
+            self.states[number] = hidden_states[0, rows]
+
+
+def tapped_layer(
+    layer: nn.Module,
+    hidden_states: Tensor,
+    *,
+    rows: Tensor | None = None,
+    taps: Taps | None = None,
+    **options: Any,
+) -> Tensor:
+    """Compute an inner decoder layer, and hand its states to `taps` if there are any."""
+    output = type(layer).forward(layer, hidden_states, rows=rows, **options)
+    if taps is not None:
+        taps.keep(layer.self_attn.layer_idx + 1, output, rows)
+    return output
+
+
+def tap_layers(transformer: PreTrainedModel, layers: Iterable[int]) -> None:
+    """Make some inner layers, counted from 1, hand their states to `Taps`."""
+    for number in layers:
+        _replace_forward(transformer.layers[number - 1], tapped_layer)
+
+
+def _replace_forward(layer: nn.Module, forward: Callable[..., Tensor]) -> None:
+    """Let a layer be computed by `forward(layer, ...)`."""
+    # accelerate, which spreads layers over GPUs, has put its own forward around the layer's.
+    name = "_old_forward" if hasattr(layer, "_old_forward") else "forward"
+    setattr(layer, name, MethodType(forward, layer))
+
+
 def _attention_of_rows(
     attention: nn.Module,
     normed: Tensor,
@@ -467,10 +514,7 @@ def _by_heads(states: Tensor, head_dim: int) -> Tensor:
 def prepare(transformer: PreTrainedModel, *, compiled: bool, pruned: bool = True) -> None:
     """Make a loaded transformer ready for packs: prune its last layer, and compile its layers."""
     if pruned:
-        layer = transformer.layers[-1]
-        # accelerate, which spreads layers over GPUs, has put its own forward around this one.
-        name = "_old_forward" if hasattr(layer, "_old_forward") else "forward"
-        setattr(layer, name, MethodType(last_layer, layer))
+        _replace_forward(transformer.layers[-1], last_layer)
     if compiled:
         for layer in transformer.layers:
             layer.compile(dynamic=False)

@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
 
 from dtreward.conversation import ChatTokenizer
+from dtreward.engine.attention import tap_layers
 from dtreward.engine.packing import Plan, TokenIds, plan_packs
+
+FINAL = -1  # the last layer, after the final norm
+LAYERS = "layers"  # entry of the identity of a backbone whose inner layers are read
 
 
 @dataclass(frozen=True)
@@ -28,8 +33,10 @@ class Backbone:
         pack_tokens: tokens of one forward pass.
         kernels: of the attention: the first for conversations within the model's sliding window,
             the second for longer ones.
-        again: `again(device=...)` loads this backbone once more, for example in a Ray worker; None
-            if `load` did not make it.
+        again: `again(device=...)` loads this backbone once more, for example in a Ray worker;
+            `again(device=..., random_seed=...)` gives it random weights instead. None if `load`
+            did not make it.
+        layers: whose states are read, the first of them as the features (`reading`).
     """
 
     transformer: nn.Module
@@ -38,6 +45,7 @@ class Backbone:
     pack_tokens: int = 1024
     kernels: tuple[str, str] = ("plain", "plain")
     again: Callable[..., Backbone] | None = None
+    layers: tuple[int, ...] = (FINAL,)
 
     def __post_init__(self) -> None:
         self.transformer.eval()
@@ -70,6 +78,35 @@ class Backbone:
         if within == beyond:
             return None
         return getattr(self.transformer.config, "sliding_window", None)
+
+    def reading(self, layers: Sequence[int]) -> Backbone:
+        """Give this backbone as it reads the states of other layers; both share the transformer.
+
+        One forward pass gives the states of all of them. Features on disk take as many times the
+        room.
+
+        Args:
+            layers: the first gives the features, the others are kept beside them. -1 is the last
+                layer, after the final norm; k is what layer k puts out, the k-th of transformers'
+                `hidden_states`. A layer that is named twice is read once.
+
+        Raises:
+            ValueError: if there is no such layer.
+        """
+        count = self.transformer.config.num_hidden_layers
+        for layer in layers:
+            if layer != FINAL and not 1 <= layer < count:
+                raise ValueError(
+                    f"expected a layer from 1 to {count - 1}, or -1 for the last after the final "
+                    f"norm; came {layer}: correct it"
+                )
+        read = tuple(dict.fromkeys(layers))
+        tap_layers(self.transformer, [layer for layer in read if layer != FINAL])
+        identity = {name: value for name, value in self.identity.items() if name != LAYERS}
+        if read != (FINAL,):
+            identity[LAYERS] = ",".join(map(str, read))
+        again = self.again and partial(_load_reading, self.again, read)
+        return replace(self, identity=identity, layers=read, again=again)
 
     def plans(
         self, token_ids: Sequence[TokenIds], prompts: Sequence[Hashable] | None = None
@@ -112,6 +149,13 @@ class Backbone:
             for layer in transformer.layers:
                 layer.compile(dynamic=False)
         return replace(self, transformer=transformer)
+
+
+def _load_reading(
+    again: Callable[..., Backbone], layers: tuple[int, ...], **options: Any
+) -> Backbone:
+    """Load a backbone once more, as it reads some layers."""
+    return again(**options).reading(layers)
 
 
 def differing_fields(stored: Mapping[str, Any], current: Mapping[str, Any], when: str) -> str:

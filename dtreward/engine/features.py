@@ -17,8 +17,15 @@ from safetensors.numpy import load, save
 from tqdm.auto import tqdm
 
 from dtreward.conversation import Conversations, prompt_text
-from dtreward.engine.backbone import Backbone, differing_fields
-from dtreward.engine.forward import is_beyond_window, last_hidden_states, rows_of, shard_features
+from dtreward.engine.backbone import FINAL, LAYERS, Backbone, differing_fields
+from dtreward.engine.forward import (
+    as_features,
+    is_beyond_window,
+    last_positions,
+    rows_of,
+    shard_features,
+    states_by_layer,
+)
 from dtreward.engine.packing import Plan, TokenIds
 from dtreward.engine.tokens import Unread, check_on_error, refuse_unread, tokenize
 from dtreward.files import Store, as_json, digest
@@ -80,7 +87,7 @@ class _Shard:
     """A shard as it was read from its file.
 
     Attributes:
-        features: shape (conversations, hidden).
+        features: shape (conversations, hidden), or (conversations, layers, hidden) of several.
         rows: indices of the conversations.
         digest: of both (`shard_digest`).
     """
@@ -180,16 +187,19 @@ def extract_features(  # noqa: PLR0913
 
 
 def read_features(
-    folder: str | Path, conversations: Conversations | None = None
+    folder: str | Path, conversations: Conversations | None = None, *, layer: int | None = None
 ) -> Float[np.ndarray, "responses hidden"]:
     """Read the features that `extract_features` wrote, in the conversations' order; check each shard.
 
     Rows that the extraction recorded as unread are nan.
 
+    Args:
+        layer: one of the layers that the backbone read (`layers_of`); None for the first.
+
     Raises:
         ValueError: if extraction has not finished, if a shard is damaged, if other features are
-            not finite, or if the features are not those of `conversations`, in this order, where
-            these are given.
+            not finite, if there are none of `layer`, or if the features are not those of
+            `conversations`, in this order, where these are given.
     """
     store = Store(folder)
     manifest = _read_manifest(store)
@@ -204,6 +214,7 @@ def read_features(
             f"the {rows} features in {folder} are of other conversations than those given; give "
             "theirs, in their order, or extract to another folder"
         )
+    place = _place_of(folder, manifest, layer)
     features = np.empty((rows, manifest.hidden), dtype=np.float32)
     is_read = np.zeros(rows, bool)
     for name, recorded in manifest.shards.items():
@@ -212,7 +223,7 @@ def read_features(
             raise ValueError(f"{folder}/{name} is missing or damaged; run extract_features again")
         if shard.rows.dtype != np.int64 or not ((shard.rows >= 0) & (shard.rows < rows)).all():
             raise ValueError(f"{folder}/{name} is damaged: it names rows that are not there")
-        features[shard.rows] = shard.features
+        features[shard.rows] = shard.features if place is None else shard.features[:, place]
         is_read[shard.rows] = True
     is_read[manifest.unread] = True
     if not is_read.all():
@@ -225,6 +236,26 @@ def read_features(
     return features
 
 
+def layers_of(key: Mapping[str, Any]) -> tuple[int, ...]:
+    """Give the layers whose states features hold, from their key; -1 is after the final norm.
+
+    Raises:
+        ValueError: if the entry in the key names no layers.
+
+    Example:
+        >>> layers_of({"layers": "-1,2,4"}), layers_of({})
+        ((-1, 2, 4), (-1,))
+    """
+    written = str(key.get(LAYERS, FINAL))
+    try:
+        return tuple(int(layer) for layer in written.split(","))
+    except ValueError:
+        raise ValueError(
+            f'features have the layers {written!r:.40}, expected numbers such as "-1,2,4"; extract '
+            "them again"
+        ) from None
+
+
 def shard_digest(features: np.ndarray, rows: np.ndarray, key: Mapping[str, Any]) -> str:
     """Hash a shard's features, the rows that they belong to, and the key they were made with."""
     parts: list[str | bytes] = [json.dumps(key, sort_keys=True)]
@@ -232,6 +263,19 @@ def shard_digest(features: np.ndarray, rows: np.ndarray, key: Mapping[str, Any])
         parts.append(str(tensor.shape))
         parts.append(tensor.tobytes())
     return digest(*parts)
+
+
+def _place_of(folder: str | Path, manifest: _Recorded, layer: int | None) -> int | None:
+    """Find a layer's place in shards of several layers; None in those of one."""
+    layers = layers_of(manifest.key)
+    if layer is None:
+        layer = layers[0]
+    if layer not in layers:
+        raise ValueError(
+            f"{folder} holds features of the layers {', '.join(map(str, layers))}, none of {layer}; "
+            "name one of these, or extract that layer"
+        )
+    return layers.index(layer) if len(layers) > 1 else None
 
 
 def _check_options(engine: str, devices: Sequence[str] | None, on_error: str) -> None:
@@ -296,7 +340,8 @@ def _with_rows(plan: Plan, rows: Sequence[int]) -> Plan:
 
 def _rows_not_finite(features: np.ndarray) -> np.ndarray:
     """Find the rows of features that hold nan or infinity."""
-    return np.flatnonzero(~np.isfinite(features).all(axis=1))
+    values = tuple(range(1, features.ndim))
+    return np.flatnonzero(~np.isfinite(features).all(axis=values))
 
 
 def _note_not_finite(work: _Work, features: np.ndarray, rows: np.ndarray, on_error: str) -> None:
@@ -411,8 +456,8 @@ def _repeats(copies: Sequence[Backbone], plans: Sequence[Plan], ids: Sequence[To
     """
     first, *others = [shard_features(copy, plans, ids) for copy in copies]
     reversed_ids = [ids[row] for row in rows_of(plans)[::-1]]
-    unshared = last_hidden_states(copies[0], reversed_ids).astype(np.float32)
-    others.append(unshared[::-1])
+    unshared = states_by_layer(copies[0], reversed_ids, last_positions(reversed_ids))
+    others.append(as_features(unshared[:, 0])[::-1])
     return all(np.array_equal(first, other, equal_nan=True) for other in others)
 
 

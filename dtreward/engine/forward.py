@@ -13,7 +13,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from dtreward.engine.backbone import Backbone
+from dtreward.engine.attention import Taps
+from dtreward.engine.backbone import FINAL, Backbone
 from dtreward.engine.packing import Pack, Plan, TokenIds, lay_out
 
 # Torch stops compiling a code object after so many versions of it, and all devices, windows,
@@ -43,19 +44,30 @@ def hidden_states(
 ) -> Float[np.ndarray, "responses positions hidden"]:
     """Run the backbone over conversations and return its hidden states at some of their tokens.
 
-    The states are those after the final norm, in float32 (float64 of a float64 backbone), in the
-    order of the conversations. The conversations are computed in packs of `backbone.pack_tokens`;
-    a conversation's states do not depend on the others, to the bit.
+    The states are those of the backbone's first layer to read, by default after the final norm.
+    They are in float32 (float64 of a float64 backbone), in the order of the conversations. The
+    conversations are computed in packs of `backbone.pack_tokens`; a conversation's states do not
+    depend on the others, to the bit.
 
     Args:
         positions: of each conversation, the tokens whose states are returned: equally many of each.
         prompts: one for each conversation; what conversations of equal prompts begin with in
             common is computed only once.
     """
+    return states_by_layer(backbone, token_ids, positions, prompts)[:, :, 0]
+
+
+def states_by_layer(
+    backbone: Backbone,
+    token_ids: Sequence[TokenIds],
+    positions: Sequence[Sequence[int]],
+    prompts: Sequence[Hashable] | None = None,
+) -> Float[np.ndarray, "responses positions layers hidden"]:
+    """Return the states of `hidden_states` for each of `backbone.layers`, from one forward pass."""
     plans = backbone.plans(token_ids, prompts)
     count = len(positions[0]) if len(positions) else 1
     dtype = torch.empty(0, dtype=backbone.wide_dtype).numpy().dtype
-    states = np.empty((len(token_ids), count, backbone.hidden_size), dtype)
+    states = np.empty((len(token_ids), count, len(backbone.layers), backbone.hidden_size), dtype)
     packs = run_packs(backbone, plans, token_ids, positions)
     for plan, pack_states in zip(plans, packs, strict=True):
         states[plan.conversations] = pack_states
@@ -81,7 +93,7 @@ def run_packs(
     many packs at once as it has threads.
 
     Returns:
-        an array for each plan, shape (conversations, positions, hidden).
+        an array for each plan, shape (conversations, positions, layers, hidden).
     """
 
     def prepare(plan: Plan) -> tuple[Plan, _Input]:
@@ -92,15 +104,28 @@ def run_packs(
     else:
         packs = _run_on_gpu(backbone, plans, prepare)
     count = len(positions[0]) if plans else 0
-    return [states.numpy().reshape(-1, count, states.shape[-1]) for states in packs]
+    return [states.numpy().reshape(-1, count, *states.shape[1:]) for states in packs]
 
 
 def shard_features(
     backbone: Backbone, plans: Sequence[Plan], token_ids: Sequence[TokenIds]
-) -> Float[np.ndarray, "responses hidden"]:
-    """Compute one shard's features, in the order in which its packs hold the conversations."""
+) -> Float[np.ndarray, "responses *layers hidden"]:
+    """Compute one shard's features, in the order in which its packs hold the conversations.
+
+    Returns:
+        shape (responses, hidden); (responses, layers, hidden) if the backbone reads several layers.
+    """
     packs = run_packs(backbone, plans, token_ids, last_positions(token_ids))
-    return np.concatenate(packs)[:, 0].astype(np.float32)
+    return as_features(np.concatenate(packs)[:, 0])
+
+
+def as_features(
+    states: Float[np.ndarray, "responses layers hidden"],
+) -> Float[np.ndarray, "responses *layers hidden"]:
+    """Give the last tokens' states as shards hold them: in float32, a single layer without its axis."""
+    if states.shape[1] == 1:
+        states = states[:, 0]
+    return states.astype(np.float32)
 
 
 def is_beyond_window(backbone: Backbone, plan: Plan) -> bool:
@@ -155,14 +180,16 @@ def _run_on_gpu(
 
 
 def _states(backbone: Backbone, plan: Plan, pack: _Input) -> Tensor:
-    """Compute the states of one pack that are read, shape (reads, hidden), without the filling."""
+    """Compute one pack's states that are read, shape (reads, layers, hidden), without the filling."""
     return _forward(backbone, plan, pack)[: pack.reads].to(backbone.wide_dtype)
 
 
 @torch.inference_mode()
 def _forward(backbone: Backbone, plan: Plan, pack: _Input) -> Tensor:
-    """Compute the states of a pack's `rows`, shape (rows, hidden), on the backbone's device."""
+    """Compute the states of a pack's `rows`, shape (rows, layers, hidden), on the backbone's device."""
     within_window, beyond_window = backbone.kernels
+    taps = Taps(layer for layer in backbone.layers if layer != FINAL)
+    optional = {"taps": taps} if taps.states else {}
     output = backbone.transformer(
         input_ids=pack.token_ids[None],
         position_ids=pack.position_ids[None],
@@ -173,10 +200,12 @@ def _forward(backbone: Backbone, plan: Plan, pack: _Input) -> Tensor:
         longest=pack.longest,
         kernel=beyond_window if is_beyond_window(backbone, plan) else within_window,
         use_cache=False,
+        **optional,
     )
     states = output.last_hidden_state[0]
     is_pruned = len(states) != plan.size  # the last layer computed only the rows
-    return states if is_pruned else states[pack.rows]
+    states_of = {FINAL: states if is_pruned else states[pack.rows], **taps.states}
+    return torch.stack([states_of[layer].to(states.device) for layer in backbone.layers], dim=1)
 
 
 def _to_device(pack: Pack, device: torch.device) -> _Input:

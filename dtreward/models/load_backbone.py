@@ -88,6 +88,7 @@ class Checkpoint:
         writes: whether it is loaded with its language model's head, to write text.
         plain: whether a tokenizer without a chat template takes the plain transcript
             (`conversation.PLAIN_TEMPLATE`); for language models that nobody taught to chat.
+        random_seed: of random weights in the place of its own; None for its own.
     """
 
     location: str
@@ -95,6 +96,7 @@ class Checkpoint:
     commit: str
     writes: bool = False
     plain: bool = False
+    random_seed: int | None = None
 
     def find(self) -> Path:
         """Find the checkpoint's folder on this machine, fetching it where it is absent."""
@@ -177,11 +179,15 @@ def load_backbone(
     else:
         engine = _choose_engine(shape, placement, options)
         model_class = BACKBONES[config["model_type"]]
-    transformer = _read_transformer(folder, model_class, shape, placement, engine, files)
+    if checkpoint.random_seed is None:
+        transformer = _read_transformer(folder, model_class, shape, placement, engine, files)
+    else:
+        seed = checkpoint.random_seed
+        transformer = _draw_transformer(model_class, shape, placement, engine, seed)
     identity = {
         "model": checkpoint.name,
         "revision": checkpoint.commit,
-        "weights": checkpoint.commit or _weights_digest(folder, files),
+        "weights": _name_weights(checkpoint, folder, files),
         **_origin(config),
         **engine.identity,
         "dtype": str(transformer.dtype).removeprefix("torch."),
@@ -201,12 +207,22 @@ def _origin(config: Mapping[str, Any]) -> dict[str, str]:
     return {ORIGIN: config[ORIGIN]["file"]} if ORIGIN in config else {}
 
 
-def _load_on(checkpoint: Checkpoint, options: LoadOptions, device: str) -> Backbone:
+def _load_on(
+    checkpoint: Checkpoint,
+    options: LoadOptions,
+    device: str | torch.device,
+    random_seed: int | None = None,
+) -> Backbone:
+    checkpoint = replace(checkpoint, random_seed=random_seed)
     return load_backbone(checkpoint, replace(options, device=device))
 
 
-def _weights_digest(folder: Path, files: Sequence[Path]) -> str:
-    return digest(*map(file_digest, [folder / "config.json", *files]))
+def _name_weights(checkpoint: Checkpoint, folder: Path, files: Sequence[Path]) -> str:
+    """Name the weights for the identity: by commit or digest, and by their seed if they are random."""
+    read = checkpoint.commit or digest(*map(file_digest, [folder / "config.json", *files]))
+    if checkpoint.random_seed is None:
+        return read
+    return f"random, seed {checkpoint.random_seed}, in the shape of {read}"
 
 
 def _place(
@@ -399,6 +415,27 @@ def _read_transformer(
         raise ValueError(f"tensors of {folder} are not those of its config.json; {advice}: {wrong}")
     _check_finite(folder, transformer)
     return transformer
+
+
+def _draw_transformer(
+    model_class: type[PreTrainedModel],
+    shape: PretrainedConfig,
+    placement: Placement,
+    engine: Engine,
+    seed: int,
+) -> PreTrainedModel:
+    """Draw weights as transformers does before training; the same seed draws the same on a device."""
+    if placement.spread:
+        raise ValueError(
+            "random weights are drawn on one device, not spread over several; give one device, or "
+            "leave the random backbone out"
+        )
+    gpus = [placement.device] if placement.device.type == "cuda" else []
+    with torch.random.fork_rng(devices=gpus), placement.device:
+        torch.manual_seed(seed)
+        return model_class._from_config(
+            shape, dtype=placement.dtype, attn_implementation=engine.implementation
+        )
 
 
 @contextmanager

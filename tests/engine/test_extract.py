@@ -37,8 +37,8 @@ from transformers import AutoModel, AutoTokenizer
 from dtreward.conversation import ChatTokenizer
 from dtreward.engine import features as extract_module
 from dtreward.engine.backbone import Backbone
-from dtreward.engine.features import read_features, shard_digest
-from dtreward.engine.forward import last_hidden_states
+from dtreward.engine.features import layers_of, read_features, shard_digest
+from dtreward.engine.forward import last_hidden_states, last_positions, states_by_layer
 from dtreward.engine.tokens import check_on_error
 from dtreward.files import Store
 from dtreward.models.loader import load
@@ -190,6 +190,86 @@ def test_features_do_not_depend_on_the_company_to_the_bit(backbones, tokens):
         alone = [last_hidden_states(backbone, [ids])[0] for ids in tokens]
         assert together.shape == (len(tokens), HIDDEN)
         assert all(np.array_equal(*rows) for rows in zip(together, alone, strict=True))
+
+
+# Inner layers
+
+
+def hidden_states_of_transformers(folder, tokens, dtype=torch.float32) -> np.ndarray:
+    """The last token's state after every layer, shape (conversations, layers, hidden)."""
+    plain = AutoModel.from_pretrained(folder, dtype=dtype, attn_implementation="eager")
+    states = []
+    for ids in tokens:
+        with torch.inference_mode():
+            output = plain(torch.tensor([list(ids)]), output_hidden_states=True)
+        states.append([state[0, -1].numpy() for state in output.hidden_states])
+    return np.array(states)
+
+
+@pytest.mark.parametrize("architecture", [*ARCHITECTURES, "demo"])
+def test_inner_layers_are_transformers_own_hidden_states(folders, backbones, root, architecture):
+    if architecture == "demo":  # six layers, of which two replicas have two
+        folder = root / "data/demo"
+        whole = load(folder).backbone
+    else:
+        folder = folders[architecture]
+        whole = backbones[architecture]
+    count = whole.transformer.config.num_hidden_layers
+    inner = list(range(1, count))
+    read = whole.reading([*inner[::-1], -1])
+    tokens = [whole.chat.token_ids(*each).ids for each in CONVERSATIONS]
+    states = states_by_layer(read, tokens, last_positions(tokens))[:, 0]
+    expected = hidden_states_of_transformers(folder, tokens)[:, [*inner[::-1], count]]
+    scale = np.linalg.norm(expected, axis=-1)
+    assert (np.linalg.norm(states - expected, axis=-1) / scale).max() < 1e-5
+    assert np.array_equal(states[:, -1], last_hidden_states(whole, tokens)), "the last is as it was"
+    alone = [last_hidden_states(whole.reading([1]), [ids])[0] for ids in tokens]
+    assert np.array_equal(states[:, inner[::-1].index(1)], alone), "whatever else is computed"
+    assert len({whole.identity.get("layers"), read.identity["layers"], "1"}) == 3
+
+
+@pytest.mark.parametrize("layer", [0, 2, -2])
+def test_a_layer_that_is_not_there_is_refused(backbone, layer):
+    with pytest.raises(ValueError, match=rf"from 1 to 1, or -1 .* came {layer}"):
+        backbone.reading([-1, layer])
+
+
+def test_shards_hold_every_layer_and_each_is_read_by_its_number(backbone, untouched, tmp_path):
+    both = backbone.reading([1, -1])
+    manifest = extract(both, tmp_path / "features")
+    assert manifest["bit_for_bit"] and layers_of(manifest["key"]) == (1, -1)
+    tokens = [backbone.chat.token_ids(*each).ids for each in CONVERSATIONS]
+    inner = last_hidden_states(both, tokens)
+    assert np.array_equal(read_features(tmp_path / "features", CONVERSATIONS), inner)
+    assert np.array_equal(read_features(tmp_path / "features", layer=-1), read_features(untouched))
+    assert not np.array_equal(inner, read_features(untouched))
+    before = stamps(tmp_path / "features")
+    assert extract(both, tmp_path / "features") == manifest, "what is there is not made again"
+    assert stamps(tmp_path / "features") == before
+    with pytest.raises(ValueError, match="of the layers 1, -1, none of 2"):
+        read_features(tmp_path / "features", layer=2)
+    with pytest.raises(ValueError, match="layers '1,-1', now None"):
+        extract(backbone, tmp_path / "features")
+
+
+def test_random_weights_are_drawn_by_their_seed_and_have_another_identity(backbone):
+    tokens = [backbone.chat.token_ids(*each).ids for each in CONVERSATIONS[:4]]
+    drawn = [backbone.again(device="cpu", random_seed=seed) for seed in (0, 0, 1)]
+    one, same, other = (last_hidden_states(each, tokens) for each in drawn)
+    assert np.array_equal(one, same)
+    assert not np.isclose(one, other).any(axis=1).all()
+    assert len({each.identity["weights"] for each in (backbone, *drawn)}) == 3
+    assert drawn[0].identity["weights"].startswith("random, seed 0")
+    shapes = [
+        {name: weight.shape for name, weight in each.transformer.named_parameters()}
+        for each in (backbone, drawn[0])
+    ]
+    assert shapes[0] == shapes[1]
+    spread = np.std(drawn[0].transformer.layers[0].mlp.up_proj.weight.detach().numpy())
+    # 1,536 draws: their standard deviation is known to 2 %, and the replica's config says 0.4.
+    assert abs(spread / 0.4 - 1) < 0.1
+    read = backbone.reading([1]).again(device="cpu", random_seed=0)
+    assert read.layers == (1,) and read.identity["layers"] == "1"
 
 
 def test_a_backbone_is_put_into_evaluation_mode(backbone):
