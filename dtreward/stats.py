@@ -253,28 +253,41 @@ def spearman_interval(x: Rows, y: Rows, prompts: Prompts, **options) -> Interval
 
 
 def correlation_gain_interval(
-    truth: Rows, predicted: Rows, other: Rows, prompts: Prompts, **options
+    truth: Rows,
+    predicted: Rows,
+    other: Rows,
+    prompts: Prompts,
+    *,
+    truth_of_other: Rows | None = None,
+    **options,
 ) -> Interval:
     """Give how much better one prediction correlates with the truth than another.
 
-    It is Pearson's r of `predicted` minus that of `other`, both in the same resamples.
+    It is Pearson's r of `predicted` minus that of `other`, both in the same resamples. A constant
+    prediction has an r of 0.
+
+    Args:
+        truth_of_other: what `other` predicts, where that is not `truth`.
 
     >>> truth = np.array([0.0, 1.0, 2.0, 3.0])
     >>> print(correlation_gain_interval(truth, truth, -truth, range(4)))
     2.000 [2.000, 2.000]
     """
     columns = []
-    for name, values in (("truth", truth), ("predicted", predicted), ("other", other)):
+    second = truth if truth_of_other is None else truth_of_other
+    given = {"truth": truth, "predicted": predicted, "truth_of_other": second, "other": other}
+    for name, values in given.items():
         checked = _checked(values, name)
         columns.append(checked - checked.mean())
-    y, a, b = columns
-    moments = np.stack([y * y, a * a, b * b, y * a, y * b], axis=1)
+    y, a, z, b = columns
+    moments = np.stack([y * y, a * a, y * a, z * z, b * b, z * b], axis=1)
+
+    def correlation(means):
+        squares = np.maximum(means[..., :2], SMALLEST_VARIANCE)
+        return means[..., 2] / np.sqrt(squares[..., 0] * squares[..., 1])
 
     def gain(means):
-        squares = np.maximum(means[..., :3], SMALLEST_VARIANCE)
-        of_predicted = means[..., 3] / np.sqrt(squares[..., 0] * squares[..., 1])
-        of_other = means[..., 4] / np.sqrt(squares[..., 0] * squares[..., 2])
-        return of_predicted - of_other
+        return correlation(means[..., :3]) - correlation(means[..., 3:])
 
     return bootstrap(moments, prompts, gain, **options)
 

@@ -370,6 +370,11 @@ def test_a_gain_in_correlation_is_the_difference_of_both_and_pairs_them():
     assert gain.low > 0
     none = stats.correlation_gain_interval(truth, far, far, range(400), resamples=200)
     assert max(abs(none.low), abs(none.high)) < 1e-12, "only rounding is left"
+    mixed = random.permutation(truth)
+    options = {"truth_of_other": mixed, "resamples": 200}
+    gain = stats.correlation_gain_interval(truth, close, far, range(400), **options)
+    expected = np.corrcoef(truth, close)[0, 1] - np.corrcoef(mixed, far)[0, 1]
+    assert gain.estimate == pytest.approx(expected, abs=1e-12)
 
 
 def test_a_difference_is_found_at_its_rate_and_equality_only_within_the_margin():

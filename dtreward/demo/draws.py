@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, no_type_check
 
 import numpy as np
+
+from dtreward.files import digest
 
 BLOCK = 8192  # uniform numbers drawn at a time
 
@@ -24,6 +27,31 @@ class Draws:
             return options[int(uniform * len(options))]
         self.block = iter(self.generator.random(BLOCK).tolist())
         return self.pick(options, key)
+
+
+class KeyedDraws(Draws):
+    """Random choices that depend on nothing but their key and how often it came before.
+
+    What is written twice with the same seed differs only where it has to.
+
+    Example:
+        >>> fruit = ["apple", "pear", "plum"]
+        >>> with_a_name = KeyedDraws(0)
+        >>> _ = with_a_name.pick(["Ann", "Ben"], "name")
+        >>> with_a_name.pick(fruit, "fruit") == KeyedDraws(0).pick(fruit, "fruit")
+        True
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self.times: Counter[str] = Counter()
+
+    @no_type_check
+    def pick(self, options: Sequence[Any], key: str = "") -> Any:
+        """Choose one of `options`, each alike."""
+        self.times[key] += 1
+        drawn = digest(f"{self.seed}", key, f"{self.times[key]}")
+        return options[int(drawn[:12], 16) * len(options) // 16**12]
 
 
 class Script(Draws):

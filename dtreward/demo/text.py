@@ -200,7 +200,7 @@ def _add_filler(
         _insert_somewhere(lines, "fillers", problem, draw)
     if verbosity == 4:
         for place in range(len(lines)):
-            _insert(lines, place, _said("fillers", problem, draw), draw)
+            _insert(lines, place, "fillers", problem, draw)
 
 
 @no_type_check
@@ -237,15 +237,18 @@ def _closing(problem: Problem, surplus: int, verbosity: int, draw: Draws) -> lis
 
 @no_type_check
 def _insert_somewhere(lines: list[list[str]], sayings: str, problem: Problem, draw: Draws) -> None:
-    place = draw.pick(range(len(lines)), "line")
-    _insert(lines, place, _said(sayings, problem, draw), draw)
+    place = draw.pick(range(len(lines)), f"{sayings} line")
+    _insert(lines, place, sayings, problem, draw)
 
 
 @no_type_check
-def _insert(lines: list[list[str]], place: int, sentence: str, draw: Draws) -> None:
+def _insert(
+    lines: list[list[str]], place: int, sayings: str, problem: Problem, draw: Draws
+) -> None:
     """Put a sentence before or after a step; before the last, which the answer follows."""
+    sentence = _said(sayings, problem, draw)
     is_last = place == len(lines) - 1
-    if not is_last and draw.pick([True, False], "at end"):
+    if not is_last and draw.pick([True, False], f"{sayings} at end"):
         lines[place].append(sentence)
     else:
         lines[place].insert(0, sentence)
@@ -254,7 +257,9 @@ def _insert(lines: list[list[str]], place: int, sentence: str, draw: Draws) -> N
 @no_type_check
 def _said(sayings: str, problem: Problem, draw: Draws) -> str:
     """Join one choice from each part of a bank of sayings."""
-    return "".join(draw.pick(part, "said") for part in WORDS[sayings]).format_map(problem.words)
+    parts = enumerate(WORDS[sayings])
+    said = "".join(draw.pick(part, f"{sayings} {place}") for place, part in parts)
+    return said.format_map(problem.words)
 
 
 @no_type_check

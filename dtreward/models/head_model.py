@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 
 from dtreward.conversation import Conversations
-from dtreward.engine.backbone import Backbone
+from dtreward.engine.backbone import FINAL, Backbone
 from dtreward.engine.forward import hidden_states, last_hidden_states
 from dtreward.engine.tokens import (
     TokenizedRows,
@@ -59,6 +59,14 @@ class HeadModel(RewardModel):
     backbone: Backbone
     head: Head
     tree: PreferenceTree | None = None
+
+    def __post_init__(self) -> None:
+        layer = self.backbone.layers[0]
+        if layer != FINAL:
+            raise ValueError(
+                "a head reads the last layer after the final norm, and this backbone reads layer "
+                f"{layer}; give it as `load` made it, or `reading([-1])`"
+            )
 
     @property
     def attributes(self) -> tuple[str, ...]:

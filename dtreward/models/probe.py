@@ -9,6 +9,8 @@ import numpy as np
 from jaxtyping import Float, Int, Real
 from sklearn.model_selection import GroupKFold
 
+from dtreward.pairs.split import Evaluation
+
 Features = Real[np.ndarray, "responses features"]
 Ratings = Real[np.ndarray, "responses attributes"]
 HeldOut = Float[np.ndarray, "strengths responses attributes"]
@@ -77,15 +79,59 @@ def held_out_rewards(
         ratings: of the same responses; nan where one is missing.
         prompts: of the same responses; responses to one prompt are held out together.
         strengths: as in `fit_probe`.
-        folds: number of parts, each held out once; at least 2.
+        folds: number of parts, each held out once; at least 2, and at most one a prompt.
         seed: decides which prompts are held out together.
     """
     held_out = np.empty((len(strengths), *ratings.shape))
-    splitter = GroupKFold(folds, shuffle=True, random_state=seed)
+    parts = min(folds, len(set(prompts)))
+    splitter = GroupKFold(parts, shuffle=True, random_state=seed)
     for learn, check in splitter.split(features, groups=prompts):
         weights, intercepts = _ridge(features[learn], ratings[learn], strengths)
         held_out[:, check] = features[check] @ weights + intercepts[:, None]
     return held_out
+
+
+def predict_unseen(
+    inputs: Features,
+    ratings: Ratings,
+    prompts: Sequence[Hashable] | np.ndarray,
+    evaluations: Sequence[Evaluation],
+    strengths: Real[np.ndarray, " strengths"],
+    *,
+    folds: int = 5,
+    seed: int = 0,
+) -> Float[np.ndarray, "responses attributes"]:
+    """Predict the responses of evaluations, each by a probe that saw none of its prompts.
+
+    For each evaluation a probe is fitted to its training responses. The strengths are chosen by
+    cross-validation among these alone.
+
+    Args:
+        inputs: of all responses: features, or what a simpler reader sees.
+        ratings: of the same responses; nan where one is missing.
+        prompts: of the same responses.
+        evaluations: of `dtreward.pairs.split.plan_evaluations`.
+        strengths, folds, seed: as in `held_out_rewards`.
+
+    Returns:
+        predicted ratings; nan for responses that no evaluation tests.
+
+    Example:
+        >>> line = np.arange(8.0)[:, None]
+        >>> evaluation = Evaluation(train=np.arange(6), test=np.array([7]))
+        >>> predicted = predict_unseen(line, 2 * line, range(8), [evaluation], np.zeros(1))
+        >>> predicted[5:].ravel().round(6).tolist()
+        [nan, nan, 14.0]
+    """
+    predicted = np.full(ratings.shape, np.nan)
+    for evaluation in evaluations:
+        train = evaluation.train
+        seen = inputs[train], ratings[train]
+        own_prompts = np.asarray(prompts)[train]
+        held_out = held_out_rewards(*seen, own_prompts, strengths, folds=folds, seed=seed)
+        probe = fit_probe(*seen, strengths[best_strengths(held_out, ratings[train])])
+        predicted[evaluation.test] = probe.predict(inputs[evaluation.test])
+    return predicted
 
 
 def relative_errors(

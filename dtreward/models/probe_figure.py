@@ -14,7 +14,8 @@ from dtreward.figures import WIDTH, attribute_colours, label_rows, panels, short
 from dtreward.stats import Interval
 
 LINE = 0.12  # inches that each further line of a name takes
-READER_COLOURS = ("#222222", "#888888", "#BBBBBB", "#DDDDDD")  # attributes have the other colours
+# Of the probe and the readers beside it; attributes have the other colours.
+READER_COLOURS = ("#222222", "#777777", "#A5A5A5", "#C8C8C8", "#E6E6E6")
 LOWEST = -0.5  # of R² in the figure of strengths; curves below it are cut
 MOST_LEVEL = 7  # names below a figure that are level; more stand upright
 POOLED = 7  # ratings with more values than this are pooled in fifths
@@ -84,7 +85,68 @@ def draw_correlations_of_readers(
     axis.set(xticks=places, xticklabels=labels, ylim=(lowest, 1))
     axis.tick_params(axis="x", rotation=90 if many else 0)
     axis.set_ylabel("Pearson correlation with the rating")
-    axis.legend(frameon=False, ncols=4, loc="upper center", bbox_to_anchor=(0.5, 1.16))
+    axis.legend(frameon=False, ncols=5, loc="upper center", bbox_to_anchor=(0.5, 1.16))
+    return figure
+
+
+def draw_layers(correlations: Mapping[str, Mapping[int, Interval]], last: int) -> Figure:
+    """Draw the correlation with the rating against the layer that is read, a line an attribute.
+
+    Args:
+        correlations: by attribute and number of the layer; -1 is the last, after the final norm.
+        last: number at which -1 is drawn: the model's number of layers.
+    """
+    figure, axis = plt.subplots(figsize=(WIDTH, 2.6), layout="constrained")
+    colours = attribute_colours(list(correlations))
+    for attribute, by_layer in correlations.items():
+        places = {last if layer == -1 else layer: layer for layer in by_layer}
+        layers = sorted(places)
+        intervals = [by_layer[places[layer]] for layer in layers]
+        hue = colours[attribute]
+        estimates = [interval.estimate for interval in intervals]
+        axis.plot(layers, estimates, "o-", ms=3, color=hue, label=fill(attribute, 18))
+        lows = [interval.low for interval in intervals]
+        axis.fill_between(layers, lows, [one.high for one in intervals], color=hue, alpha=0.2, lw=0)
+    axis.axhline(0, color="black", lw=0.8, ls=":")
+    ticks = {layer: str(layer) for layer in layers}
+    ticks[last] = f"{last},\nafter the norm"
+    axis.set(xticks=list(ticks), xticklabels=list(ticks.values()), ylim=(None, 1))
+    axis.set(xlabel="layer that is read", ylabel="Pearson correlation with the rating")
+    axis.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+    return figure
+
+
+def draw_movements(
+    movements: Mapping[str, Sequence[Interval]], attributes: Sequence[str]
+) -> Figure:
+    """Draw how far each reward (columns) moves with each rating that was edited (rows).
+
+    Args:
+        movements: by edited attribute, the movement of each reward in reward points a rating point.
+        attributes: of the rewards; the edited ones, in the same order, are the rows.
+    """
+    estimates = [[one.estimate for one in movements[edited]] for edited in attributes]
+    table = pd.DataFrame(estimates, attributes, attributes)
+    written = [
+        [f"{one.estimate:.2f}\n[{one.low:.2f}, {one.high:.2f}]" for one in movements[edited]]
+        for edited in attributes
+    ]
+    height = 1.0 + 0.4 * len(attributes)
+    figure, axis = plt.subplots(figsize=(WIDTH, height), layout="constrained")
+    sns.heatmap(
+        table,
+        annot=np.array(written),
+        fmt="",
+        cmap="RdBu_r",
+        vmin=-1,
+        vmax=1,
+        ax=axis,
+        annot_kws={"size": 7},
+        cbar_kws={"label": "reward points a rating point"},
+    )
+    axis.tick_params(axis="both", length=0)
+    axis.tick_params(axis="y", rotation=0)
+    axis.set(xlabel="reward that moves", ylabel="rating that is edited")
     return figure
 
 

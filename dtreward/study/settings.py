@@ -26,6 +26,7 @@ LEAST = {
     "dots": 1,
     "folds": 2,
     "jobs": -1,
+    "layer": -1,
     "max_depth": 1,
     "min_leaf": 1,
     "optimal_depth": 1,

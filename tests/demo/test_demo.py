@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import Counter
 from fractions import Fraction
 
 import numpy as np
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from dtreward.demo.batches import CONVERSATION, make_batch, result_marks, train_tokenizer
 from dtreward.demo.batches import JUDGES as VOTERS
 from dtreward.demo.draws import Draws, Script
+from dtreward.demo.edits import make_edits, movement_lead, reward_movements
 from dtreward.demo.families import FAMILIES, STUDY, TRAINING, pose
 from dtreward.demo.text import respond
 from dtreward.demo.world import (
@@ -290,6 +292,63 @@ def test_published_usage_example_could_have_come_from_the_study():
     program = FAMILIES["sharing fruit"].program
     assert count_mistakes(published["prompt"], published["response1"], program)[0] == 0
     assert count_mistakes(published["prompt"], published["response2"], program)[0] == 2
+
+
+# ------------------------------------------------------------ responses with one rating changed
+
+
+@pytest.fixture(scope="module")
+def edits():
+    return make_edits(60, seed=7)
+
+
+def test_an_edit_changes_one_rating_and_nothing_that_it_does_not_demand(edits):
+    """Sentences are only added where more of an attribute adds sentences, and the sums stay."""
+    by_edit = {name: rows.reset_index(drop=True) for name, rows in edits.groupby("edited")}
+    before = by_edit["nothing"]
+    for edited in ATTRIBUTES:
+        after = by_edit[edited]
+        differs = (after[list(ATTRIBUTES)] != before[list(ATTRIBUTES)]).sum()
+        assert differs[edited] == len(after) and differs.sum() == len(after)
+        assert (after["prompt"] == before["prompt"]).all()
+        assert (after["response"] != before["response"]).all()
+        if edited not in ("helpfulness", "correctness"):
+            pairs_of_texts = zip(before["response"], after["response"], strict=True)
+            assert all(
+                sorted(EQUATION.findall(one)) == sorted(EQUATION.findall(other))
+                for one, other in pairs_of_texts
+            )
+    grown = by_edit["verbosity"]["verbosity"] > before["verbosity"]
+    for one, other in zip(
+        before["response"][grown], by_edit["verbosity"]["response"][grown], strict=True
+    ):
+        assert not Counter(one.split()) - Counter(other.split()), "more words, and all of before"
+    assert grown.sum() > 10
+
+
+def test_an_edited_response_is_rated_as_any_other_of_its_ratings(edits):
+    """Correctness says how many mistakes there are, also after an edit."""
+    edited = edits[edits["edited"] == "coherence"]
+    unchanged = edits[edits["edited"] == "nothing"]
+    for rows in (edited, unchanged):
+        assert make_edits(60, seed=7).loc[rows.index, "response"].equals(rows["response"])
+    assert not edits["prompt"].isin(make_edits(60, seed=7, taken=edits["prompt"])["prompt"]).any()
+
+
+def test_rewards_that_are_the_ratings_move_by_one_and_alone(edits):
+    ratings = edits[list(ATTRIBUTES)].to_numpy()
+    exact = reward_movements(edits, ratings, resamples=50)
+    found = [[one.estimate for one in exact[edited]] for edited in ATTRIBUTES]
+    np.testing.assert_allclose(found, np.eye(5), atol=1e-12)
+    mixed = ratings @ np.array([[0.5, 0.7, 0, 0, 0], [-0.4, 1, 0, 0, 0], *np.eye(5)[2:]]).T
+    movements = reward_movements(edits, mixed, resamples=50)
+    assert movements["correctness"][0].estimate == pytest.approx(0.7)
+    options = {"edited": "correctness", "moved": "helpfulness", "resamples": 50}
+    lead = movement_lead(edits, mixed, "helpfulness", **options)
+    assert lead.high < 0 and lead.estimate == pytest.approx(-0.2), "it follows correctness more"
+    options = {"edited": "helpfulness", "moved": "correctness", "resamples": 50}
+    lead = movement_lead(edits, mixed, "helpfulness", **options)
+    assert lead.estimate == pytest.approx(0.5 - 0.4), "the other one by its size"
 
 
 def test_a_script_refuses_what_no_draw_could_choose():

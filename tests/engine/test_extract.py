@@ -234,6 +234,15 @@ def test_a_layer_that_is_not_there_is_refused(backbone, layer):
         backbone.reading([-1, layer])
 
 
+def test_a_head_is_not_put_on_an_inner_layer(root):
+    model = load(root / "data/demo")
+    with pytest.raises(ValueError, match=r"a head reads the last layer .* reads layer 3"):
+        replace(model, backbone=model.backbone.reading([3, -1]))
+    text = [("How many?", "3.")]
+    beside = replace(model, backbone=model.backbone.reading([-1, 3]))
+    assert np.array_equal(beside.rewards(text), model.rewards(text))
+
+
 def test_shards_hold_every_layer_and_each_is_read_by_its_number(backbone, untouched, tmp_path):
     both = backbone.reading([1, -1])
     manifest = extract(both, tmp_path / "features")

@@ -10,14 +10,18 @@ from dtreward.models.probe import (
     best_strengths,
     fit_probe,
     held_out_rewards,
+    predict_unseen,
     relative_errors,
 )
 from dtreward.models.probe_figure import (
     draw_correlations_of_readers,
+    draw_layers,
+    draw_movements,
     draw_rewards_by_rating,
     draw_strengths,
     pool_ratings,
 )
+from dtreward.pairs.split import plan_evaluations
 from dtreward.stats import Interval
 
 RANDOM = np.random.default_rng(0)
@@ -87,6 +91,29 @@ def test_the_best_strength_has_the_smallest_error_of_each_attribute():
     assert (chosen < 2).all(), "ratings that follow the features need no strong penalty"
 
 
+def test_unseen_responses_are_predicted_by_probes_that_saw_none_of_their_prompts():
+    split = pd.Series(np.where(PROMPTS < 24, "train", "test"))
+    (once,) = plan_evaluations(split, pd.Series(PROMPTS), folds=0)
+    predicted = predict_unseen(FEATURES, RATINGS, PROMPTS, [once], STRENGTHS)
+    train = once.train
+    held_out = held_out_rewards(FEATURES[train], RATINGS[train], PROMPTS[train], STRENGTHS)
+    strengths = STRENGTHS[best_strengths(held_out, RATINGS[train])]
+    probe = fit_probe(FEATURES[train], RATINGS[train], strengths)
+    np.testing.assert_array_equal(predicted[once.test], probe.predict(FEATURES[once.test]))
+    assert np.isnan(predicted[train]).all()
+
+    parts = plan_evaluations(split, pd.Series(PROMPTS), folds=5)  # 6 test prompts are too few
+    before = predict_unseen(FEATURES, RATINGS, PROMPTS, parts, STRENGTHS)
+    assert np.isfinite(before).all()
+    changed = RATINGS.copy()
+    changed[:2] += 100  # both responses to the first prompt
+    after = predict_unseen(FEATURES, changed, PROMPTS, parts, STRENGTHS)
+    together = next(part.test for part in parts if 0 in part.test)
+    assert (after[together] == before[together]).all()
+    others = np.setdiff1d(np.arange(60), together)
+    assert not np.isclose(after[others], before[others]).all(axis=1).any()
+
+
 def test_a_constant_answer_has_the_relative_error_one():
     constant = np.broadcast_to(RATINGS.mean(axis=0), (1, *RATINGS.shape))
     np.testing.assert_allclose(relative_errors(constant, RATINGS), 1)
@@ -121,4 +148,13 @@ def test_figures_of_probes_have_a_mark_for_each_attribute_and_reader():
     assert bars.get_ylim()[0] < -0.8, "no whisker is cut"
     panels = draw_rewards_by_rating(RATINGS, RATINGS.round(), names).axes
     assert [panel.get_title() for panel in panels] == names
+    by_layer = {-1: Interval(0.9, 0.8, 1.0), 2: Interval(0.5, 0.4, 0.6)}
+    curves = draw_layers({"a": by_layer, "b": by_layer}, last=6).axes[0]
+    assert [list(line.get_xdata()) for line in curves.lines[:2]] == [[2, 6], [2, 6]]
+    assert list(curves.lines[0].get_ydata()) == [0.5, 0.9], "-1 stands last"
+    cells = draw_movements({"a": [low, by_layer[2]], "b": [low, low]}, names).axes[0]
+    assert [text.get_text() for text in cells.texts][:2] == [
+        "0.10\n[-0.80, 0.20]",
+        "0.50\n[0.40, 0.60]",
+    ]
     plt.close("all")
