@@ -172,23 +172,18 @@ def load_backbone(
     chat = _load_tokenizer(folder, shape, limit, options, plain=checkpoint.plain)
     _check_marker(folder, chat, marker)
     if checkpoint.writes:
-        # Transformers' sdpa drops Gemma-2's soft-cap.
-        implementation = "eager" if config["model_type"] == "gemma2" else "sdpa"
-        engine = Engine(implementation)
-        model_class = LANGUAGE_MODELS[config["model_type"]]
+        engine = _writing_engine(shape)
+        model_class = LANGUAGE_MODELS[shape.model_type]
     else:
         engine = _choose_engine(shape, placement, options)
-        model_class = BACKBONES[config["model_type"]]
-    if checkpoint.random_seed is None:
+        model_class = BACKBONES[shape.model_type]
+    seed = checkpoint.random_seed
+    if seed is None:
         transformer = _read_transformer(folder, model_class, shape, placement, engine, files)
     else:
-        seed = checkpoint.random_seed
         transformer = _draw_transformer(model_class, shape, placement, engine, seed)
     identity = {
-        "model": checkpoint.name,
-        "revision": checkpoint.commit,
-        "weights": _name_weights(checkpoint, folder, files),
-        **_origin(config),
+        **_identify_weights(checkpoint, folder, config, files),
         **engine.identity,
         "dtype": str(transformer.dtype).removeprefix("torch."),
         "device": placement.device.type,
@@ -202,9 +197,17 @@ def load_backbone(
     return Backbone(transformer, chat, identity, engine.pack_tokens, engine.kernels, again)
 
 
-def _origin(config: Mapping[str, Any]) -> dict[str, str]:
-    """Name the GGUF file that the weights were in, for the identity."""
-    return {ORIGIN: config[ORIGIN]["file"]} if ORIGIN in config else {}
+def _identify_weights(
+    checkpoint: Checkpoint, folder: Path, config: Mapping[str, Any], files: Sequence[Path]
+) -> dict[str, str]:
+    """Say which weights are read, or by which seed random ones are drawn in their place."""
+    weights = checkpoint.commit or digest(*map(file_digest, [folder / "config.json", *files]))
+    if checkpoint.random_seed is not None:
+        weights = f"random, seed {checkpoint.random_seed}, in the shape of {weights}"
+    identity = {"model": checkpoint.name, "revision": checkpoint.commit, "weights": weights}
+    if ORIGIN in config:
+        identity[ORIGIN] = config[ORIGIN]["file"]
+    return identity
 
 
 def _load_on(
@@ -215,14 +218,6 @@ def _load_on(
 ) -> Backbone:
     checkpoint = replace(checkpoint, random_seed=random_seed)
     return load_backbone(checkpoint, replace(options, device=device))
-
-
-def _name_weights(checkpoint: Checkpoint, folder: Path, files: Sequence[Path]) -> str:
-    """Name the weights for the identity: by commit or digest, and by their seed if they are random."""
-    read = checkpoint.commit or digest(*map(file_digest, [folder / "config.json", *files]))
-    if checkpoint.random_seed is None:
-        return read
-    return f"random, seed {checkpoint.random_seed}, in the shape of {read}"
 
 
 def _place(
@@ -360,6 +355,12 @@ def _check_marker(folder: Path, chat: ChatTokenizer, marker: str | None) -> None
                 f"{folder}: its gate reads the token {control}, which its tokenizer does not have; "
                 "put the tokenizer that the model was published with into its place"
             )
+
+
+def _writing_engine(shape: PretrainedConfig) -> Engine:
+    """Choose transformers' own attention, for a language model that writes."""
+    # Transformers' sdpa drops Gemma-2's soft-cap.
+    return Engine("eager" if shape.model_type == "gemma2" else "sdpa")
 
 
 def _choose_engine(shape: PretrainedConfig, placement: Placement, options: LoadOptions) -> Engine:
