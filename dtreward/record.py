@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
@@ -41,6 +42,17 @@ class Claim:
 
     def __str__(self) -> str:
         return f"{self.outcome}: {self.sentence}"
+
+
+def count_outcomes(claims: Iterable[Claim]) -> dict[str, int]:
+    """Count claims by outcome, also where there is none.
+
+    Example:
+        >>> count_outcomes([Claim("It is so.", True), Claim("It is more.", True)])
+        {'held': 2, 'did not hold': 0, 'cannot tell': 0}
+    """
+    found = Counter(claim.outcome for claim in claims)
+    return {outcome: found[outcome] for outcome in OUTCOMES.values()}
 
 
 def all_held(outcomes: Iterable[bool | None]) -> bool | None:

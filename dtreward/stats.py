@@ -507,7 +507,9 @@ def difference_test(
     Both tests rest on the bootstrap by prompt. The models *differ* if too few resamples lie on the
     other side of 0. They are *equal within the margin* if too few lie beyond either end of it (two
     one-sided tests). Few prompts give neither. The data count as one of the resamples, so that no p
-    is 0.
+    is 0. Where two models are right and wrong on the same rows, all resamples are alike; p_equal is
+    then the exact chance of that, if the models differed on a share of the prompts equal to the
+    margin.
 
     Args:
         values_a: for example the log loss of model a on each pair.
@@ -530,11 +532,37 @@ def difference_test(
     low, high = np.quantile(draws, [0.025, 0.975])
     beyond_zero = min((draws <= 0).sum(), (draws >= 0).sum())
     beyond_margin = max((draws <= -margin).sum(), (draws >= margin).sum())
+    p_equal = float((1 + beyond_margin) / (1 + resamples))
+    if not gain.any() and np.isin(values_a, [0, 0.5, 1]).all():
+        codes, _ = _prompt_codes(prompts, len(gain))
+        largest_share = np.bincount(codes).max() / len(gain)
+        p_equal = (1 - min(1.0, margin)) ** (1 / largest_share)
     return DifferenceTest(
         difference=Interval(float(gain.mean()), float(low), float(high)),
         p_different=min(1.0, float(2 * (1 + beyond_zero) / (1 + resamples))),
-        p_equal=float((1 + beyond_margin) / (1 + resamples)),
+        p_equal=float(p_equal),
     )
+
+
+def are_equal(test: DifferenceTest, margin: float, prompts: int) -> bool | None:
+    """Say whether two models are equal within a margin: yes, no, or None where it cannot be told.
+
+    Args:
+        test: `difference_test` with this margin.
+        prompts: number of different prompts that it rests on.
+
+    Example:
+        >>> loss = np.linspace(0, 1, 40)
+        >>> test = difference_test(loss, loss + 0.001, range(40), margin=0.02)
+        >>> are_equal(test, 0.02, prompts=40), are_equal(test, 0.02, prompts=12)
+        (True, None)
+    """
+    if prompts < FEWEST_PROMPTS:
+        return None
+    if test.p_equal < 0.05:
+        return True
+    is_beyond = test.difference.low > margin or test.difference.high < -margin
+    return False if is_beyond else None
 
 
 def lies_above(interval: Interval, limit: float, prompts: int) -> bool | None:

@@ -455,3 +455,12 @@ def test_a_group_of_few_prompts_has_a_rate_but_no_test_and_rows_without_a_group_
     assert table["p"].isna().to_dict() == {"a": False, "b": False, "c": True}
     alone = stats.rates_by_group(right[:30], group[:30], np.arange(30))
     assert alone["p"].isna().all()
+
+
+def test_models_that_never_differ_are_equal_only_on_enough_prompts():
+    for prompts, outcome in {40: None, 148: None, 149: True}.items():  # 0.98 ** 149 < 0.05
+        right = np.arange(prompts) % 2
+        test = stats.difference_test(right, right, range(prompts), margin=0.02, resamples=50)
+        assert stats.are_equal(test, 0.02, prompts) is outcome
+    apart = stats.difference_test(np.ones(60), np.zeros(60), range(60), margin=0.02, resamples=50)
+    assert stats.are_equal(apart, 0.02, 60) is False and stats.are_equal(apart, 0.02, 12) is None

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from dtreward.files import file_digest
-from dtreward.record import OUTCOMES, Claim
+from dtreward.record import OUTCOMES, Claim, count_outcomes
 from dtreward.study.cleaning import clean_notebook, clean_text
 
 try:
@@ -89,6 +89,11 @@ class Chapter:
     notebook: NotebookNode | None
     cleaned: NotebookNode | None
     record: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def outcomes(self) -> str:
+        """Give the number of claims by outcome, as words."""
+        return ", ".join(f"{n} {outcome}" for outcome, n in count_outcomes(self.claims).items())
 
     @property
     def provenance(self) -> dict[str, Any]:

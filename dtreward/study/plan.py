@@ -57,7 +57,10 @@ FOLDER_FILES = {
     "measured": ("*.json",),
 }
 DATA_FILES = ("*.gz", "*/*.gz", "*.csv", "*.parquet", "*/*.parquet", "*.arrow", "*/*.arrow")
-DEFAULT_PATHS = {"measured": "../data/measured"}  # read also where the study does not name it
+DEFAULT_PATHS = {  # read also where the study does not name them
+    "measured": "../data/measured",
+    "recurrence": "../data/measured/split_recurrence.json",
+}
 COMPARE = "00_compare_two_responses"
 COLLECT = "06_collect_judge_preferences"
 JUDGE_PARAMETERS = ("judges_source", "judges", "judges_table")

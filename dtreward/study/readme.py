@@ -8,8 +8,11 @@ from pathlib import Path
 from dtreward.files import write_atomically
 
 # <!-- table: figures/demo/paper/table_models.md --> ... <!-- end -->
-# "failed" instead of "table" lists the claims of a table that did not hold.
-PLACE = re.compile(r"(<!-- (table|failed): (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
+# An outcome instead of "table" lists the claims of a table that came out so.
+OPEN_OUTCOMES = ("did not hold", "cannot tell")
+PLACE = re.compile(
+    rf"(<!-- (table|{'|'.join(OPEN_OUTCOMES)}): (\S+) -->\n).*?(<!-- end -->)", re.DOTALL
+)
 
 
 def refreshed(page: Path) -> str:
@@ -18,7 +21,7 @@ def refreshed(page: Path) -> str:
     def fill(place: re.Match) -> str:
         start, kind, name, end = place.groups()
         table = (page.parent / name).read_text(encoding="utf-8")
-        content = failed_claims(table) if kind == "failed" else table.strip()
+        content = table.strip() if kind == "table" else list_claims(table, outcome=kind)
         return f"{start}\n{content}\n\n{end}"
 
     return PLACE.sub(fill, page.read_text(encoding="utf-8"))
@@ -33,16 +36,17 @@ def refresh(page: Path) -> bool:
     return True
 
 
-def failed_claims(table: str) -> str:
-    """List the claims of notebook 99's `table_claims.md` that did not hold, one a line.
+def list_claims(table: str, *, outcome: str) -> str:
+    """List the claims of notebook 99's `table_claims.md` with an outcome, one a line.
 
     Example:
-        >>> failed_claims("| notebook | claim | outcome |\\n| 04 | Less is more. | did not hold |")
-        '- Less is more.'
+        >>> table = "| notebook | claim | outcome |\\n| 04 | Less is more. | did not hold |"
+        >>> list_claims(table, outcome="did not hold"), list_claims(table, outcome="cannot tell")
+        ('- Less is more.', 'None.')
     """
     sentences = []
     for line in table.splitlines():
         cells = [cell.strip() for cell in line.strip("| ").split(" | ")]
-        if cells[-1] == "did not hold":
+        if cells[-1] == outcome:
             sentences.append(f"- {cells[1]}")
-    return "\n".join(sentences)
+    return "\n".join(sentences) or "None."

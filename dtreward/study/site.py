@@ -22,6 +22,7 @@ import yaml
 
 from dtreward.files import write_json
 from dtreward.pairs.text_attributes import MEASURED
+from dtreward.record import count_outcomes
 from dtreward.study import gallery
 from dtreward.study.chapters import (
     STATES,
@@ -337,7 +338,7 @@ def _tree_inputs(chapters: Sequence[Chapter]) -> list[str]:
 def headline(site: Site) -> dict[str, Any]:
     """Give the headline figure and four numbers with what they mean."""
     claims = [claim for chapter in site.chapters for claim in chapter.claims]
-    held = sum(claim.held is True for claim in claims)
+    counts = count_outcomes(claims)
     states = [chapter.state for chapter in site.chapters]
     stems = [f"04_tree_{name.replace(' ', '_')}" for name in _tree_inputs(site.chapters)]
     drawn = [site.figures[stem] for stem in stems if stem in site.figures]
@@ -346,7 +347,10 @@ def headline(site: Site) -> dict[str, Any]:
         "numbers": [
             (site.numbers.get("Pairs", "–"), "pairs of responses"),
             (site.numbers.get("Judges", "–"), "simulated judges" if site.is_demo else "judges"),
-            (f"{held} of {len(claims)}", "claims held"),
+            (
+                f"{counts['held']} of {len(claims)}",
+                f"claims held; {counts['did not hold']} did not, {counts['cannot tell']} cannot tell",
+            ),
             (f"{states.count('done')} of {len(states)}", "notebooks ran to their end"),
         ],
     }

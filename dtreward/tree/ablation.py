@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int, Shaped
 
+from dtreward.pairs.split import plan_evaluations
 from dtreward.stats import accuracy_interval, log_loss_terms, mean_intervals
 from dtreward.tree.tree import Differences, PreferenceTree
 
@@ -403,3 +404,78 @@ def choose_depth(
     table["n_leaves"] = [tree.n_leaves for tree in trees]
     table["standard_error"] = standard_error(table)
     return int(choose_size(table)["size"])
+
+
+def choose_depth_by_folds(
+    sample: Sample,
+    depths: Sequence[int],
+    settings: Settings,
+    *,
+    folds: int = 5,
+    added: float = 1.0,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> int:
+    """Give the depth that the rule chooses where the losses come from cross-validation by prompt.
+
+    The log loss of each pair is that of trees grown on the other parts. The number of leaves is
+    that of trees grown on all pairs.
+
+    Args:
+        sample: pairs of at least two prompts.
+        folds: parts, as `dtreward.pairs.split.plan_evaluations` makes them; at least 2.
+
+    Example:
+        >>> differences = np.tile([[-1.0], [1.0]], (10, 1))
+        >>> sample = Sample(("h",), differences, np.tile([0, 1], 10), np.arange(20))
+        >>> choose_depth_by_folds(sample, [1, 2], Settings())
+        1
+    """
+    sizes = list_sizes(depths)
+    split = pd.Series("train", range(len(sample)))
+    losses = np.zeros((len(sample), len(depths)))
+    for part in plan_evaluations(split, pd.Series(sample.prompts), folds=folds, seed=seed):
+        trees = grow_trees(sample.take(part.train), sizes, settings, seed=seed)
+        pairs = len(part.train)
+        softer = [soften(tree, pairs, added=added, orders=settings.orders) for tree in trees]
+        losses[part.test] = pair_losses(softer, sample.take(part.test))
+    intervals = mean_intervals(losses, sample.prompts, resamples=resamples, seed=seed)
+    table = pd.DataFrame([interval.as_dict() for interval in intervals])
+    table = table.rename(columns={"estimate": "validation_log_loss"})
+    table["standard_error"] = (table["high"] - table["low"]) / NORMAL
+    table["n_leaves"] = [tree.n_leaves for tree in grow_trees(sample, sizes, settings, seed=seed)]
+    table["size"] = list(depths)
+    return int(choose_size(table)["size"])
+
+
+def measure_choice(
+    train: Sample,
+    test: Sample,
+    depth: int,
+    settings: Settings,
+    *,
+    added: float = 1.0,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Grow a tree of the chosen depth, and measure it on each test pair.
+
+    Returns:
+        A row a pair of `test`: prompt; right (1.0 or 0.0); log_loss (nats) of the softened tree;
+        constant, whether the constant answer that is best on `train` is right (1.0 or 0.0).
+
+    Example:
+        >>> train = Sample(("h",), np.array([[-1.0], [1.0], [2.0]]), np.array([0, 1, 1]), np.arange(3))
+        >>> measure_choice(train, train, 1, Settings())["constant"].tolist()
+        [0.0, 1.0, 1.0]
+    """
+    (tree,) = grow_trees(train, [Size.depth(depth)], settings, seed=seed)
+    softer = soften(tree, len(train), added=added, orders=settings.orders)
+    constant = float(train.preference.mean() > 0.5)
+    return pd.DataFrame(
+        {
+            "prompt": test.prompts,
+            "right": is_right(softer, test),
+            "log_loss": pair_losses([softer], test)[:, 0],
+            "constant": (test.preference == constant).astype(float),
+        }
+    )

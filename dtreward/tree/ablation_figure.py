@@ -18,12 +18,12 @@ from matplotlib.figure import Figure
 
 from dtreward.figures import WIDTH, attribute_colours
 from dtreward.stats import Interval
+from dtreward.tree.stability import RECURS
 
 PARTS = {"train": ("training pairs", "0.55"), "validation": ("validation pairs", "C0")}
 MEASURES = {"accuracy": "accuracy", "log_loss": "log loss (nats)"}
 DIALS = {"depth": "limit on depth", "leaves": "limit on leaves", "pruning": "pruned"}
 LABEL = 18  # characters in a line of an attribute's name beside a panel
-RECURRENT = 0.8  # share of resamples from which a split counts as a finding
 
 
 def draw_depths(
@@ -165,46 +165,60 @@ def draw_levels(shares: Mapping[str, pd.DataFrame]) -> Figure:
 
 
 def draw_recurring_splits(
-    splits: pd.DataFrame, attributes: Sequence[str], spread: Mapping[str, float] | None = None
+    splits: Mapping[str, pd.DataFrame],
+    resampled: Mapping[str, pd.DataFrame],
+    attributes: Sequence[str],
+    spread: Mapping[str, float] | None = None,
 ) -> Figure:
-    """Draw each split at its threshold; the area is the share of resamples that have it.
+    """Draw each split of a tree at its threshold; the area is the share of resamples that have it.
 
-    Filled splits are in the tree of all training pairs. Those that less than 80 % of the resamples
-    have are drawn faint and without a number.
+    Below each attribute's splits, a fine line marks each split of the resampled trees. Splits that
+    less than 80 % of the resamples have are drawn faint and without a number.
 
     Args:
-        splits: a row a split: input, attribute, threshold, share (0 to 1), studied.
+        splits: for each input, a row a split: attribute, threshold, share (0 to 1).
+        resampled: for each input, a row a split of the trees on resamples: attribute, threshold.
         attributes: the rows of each panel, from the top.
         spread: a standard deviation of each attribute, where thresholds are drawn in units of it.
     """
-    inputs = list(splits["input"].unique())
-    figure, axes = _input_panels(inputs, height=1.1 + 0.3 * len(attributes))
-    colours = attribute_colours(attributes)
+    figure, axes = _input_panels(list(splits), height=1.1 + 0.36 * len(attributes))
     unit = "" if spread is None else " (standard deviations)"
-    for axis, name in zip(axes, inputs, strict=True):
-        for split in splits[splits["input"] == name].to_dict("records"):
-            place = split["threshold"]
-            if spread is not None:
-                place /= spread[split["attribute"]]
-            row = attributes.index(split["attribute"])
-            _draw_split(axis, split, (place, row), hue=colours[split["attribute"]])
+    deviations = dict.fromkeys(attributes, 1.0) if spread is None else spread
+    for axis, name in zip(axes, splits, strict=True):
+        for row, attribute in enumerate(attributes):
+            is_asked = resampled[name]["attribute"] == attribute
+            again = resampled[name].loc[is_asked, "threshold"] / deviations[attribute]
+            hue = attribute_colours(attributes)[attribute]
+            axis.vlines(again, row + 0.24, row + 0.42, color=hue, lw=0.6, alpha=0.15)
         axis.axvline(0, color="0.8", lw=0.6, zorder=0)
-        axis.set_ylim(len(attributes) - 0.5, -0.9)
+        axis.set_ylim(len(attributes) - 0.4, -0.9)
         axis.set_xlabel(f"threshold of the split{unit}")
+    for axis, table in zip(axes, splits.values(), strict=True):
+        _draw_splits(axis, table, attributes, deviations)
     labels = [fill(name, LABEL) for name in attributes]
     axes[0].set_yticks(range(len(attributes)), labels)
     return figure
 
 
-def _draw_split(axis: Axes, split: Mapping, place: tuple[float, int], *, hue: str) -> None:
-    x, row = place
-    fill = hue if split["studied"] else "none"
-    is_recurrent = split["share"] >= RECURRENT
-    alpha = 1.0 if is_recurrent else 0.35
-    axis.scatter(x, row, s=160 * split["share"], c=fill, edgecolors=hue, lw=0.8, alpha=alpha)
-    if is_recurrent:
-        percent = f"{100 * split['share']:.0f}"
-        axis.annotate(percent, (x, row - 0.32), ha="center", va="bottom", size=6)
+def _draw_splits(
+    axis: Axes, splits: pd.DataFrame, attributes: Sequence[str], deviations: Mapping[str, float]
+) -> None:
+    """Draw a dot a split, and the share of those that recur; numbers of near dots are staggered."""
+    near = 0.07 * np.ptp(axis.get_xlim())
+    for row, attribute in enumerate(attributes):
+        hue = attribute_colours(attributes)[attribute]
+        before = -np.inf
+        height = 0.24
+        table = splits[splits["attribute"] == attribute].sort_values("threshold")
+        for threshold, share in zip(table["threshold"], table["share"], strict=True):
+            x = threshold / deviations[attribute]
+            alpha = 1.0 if share >= RECURS else 0.35
+            axis.scatter(x, row, s=90 * share, c=hue, edgecolors="white", lw=0.6, alpha=alpha)
+            if share < RECURS:
+                continue
+            height = 0.44 if x - before < near and height == 0.24 else 0.24
+            before = x
+            axis.annotate(f"{100 * share:.0f}", (x, row - height), ha="center", size=6)
 
 
 def draw_stability(tables: Mapping[str, pd.DataFrame]) -> Figure:

@@ -14,7 +14,6 @@ from dtreward.tree.tree import Differences, PreferenceTree
 
 RECURS = 0.8  # share of the resampled trees that must have a split before it is called a finding
 SMALLEST_STEP = 1e-9  # thresholds so near are equal but for rounding
-PLACES = 4  # thresholds count as one split in the same of so many parts of a standard deviation
 
 
 def regrow_trees(
@@ -92,57 +91,6 @@ def describe_regrown(
     return pd.concat(tables, ignore_index=True)
 
 
-def list_splits(tree: PreferenceTree, spread: Float[np.ndarray, " attributes"]) -> pd.DataFrame:
-    """List the splits of a tree: attribute, threshold, and the place that near thresholds share.
-
-    Args:
-        spread: standard deviation of each attribute's differences. Two thresholds have the same
-            place if they round to the same quarter of it.
-
-    Example:
-        >>> trees = [PreferenceTree.single_split("h", limit) for limit in (0.5, 0.6, 0.7)]
-        >>> [int(list_splits(tree, np.array([1.0]))["place"].item()) for tree in trees]
-        [2, 2, 3]
-    """
-    nodes = tree.splits
-    feature = tree.feature[nodes]
-    threshold = tree.threshold[nodes]
-    step = spread[feature] / PLACES
-    names = np.array(tree.attributes, dtype=object)
-    columns = {"attribute": names[feature], "threshold": threshold}
-    return pd.DataFrame(columns).assign(place=np.rint(threshold / step))
-
-
-def recurring_splits(
-    trees: Sequence[PreferenceTree],
-    reference: PreferenceTree,
-    spread: Float[np.ndarray, " attributes"],
-) -> pd.DataFrame:
-    """Count in what share of trees, grown on resamples, each split comes back.
-
-    Args:
-        reference: the tree of all pairs; `studied` says which of the splits it has.
-        spread: as in `list_splits`.
-
-    Returns:
-        A row a split: attribute, place, share, threshold (the median), studied.
-
-    Example:
-        >>> trees = [PreferenceTree.single_split("h", limit) for limit in (0.5, 0.5, 1.5, 0.5)]
-        >>> recurring_splits(trees, trees[0], np.array([1.0])).drop(columns="place")
-          attribute  share  threshold  studied
-        0         h   0.75        0.5     True
-        1         h   0.25        1.5    False
-    """
-    tables = [list_splits(tree, spread).assign(tree=n) for n, tree in enumerate(trees)]
-    groups = pd.concat(tables).groupby(["attribute", "place"])
-    table = groups.agg(share=("tree", "nunique"), threshold=("threshold", "median"))
-    table["share"] /= len(trees)
-    known = pd.MultiIndex.from_frame(list_splits(reference, spread)[["attribute", "place"]])
-    table["studied"] = table.index.isin(known)
-    return table.reset_index()
-
-
 def rating_step(differences: Differences) -> Float[np.ndarray, " attributes"]:
     """Give for each attribute how far apart two thresholds may be and still count as one.
 
@@ -189,6 +137,36 @@ def split_recurrence(
             found += bool((np.abs(thresholds - tree.threshold[node]) <= limit).any())
         share[node] = found / len(resampled)
     return share
+
+
+def list_splits(tree: PreferenceTree) -> pd.DataFrame:
+    """List the splits of a tree, a row a split: attribute and threshold.
+
+    Example:
+        >>> list_splits(PreferenceTree.single_split("h", 0.5)).to_dict("records")
+        [{'attribute': 'h', 'threshold': 0.5}]
+    """
+    names = np.array(tree.attributes, dtype=object)
+    nodes = tree.splits
+    return pd.DataFrame(
+        {"attribute": names[tree.feature[nodes]], "threshold": tree.threshold[nodes]}
+    )
+
+
+def recurring_splits(
+    tree: PreferenceTree,
+    resampled: Sequence[PreferenceTree],
+    tolerance: Float[np.ndarray, " attributes"],
+) -> pd.DataFrame:
+    """List each different split of a tree with its `split_recurrence`: attribute, threshold, share.
+
+    Example:
+        >>> trees = [PreferenceTree.single_split("h", limit) for limit in (0.5, 1.5, 1.5, 2.5)]
+        >>> recurring_splits(trees[0], trees, np.array([1.0])).to_dict("records")
+        [{'attribute': 'h', 'threshold': 0.5, 'share': 0.75}]
+    """
+    share = split_recurrence(tree, resampled, tolerance)[tree.splits]
+    return list_splits(tree).assign(share=share).drop_duplicates(ignore_index=True)
 
 
 @dataclass(frozen=True)

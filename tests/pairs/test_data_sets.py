@@ -128,7 +128,11 @@ def test_usr_gives_rated_responses_whose_overall_rating_orders_them(tmp_path):
         rows.append(row | {"system_id": f"system {place}", "scores": scores})
     write_json(tmp_path / "topical_chat.json", rows)
     pairs = load_pairs(tmp_path / "topical_chat.json")
-    assert (pairs.form, pairs.attributes, pairs.attributes_are) == ("usr", ("coherence",), "rated")
+    assert (pairs.form, pairs.attributes, pairs.attributes_are) == (
+        "usr",
+        ("coherence",),
+        "rated by people",
+    )
     assert pairs.counts["ties"] == 1
     assert set(pairs.frame["prompt"]) == {"hi .\nFact: owls fly ."}
     decided = pairs.frame.dropna(subset="preference")

@@ -365,6 +365,8 @@ def test_a_failed_notebook_shows_its_error_and_no_claims_of_an_earlier_run(hosti
     assert failed.find(class_="claims").text.count("It began well.") == 1
     [untold] = failed.find(class_="claims").find_all("li", class_="cannot-tell")
     assert untold.text == "cannot tell Too few saw its end."
+    counted = failed.find("details").find("summary").text
+    assert counted == "Claims: 1 held, 0 did not hold, 1 cannot tell"
     assert "An answer of an earlier run." not in failed.text
     first = page(hostile.folder / "index.html")
     assert "stopped at an error" in first.text
@@ -408,6 +410,7 @@ def test_two_builds_in_two_folders_have_the_same_bytes(hostile):
 def test_the_landing_page_has_a_finding_a_figure_four_numbers_and_ways_on(demo):
     first = page(demo / "index.html")
     assert len(first.select(".numbers dt")) == 4
+    assert re.search(r"claims held; \d+ did not, \d+ cannot tell", first.text)
     assert re.search(r"accuracy of 0\.\d+ \[", first.find(class_="finding").text)
     assert "–" not in {number.text for number in first.select(".numbers dt")}
     assert first.find("img", class_="paper")

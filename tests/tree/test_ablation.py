@@ -10,6 +10,7 @@ from dtreward.tree.ablation import (
     Sample,
     Settings,
     choose_depth,
+    choose_depth_by_folds,
     choose_size,
     constant_floors,
     describe_trees,
@@ -18,6 +19,7 @@ from dtreward.tree.ablation import (
     join_tables,
     list_settings,
     list_sizes,
+    measure_choice,
     measure_sizes,
     measure_trees,
     pair_losses,
@@ -179,3 +181,26 @@ def test_the_floors_are_those_of_the_constant_answer_of_the_training_pairs(train
     assert floors["log_loss"] == pytest.approx(losses.mean(), abs=1e-12)
     right = float(((train > 0.5) == answers).mean())
     assert floors["accuracy"] == pytest.approx(max(0.5, right), abs=1e-12)
+
+
+def test_a_depth_that_is_chosen_by_folds_is_that_of_the_planted_tree():
+    sample = planted_sample(400, seed=3)
+    settings = Settings(min_leaf=5)
+    assert choose_depth_by_folds(sample, [1, 2, 3, 4], settings) == 1
+    both = (sample.differences > 0).all(axis=1).astype(int)
+    takes_two = Sample(PLANTED_NAMES, sample.differences, both, sample.prompts)
+    assert choose_depth_by_folds(takes_two, [1, 2, 3, 4], settings) == 2
+
+
+def test_a_choice_is_measured_on_pairs_that_its_tree_has_not_seen():
+    sample = planted_sample(300, seed=4)
+    train, test = sample.take(np.arange(200)), sample.take(np.arange(200, 300))
+    settings = Settings(min_leaf=5)
+    found = measure_choice(train, test, 2, settings, added=1.0)
+    (tree,) = grow_trees(train, list_sizes([2]), settings)
+    softer = soften(tree, len(train), added=1.0)
+    assert found["right"].tolist() == is_right(tree, test).tolist()
+    assert found["log_loss"].tolist() == pair_losses([softer], test)[:, 0].tolist()
+    assert found["prompt"].tolist() == test.prompts.tolist()
+    likelier = float(train.preference.mean() > 0.5)
+    assert found["constant"].mean() == (test.preference == likelier).mean()

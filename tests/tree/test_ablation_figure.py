@@ -95,16 +95,19 @@ def test_levels_are_in_percent():
 def test_only_splits_that_come_back_have_a_number(spread, place):
     splits = pd.DataFrame(
         {
-            "input": "ratings",
             "attribute": ["words", "depth"],
             "threshold": [3.0, 1.0],
             "share": [0.8, 0.79],
-            "studied": [True, False],
         }
     )
-    (axis,) = draw_recurring_splits(splits, ["depth", "words"], spread).axes
+    again = splits.drop(columns="share").iloc[[0, 0]].assign(threshold=[3.0, 6.0])
+    tables = ({"ratings": splits}, {"ratings": again})
+    (axis,) = draw_recurring_splits(*tables, ["depth", "words"], spread).axes
     assert [text.get_text() for text in axis.texts] == ["80"]
-    assert axis.collections[0].get_offsets().tolist() == [[place, 1.0]]
+    *_, lines, depth, words = axis.collections
+    assert [segment[0][0] for segment in lines.get_segments()] == [place, 2 * place]
+    assert words.get_offsets().tolist() == [[place, 1.0]]
+    assert depth.get_alpha() < words.get_alpha()  # 79 % is faint
     assert ("standard deviations" in axis.get_xlabel()) == (spread is not None)
 
 

@@ -7,11 +7,13 @@ from tree_examples import PLANTED_NAMES, planted_sample
 from dtreward.stats import resampled_rows
 from dtreward.tree.ablation import Sample, Settings, describe_trees, grow_trees, list_sizes
 from dtreward.tree.stability import (
+    RECURS,
     NeededSplits,
     asked_by_level,
     compare_neighbours,
     describe_regrown,
     list_splits,
+    rating_step,
     recurring_splits,
     regrow_trees,
     split_recurrence,
@@ -63,11 +65,9 @@ def test_a_planted_split_recurs_and_chance_does_not():
     trees = []
     for rows in resampled_rows(sample.prompts, 20, seed=0):
         trees += grow_trees(sample.take(rows), list_sizes([1]), Settings(min_leaf=10))
-    spread = sample.differences.std(axis=0)
-    found = recurring_splits(trees, reference, spread)
-    studied = found[found["studied"]]
-    assert studied["attribute"].tolist() == ["a"] and studied["share"].item() >= 0.8
-    assert found["share"].sum() == pytest.approx(1.0)  # each tree has one split
+    step = rating_step(sample.differences)
+    found = recurring_splits(reference, trees, step)
+    assert found["attribute"].tolist() == ["a"] and found["share"].item() >= RECURS
 
     generator = np.random.default_rng(0)
     trees = []
@@ -75,7 +75,7 @@ def test_a_planted_split_recurs_and_chance_does_not():
         votes = generator.permutation(sample.preference)
         shuffled = Sample(PLANTED_NAMES, sample.differences, votes, sample.prompts)
         trees += grow_trees(shuffled, list_sizes([1]), Settings(min_leaf=10))
-    assert recurring_splits(trees, trees[0], spread)["share"].max() < 0.5
+    assert recurring_splits(trees[0], trees, step)["share"].max() < 0.5
 
 
 def test_a_split_that_a_tree_has_twice_counts_once():
@@ -86,9 +86,8 @@ def test_a_split_that_a_tree_has_twice_counts_once():
         np.arange(20),
     )
     (tree,) = grow_trees(corner, list_sizes([2]), Settings())
-    spread = corner.differences.std(axis=0)
-    assert len(list_splits(tree, spread)) == 3  # one attribute at the root, the other twice
-    assert recurring_splits([tree], tree, spread)["share"].tolist() == [1.0, 1.0]
+    assert len(list_splits(tree)) == 3  # one attribute at the root, the other twice
+    assert recurring_splits(tree, [tree], np.zeros(2))["share"].tolist() == [1.0, 1.0]
 
 
 def test_shares_by_level_add_up_to_the_length_of_paths():

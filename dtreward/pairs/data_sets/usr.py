@@ -38,7 +38,8 @@ def read_usr(table: pd.DataFrame, reading: Reading) -> Formed:
         }
     )
     scores = pd.DataFrame(table["scores"].tolist(), table.index)
-    return Formed(responses.join(scores), FORM.name, reading.order_by or OVERALL)
+    rated = responses.join(scores)
+    return Formed(rated, FORM.name, reading.order_by or OVERALL, rated_by="people")
 
 
 FORM = Form(
