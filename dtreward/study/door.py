@@ -150,6 +150,9 @@ def _faults_of_model(name: str, revision: str, *, on_hub: bool) -> Iterator[str]
 
 
 def _faults_of_folder(folder: Path) -> Iterator[str]:
+    is_gguf = folder.is_file() and folder.suffix == ".gguf"
+    if is_gguf and _first_bytes(folder, 4) == b"GGUF":
+        return
     from dtreward.models.checkpoint import read_config, weight_files  # imports torch
 
     try:
@@ -235,3 +238,8 @@ def _wrong_template(template: str) -> Iterator[str]:
         render(template, "prompt", "one", "two")
     except ValueError as error:
         yield f"template: {error}"
+
+
+def _first_bytes(path: Path, count: int) -> bytes:
+    with path.open("rb") as file:
+        return file.read(count)

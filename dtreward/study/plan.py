@@ -185,6 +185,8 @@ def plan_study(command_line):
     study_file = find_study(command_line.get("study", "demo") or "")
     study = read_study(study_file)
     given = _given(command_line)
+    if "sources" in study:
+        given.pop("source", None)  # a copy of the study's files, which the preflight has taken
     _refuse_missing_source(study_file.stem, study["parameters"] | given)
     own = _own_study(study, given, command_line.get("name") or "")
     if own is not None:

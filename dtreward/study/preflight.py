@@ -27,6 +27,7 @@ from dtreward.study.hub import Download, find_commits, read_downloads
 from dtreward.study.inputs import repository
 from dtreward.study.own import find_study
 from dtreward.study.settings import DATA_DIR, read_study, study_folder
+from dtreward.study.sources import SOURCES, fetch_sources, sources_in_use
 
 REVISIONS = "revisions.json"
 # A parameter that may name a repository, and the one that takes its commit.
@@ -214,12 +215,18 @@ def _nearest_existing(path: Path) -> Path:
 def check_needs(words: Mapping[str, Any]) -> None:
     """Check what the study of a command line needs, if it says so; exit with what is missing.
 
+    Public files that the study names as its sources are fetched first.
+
     Raises:
-        ValueError: if there is no such study, or its YAML cannot be read.
+        ValueError: if there is no such study, if its YAML cannot be read, or if a source cannot be
+            fetched.
     """
     given = {name: value for name, value in words.items() if name not in ("study", "name")}
     path = find_study(words.get("study", "demo") or "")
     study = read_study(path)
+    if "sources" in study:
+        copy = given.get("source") or ""
+        fetch_sources(sources_in_use(study, given), SOURCES, copy)
     if "needs" not in study:
         return
     shared = study["parameters"] | given

@@ -27,6 +27,7 @@ try:
 except ImportError as error:
     raise ImportError('running a study needs pooch: pip install "dtreward[study]"') from error
 
+SOURCES = Path("data", "sources")  # seen from the repository
 SECONDS = 60  # without an answer of the server, before a download counts as failed
 
 
@@ -89,6 +90,24 @@ def read_sources(listed: Mapping[str, Mapping[str, Any]]) -> list[Source]:
             raise ValueError(f"sources, {name}: expected either an address or a wheel")
         sources.append(source)
     return sources
+
+
+def sources_in_use(study: Mapping[str, Any], given: Mapping[str, Any]) -> list[Source]:
+    """List the sources of a study that one of its parameters names.
+
+    Args:
+        study: its YAML.
+        given: parameters of the command line, which win over the study's: with another model, the
+            study's own is not fetched.
+    """
+    blocks = [study["parameters"], *(study.get(name) or {} for name in study["notebooks"])]
+    values = []
+    for block in blocks:
+        named = {name: given.get(name, value) for name, value in block.items() if name != "source"}
+        values += [block.get("source", ""), *named.values()]
+    folders = {Path(value).parts for value in values if isinstance(value, str)}
+    places = {parts[parts.index("sources") + 1] for parts in folders if "sources" in parts[:-1]}
+    return [source for source in read_sources(study["sources"]) if source.name in places]
 
 
 def fetch_sources(sources: list[Source], folder: Path, copy: str | Path = "") -> None:

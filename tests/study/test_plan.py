@@ -115,7 +115,7 @@ def test_a_record_that_a_notebook_may_read_is_made_before_it_or_not_waited_for(t
     [
         (
             {"study": "domo"},
-            r"there is no study 'domo'; did you mean demo\? those in notebooks/studies/ are demo",
+            r"there is no study 'domo'; did you mean demo\? those in notebooks/studies/ are .*demo",
         ),
         ({"study": "../demo"}, "expected a study's name"),
         ({"study": "own"}, "needs a table: make study STUDY=own SOURCE=<file>"),

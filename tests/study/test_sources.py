@@ -2,14 +2,27 @@
 
 import hashlib
 import io
+import re
 import tarfile
 import threading
 import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+import yaml
+from conftest import ROOT
 
-from dtreward.study.sources import Source, digest_of, fetch_sources, read_sources
+from dtreward.study.plan import plan_study
+from dtreward.study.preflight import check_needs
+from dtreward.study.sources import (
+    Source,
+    digest_of,
+    fetch_sources,
+    read_sources,
+    sources_in_use,
+)
+
+STUDIES = ROOT / "notebooks" / "studies"
 
 TABLE = b'[{"input": "2 + 2?", "output_1": "4", "output_2": "5", "label": 1}]'
 ABOUT = {"licence": "MIT", "mb": 0.1, "credit": "A. Author"}
@@ -204,3 +217,42 @@ def test_a_source_in_a_study_file_is_complete():
 def test_digest_of_one_file_is_that_of_sha256sum(tmp_path):
     (tmp_path / "table.json").write_bytes(TABLE)
     assert digest_of(tmp_path) == hashlib.sha256(TABLE).hexdigest()
+
+
+def test_a_study_fetches_only_the_sources_that_its_parameters_name():
+    study = yaml.safe_load((STUDIES / "dialogue.yaml").read_text())
+    assert [source.name for source in sources_in_use(study, {})] == ["usr", "smollm2"]
+    other_model = {"model": "HuggingFaceTB/SmolLM2-135M-Instruct"}
+    assert [source.name for source in sources_in_use(study, other_model)] == ["usr"]
+
+
+def test_a_copy_at_hand_is_taken_before_the_study_is_planned(tmp_path, monkeypatch):
+    """SOURCE is a copy of what the study reads; the study's own parameter stays as it is."""
+    study = tmp_path / "notebooks" / "studies" / "public.yaml"
+    study.parent.mkdir(parents=True)
+    (study.parents[1] / "01_load_pairs.ipynb").symlink_to(ROOT / "notebooks/01_load_pairs.ipynb")
+    (study.parents[1] / "paper.mplstyle").symlink_to(ROOT / "notebooks/paper.mplstyle")
+    (tmp_path / "dtreward").symlink_to(ROOT / "dtreward")
+    listed = {"table": {**ABOUT, "address": "http://127.0.0.1:9/table.json"}}
+    listed["table"]["sha256"] = hashlib.sha256(TABLE).hexdigest()
+    parameters = {"study": "public", "source": "../data/sources/table/table.json"}
+    content = {"notebooks": ["01_load_pairs"], "sources": listed, "parameters": parameters}
+    study.write_text(yaml.safe_dump(content))
+    (tmp_path / "copy.json").write_bytes(TABLE)
+    monkeypatch.chdir(tmp_path)
+    words = {"study": "public", "source": "copy.json"}
+    check_needs(words)
+    plan = plan_study(words)
+    assert plan.parameters["01_load_pairs"]["source"] == parameters["source"]
+    assert (tmp_path / "data/sources/table/table.json").read_bytes() == TABLE
+
+
+@pytest.mark.parametrize("name", ["llm-judges", "dialogue", "annotators"])
+def test_each_source_of_a_real_study_has_a_commit_a_licence_and_a_credit(name):
+    study = yaml.safe_load((STUDIES / f"{name}.yaml").read_text())
+    for source in read_sources(study["sources"]):
+        has_commit = re.search(r"/[0-9a-f]{40}(/|$)", source.address)
+        assert has_commit or len(source.wheel_sha256) == 64
+        assert len(source.sha256) == 64
+        assert source.licence in ("MIT", "Apache-2.0")
+        assert "(" in source.credit
