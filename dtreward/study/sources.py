@@ -51,7 +51,7 @@ class Source:
     name: str
     sha256: str
     licence: str
-    mb: float
+    mb: float | int
     credit: str
     address: str = ""
     wheel: str = ""
