@@ -23,6 +23,7 @@ Commands (`dtreward.cli`) and the Snakefile call this room; notebooks use `input
 - `paper`: the paper's data files and tables, which notebook 99 writes.
 - `macros`: numbers for the text of the paper, as LaTeX macros.
 - `publish`: copies results to the places where they are committed.
+- `texts`: finds texts of a source in files that are to be published.
 - `readme`: keeps the tables of committed pages equal to those of notebook 99.
 - `listing`: what a page says of the pairs: numbers, leaves that they reach, verdicts.
 - `pairs_page`: the page on which people read the pairs.

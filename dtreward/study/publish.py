@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import filecmp
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
+
+import pandas as pd
 
 from dtreward.study.readme import refresh
 from dtreward.study.settings import NOTEBOOKS, plain_name
+from dtreward.study.texts import find_texts, texts_of
 
 
 def publish(study: str, root: Path = Path(".")) -> None:
@@ -18,6 +22,7 @@ def publish(study: str, root: Path = Path(".")) -> None:
 
     Raises:
         FileNotFoundError: if no notebook of the study has finished.
+        ValueError: if a file would show a text of the study's pairs, unless they are the demo's.
     """
     made = root / "data" / plain_name(study)
     finished = {path.name[:2] for path in executed_notebooks(made)}
@@ -26,6 +31,8 @@ def publish(study: str, root: Path = Path(".")) -> None:
             f"expected executed notebooks in {made}/: run the study first, make study STUDY={study}"
         )
     copies = _copies(study, root)
+    if study != "demo":
+        _refuse_texts(made, copies)
     changed = [target for source, target in copies.items() if _copy(source, target)]
     page = root / "docs" / "demo-results.md"
     if refresh(page):
@@ -35,6 +42,16 @@ def publish(study: str, root: Path = Path(".")) -> None:
     for path in _outdated(study, root, set(copies.values()), finished):
         path.unlink()
         print(f"  deleted {path.relative_to(root)}, which the study does not make any more")
+
+
+def _refuse_texts(made: Path, sources: Iterable[Path]) -> None:
+    """Raise a ValueError where a file holds a piece of a text of the study's pairs."""
+    texts = texts_of(pd.read_parquet(made / "pairs.parquet"))
+    for path, piece in find_texts(texts, sources).items():
+        raise ValueError(
+            f"{path} shows a text of the study's pairs ({piece!r}), and only numbers and figures of a "
+            "real study are published; change the cell that shows it, and run the notebook again"
+        )
 
 
 def _outdated(study: str, root: Path, targets: set[Path], finished: set[str]) -> list[Path]:

@@ -1,8 +1,13 @@
 """What a study made is copied to where it is committed, and nothing older stays there."""
 
+import json
+
+import pandas as pd
 import pytest
 
 from dtreward.study.publish import publish
+
+SECRET = "What somebody wrote, and nobody else may read here."
 
 
 @pytest.fixture
@@ -23,6 +28,7 @@ def repository(tmp_path):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
+    pd.DataFrame({"prompt": [SECRET]}).to_parquet(tmp_path / "data/toy/pairs.parquet")
     return tmp_path
 
 
@@ -63,3 +69,12 @@ def test_a_study_that_has_not_run_changes_nothing_and_says_how_to_run_it(reposit
     with pytest.raises(FileNotFoundError, match=r"data/never.*make study STUDY=never"):
         publish("never", root=repository)
     assert sorted(repository.rglob("*")) == before
+
+
+def test_a_text_of_a_real_study_is_not_published(repository):
+    shown = {"cells": [{"outputs": [{"data": {"text/plain": [f"0  {SECRET}"]}}]}]}
+    (repository / "data/toy/01_load_pairs.ipynb").write_text(json.dumps(shown))
+    with pytest.raises(ValueError, match=r"01_load_pairs\.ipynb shows a text of the study's pairs"):
+        publish("toy", root=repository)
+    executed = repository / "notebooks" / "executed" / "toy"
+    assert (executed / "01_load_pairs.ipynb").read_text() == "old"
