@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -270,6 +271,8 @@ class ChatTokenizer:
         too_long: "error", or "cut_prompt_start": drop tokens from the start of the prompt's text
             (also headers between its turns). BOS, the first header and the whole response stay; in
             a request to a critic (`request_ids`) everything but the prompt stays.
+        model_limit: most tokens that the model takes; None if that is not known. It changes no
+            token ids: messages suggest no longer conversations than these.
 
     Raises:
         ValueError: if an option is not legal, if the tokenizer has no chat template or no BOS, or
@@ -280,6 +283,7 @@ class ChatTokenizer:
     bos: str = "one"
     max_length: int = 4096
     too_long: str = "error"
+    model_limit: int | None = None
 
     def __post_init__(self) -> None:
         _check_option("bos", self.bos, BOS_OPTIONS)
@@ -293,7 +297,7 @@ class ChatTokenizer:
             )
         if self.bos == "one" and self.tokenizer.bos_token_id is None:
             raise ValueError('tokenizer has no BOS token; pass bos="none"')
-        _ = self.marker  # a template that cannot write a conversation is refused here
+        self._check_template()
 
     def token_ids(self, prompt: Any, response: Any) -> Tokenized:
         """Tokenize a prompt with its response, as far as the template's final token.
@@ -318,9 +322,7 @@ class ChatTokenizer:
     def marker(self) -> str:
         """What the template writes between a prompt and its response, the end of the turn first."""
         turns = [{"role": role.lower(), "content": STAND_IN} for role in ROLES]
-        text = self._render(turns)
-        _check_complete(text, turns)
-        return text.split(STAND_IN)[1]
+        return self._render(turns).split(STAND_IN)[1]
 
     def prompt_end(self, ids: Sequence[int]) -> int:
         """Find where the last prompt ends: the first token of the marker before the response.
@@ -365,6 +367,25 @@ class ChatTokenizer:
             "too_long": self.too_long,
         }
 
+    def _check_template(self) -> None:
+        """Refuse a template that fails, or that leaves out a turn whatever its text is."""
+        turns = [{"role": role.lower(), "content": STAND_IN} for role in ROLES]
+        texts = {2: self._render(turns)}
+        with suppress(ValueError):  # a template may take one question only, and says so later
+            texts[4] = self._render(turns * 2)
+        for count, text in texts.items():
+            if text.count(STAND_IN) < count:
+                raise ValueError(
+                    f"the tokenizer's chat template leaves out text: of {count} turns it writes "
+                    f"{text.count(STAND_IN)}; put the template that the model was trained with "
+                    "into its place"
+                )
+
+    @property
+    def _is_at_limit(self) -> bool:
+        """Whether no longer conversations can be read by raising `max_length`."""
+        return self.model_limit is not None and self.max_length >= self.model_limit
+
     @cached_property
     def _takes_system_turn(self) -> bool:
         """Whether the template writes a system turn; some refuse it, others drop it unseen."""
@@ -387,6 +408,14 @@ class ChatTokenizer:
             raise ValueError(f"{where} is not written correctly: {error.message}") from None
         except TemplateError as error:  # the template's own words, such as "roles must alternate"
             raise ValueError(f"the chat template refuses this conversation: {error}") from None
+        except ValueError:  # of the library, such as "multiple chat templates with no default"
+            raise
+        except Exception as error:  # noqa: BLE001 (expressions of a template fail as any code does)
+            reason = f"{type(error).__name__}: {error}"
+            raise ValueError(
+                f"the tokenizer's chat template cannot write this conversation ({reason}); put the "
+                "template that the model was published with into its place"
+            ) from None
 
     def _fit(self, request: _Request) -> Tokenized:
         """Tokenize a conversation; if it is too long, cut the start of its prompt."""
@@ -407,15 +436,19 @@ class ChatTokenizer:
             return Tokenized((*opening, *ids), 0)
         problem = f"conversation is {excess} tokens longer than max_length={self.max_length}"
         if self.too_long == "error":
-            raise ValueError(f'{problem}; raise it or set too_long="cut_prompt_start"')
+            if self._is_at_limit:
+                problem = f"{problem}, the most that the model takes"
+            advice = "" if self._is_at_limit else "raise it or "
+            raise ValueError(f'{problem}; {advice}set too_long="cut_prompt_start"')
         first, last = self._prompt_span(request, text, problem)
         places = [
             place for place, (start, end) in enumerate(offsets) if start >= first and end <= last
         ]
         if len(places) < excess:
+            advice = "drop this pair" if self._is_at_limit else "raise max_length"
             raise ValueError(
-                f"{problem}, its prompt has {len(places)}; the response is never cut: raise "
-                "max_length or shorten the response"
+                f"{problem}, its prompt has {len(places)}; the response is never cut: {advice} or "
+                "shorten the response"
             )
         cut_from = places[0]
         return Tokenized((*opening, *ids[:cut_from], *ids[cut_from + excess :]), excess)
@@ -427,8 +460,9 @@ class ChatTokenizer:
         header = pieces[0]
         ending = pieces[-1]
         if not (text.startswith(header) and text.endswith(ending)):
+            advice = "drop this pair" if self._is_at_limit else "raise max_length"
             raise ValueError(
-                f"{problem}, and its chat template hides where the prompt is; raise max_length"
+                f"{problem}, and its chat template hides where the prompt is; {advice}"
             )
         return len(header), len(text) - len(ending)
 

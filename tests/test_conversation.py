@@ -10,7 +10,7 @@ from tokenizers.models import BPE
 from tokenizers.processors import TemplateProcessing
 from transformers import PreTrainedTokenizerFast
 
-from dtreward.conversation import ChatTokenizer, messages, prompt_text
+from dtreward.conversation import ChatTokenizer, is_transcript, messages, prompt_text
 
 LLAMA = (
     "{% for message in messages %}{{ '<|start_header_id|>' + message['role'] + '<|end_header_id|>"
@@ -151,6 +151,7 @@ def test_every_conversation_survives_the_helpsteer2_form(earlier, last, response
     prompt = contents[0]
     for place, content in enumerate(contents[1:]):
         prompt += f"\n<extra_id_1>{('Assistant', 'User')[place % 2]}\n{content}"
+    assume(not is_transcript(prompt))  # a text that begins as one is read as one
     found = messages(prompt, response)
     assert [turn["content"] for turn in found] == [c.rstrip("\n") for c in [*contents, response]]
     assert [turn["role"] for turn in found] == ["user", "assistant"] * (len(contents) // 2 + 1)
@@ -284,6 +285,18 @@ def test_too_long_is_an_error_unless_a_cut_is_chosen(llama):
     assert ChatTokenizer(llama, max_length=len(whole)).token_ids("two and two", "is four").cut == 0
     with pytest.raises(ValueError, match=r"2 tokens longer than max_length=19; raise it or set"):
         ChatTokenizer(llama, max_length=len(whole) - 2).token_ids("two and two", "is four")
+
+
+def test_nobody_is_told_to_raise_max_length_beyond_what_the_model_takes(llama):
+    for limit, advice in [(20, 'raise it or set too_long="'), (19, 'takes; set too_long="')]:
+        chat = ChatTokenizer(llama, max_length=19, model_limit=limit)
+        assert chat.identity == ChatTokenizer(llama, max_length=19).identity
+        with pytest.raises(ValueError, match=rf"2 tokens longer than max_length=19.*{advice}cut"):
+            chat.token_ids("two and two", "is four")
+    for limit, advice in [(20, "raise max_length"), (19, "drop this pair")]:
+        chat = ChatTokenizer(llama, "one", 19, "cut_prompt_start", limit)
+        with pytest.raises(ValueError, match=f"never cut: {advice} or shorten the response"):
+            chat.token_ids("two", "is four " * 9)
 
 
 @pytest.mark.parametrize("bos", ["one", "none"])
@@ -445,7 +458,12 @@ def test_a_template_that_leaves_out_text_of_a_message_is_refused(llama):
     [
         ("a\n{% for m in messages %}{{ m['content'] }", "line 2 of the tokenizer's chat template"),
         ("{{ raise_exception('no such talk') }}", "refuses this conversation: no such talk"),
-        ("{{ messages[0]['content'] }}", r"leaves out .*turn 2 \(assistant"),
+        (
+            "{{ messages[0]['content'] }}",
+            "leaves out text: of 2 turns it writes 1; put the template",
+        ),
+        ("{% for m in messages[-3:] %}{{ m['content'] }}{% endfor %}", "of 4 turns it writes 3"),
+        ("{{ 'a' + 1 }}", r"cannot write this conversation \(TypeError: .*\); put the template"),
     ],
 )
 def test_a_template_that_cannot_write_a_conversation_is_refused_at_once(template, said):

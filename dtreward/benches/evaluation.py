@@ -126,7 +126,7 @@ def _answer(comparison: Comparison | Unread) -> dict[str, Any]:
         return {"unread": comparison.reason}
     numbers = [comparison.probability, comparison.scores or [], *comparison.rewards]
     if not np.isfinite(np.hstack(numbers)).all():
-        return {"unread": "scores are not finite; load the model in bfloat16 or float32"}
+        return {"unread": "its probability, scores or rewards are not finite"}
     swapped = 1 - comparison.probability
     if comparison.tree is not None:
         differences = np.array([comparison.differences])

@@ -534,8 +534,7 @@ def choose(
     Raises:
         ValueError: if `asked` cannot be used; the message says why, and what can.
     """
-    if asked and asked not in KERNELS:
-        raise ValueError(f"attention must be one of {KERNELS}, came {asked!r}")
+    check_kernel(asked)
     candidates = KERNELS if device.type == "cuda" else ("plain",)
     if asked:
         candidates = (asked,)
@@ -545,6 +544,19 @@ def choose(
     if windowed and kernel == "fa3_fwd":
         return kernel, _first_that_works(WINDOWED, place, windowed)
     return kernel, kernel
+
+
+def check_kernel(asked: str | None) -> None:
+    """Refuse a name that no kernel has; None and "" choose one.
+
+    Example:
+        >>> check_kernel("flash")
+        Traceback (most recent call last):
+        ...
+        ValueError: attention must be one of ('flash_attn', 'fa3_fwd', 'varlen_attn', 'flex', 'plain'), came 'flash'
+    """
+    if asked and asked not in KERNELS:
+        raise ValueError(f"attention must be one of {KERNELS}, came {asked!r}")
 
 
 def _first_that_works(

@@ -27,11 +27,10 @@ from dtreward.engine.forward import (
     states_by_layer,
 )
 from dtreward.engine.packing import Plan, TokenIds
-from dtreward.engine.tokens import Unread, check_on_error, refuse_unread, tokenize
+from dtreward.engine.tokens import Unread, check_on_error, not_finite, refuse_unread, tokenize
 from dtreward.files import Store, as_json, digest
 
 MANIFEST = "manifest.json"
-NARROW = "load the model in bfloat16 or float32"  # for float16, whose largest number is 65,504
 FIELDS = {"rows": int, "hidden": int, "key": dict, "shards": dict}  # what a manifest must hold
 
 
@@ -104,6 +103,7 @@ class _Work:
     Attributes:
         unread: why a conversation has no features, by its row; of a row that cannot be read at
             once, and later also of one whose features are not finite.
+        dtype: of the backbone.
     """
 
     token_ids: list[np.ndarray]
@@ -111,6 +111,7 @@ class _Work:
     unread: dict[int, str]
     plans: list[Plan]
     shards: dict[str, list[Plan]]
+    dtype: str
 
     @property
     def tokens(self) -> int:
@@ -231,7 +232,8 @@ def read_features(
     features[manifest.unread] = 0.0
     wrong = _rows_not_finite(features)
     if len(wrong):
-        raise ValueError(f"{folder}: the features of row {wrong[0]} are not finite; {NARROW}")
+        what = f"{folder}: the features of row {wrong[0]} are"
+        raise ValueError(not_finite(what, str(manifest.key.get("dtype"))))
     features[manifest.unread] = np.nan
     return features
 
@@ -326,7 +328,8 @@ def _plan_work(
     for number, start in enumerate(range(0, len(plans), shard_size)):
         shards[f"{number:05d}.safetensors"] = plans[start : start + shard_size]
     conversations_cut = sum(cut > 0 for cut in rows.cut)
-    return _Work(rows.ids, conversations_cut, rows.unread, plans, shards)
+    dtype = backbone.identity.get("dtype", "")
+    return _Work(rows.ids, conversations_cut, rows.unread, plans, shards, dtype)
 
 
 def _with_rows(plan: Plan, rows: Sequence[int]) -> Plan:
@@ -346,7 +349,7 @@ def _rows_not_finite(features: np.ndarray) -> np.ndarray:
 
 def _note_not_finite(work: _Work, features: np.ndarray, rows: np.ndarray, on_error: str) -> None:
     """Record the conversations of a shard whose features are not finite, or refuse them."""
-    reason = f"its features are not finite; {NARROW}"
+    reason = not_finite("its features are", work.dtype)
     wrong = dict.fromkeys(rows[_rows_not_finite(features)].tolist(), reason)
     if on_error == "error":
         refuse_unread(wrong, len(work.token_ids))

@@ -102,6 +102,21 @@ def refuse_unread(unread: Mapping[int, str], rows: int) -> None:
     raise ValueError(f'row {row}: {unread[row]}{more}; on_error="record" goes on without {without}')
 
 
+def not_finite(what: str, dtype: str) -> str:
+    """Say that numbers are not finite, and what to do.
+
+    Args:
+        dtype: of the backbone.
+
+    Example:
+        >>> not_finite("its score is", "float16")
+        'its score is not finite; load the model in bfloat16 or float32'
+    """
+    if dtype == "float16":  # its largest number is 65,504
+        return f"{what} not finite; load the model in bfloat16 or float32"
+    return f"{what} not finite in {dtype}: weights are too large or damaged; fetch the model again"
+
+
 def _tokenize_one(backbone: Backbone, prompt: str, response: Any) -> Tokenized:
     """Tokenize one conversation; a ValueError says why it cannot be read."""
     if not isinstance(response, str) or not response.strip():

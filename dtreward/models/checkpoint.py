@@ -34,21 +34,32 @@ WEIGHTS = "model.safetensors"
 PICKLED_WEIGHTS = "pytorch_model.bin"
 INDEX = "model.safetensors.index.json"
 ADAPTER = "adapter_config.json"
-FETCHED = ("*.json", "*.safetensors", "*.jinja", "*.md", "*.model", "*.txt", "LICENSE", "NOTICE")
+FETCHED = ("*.json", "*.jinja", "*.md", "*.model", "*.txt", "LICENSE", "NOTICE")  # and weights
 NAMES = "give a folder, a hub id such as owner/model, or a name of the leaderboard"
 EMBEDDINGS = ("model.embed_tokens.weight", "embed_tokens.weight")  # without its task, the latter
+BACKBONE = ("model.", "embed_tokens.", "layers.", "norm.")  # how its tensors' names begin
+COUNTS = "num_batches_tracked"  # of batch norms: a whole number
+HEAD_DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
+# In the names of architectures that rate the steps of a response, and not the whole.
+PROCESS_REWARDS = ("ForTokenClassification", "ForProcessReward", "ForPrm")
 LARGEST_HIDDEN_SIZE = 2**17 - 1  # numbers in a hidden state; larger than any model's
 
 
 def find_folder(
-    name: str | Path, revision: str | None = None, *, pickled: bool = False
+    name: str | Path,
+    revision: str | None = None,
+    *,
+    weights: bool = True,
+    pickled: bool = False,
 ) -> tuple[Path, str]:
     """Find a model's folder and its commit; a model on the hub is fetched where it is absent.
 
     Args:
         name: a folder, a GGUF file, or a hub id such as "owner/model".
         revision: commit, branch or tag on the hub; a folder has none.
-        pickled: whether PyTorch's .bin files are fetched, too.
+        weights: whether the weights are fetched, too; without them a model can be judged by its
+            small files first.
+        pickled: whether weights may also be PyTorch's .bin files.
 
     Returns:
         the folder, and the commit; the commit is "" for a name that is a folder.
@@ -77,7 +88,9 @@ def find_folder(
     if name.count("/") != 1 or name[0] in "./~":
         raise FileNotFoundError(f"no folder {name}{_hint(name)}: {NAMES}")
     patterns = [*FETCHED, PICKLED_TREE]
-    if pickled:
+    if weights:
+        patterns.append("*.safetensors")
+    if weights and pickled:
         patterns.append("*.bin")
     try:
         fetched = snapshot_download(
@@ -158,7 +171,8 @@ def read_head(
         tied: whether the language model's head is its embedding, where the files have no other.
 
     Raises:
-        ValueError: if a tensor holds nan or infinity.
+        ValueError: if a tensor holds nan or infinity, or is stored in integers or 8 bits, of which
+            the scales are unknown.
     """
     tensors = {}
     embedding = {}
@@ -175,11 +189,18 @@ def read_head(
                     embedding = {LANGUAGE_HEAD: file.get_slice(name)[:1]}
     tensors = embedding | tensors
     for name, tensor in tensors.items():
-        if not tensor.isfinite().all():
-            raise ValueError(
-                f"{files[0].parent}: {name} of the head holds nan or infinity; fetch it again"
-            )
+        _check_head_tensor(files[0].parent, name, tensor)
     return {name: tensor.double() for name, tensor in tensors.items()}
+
+
+def unknown_tensors(files: Sequence[Path]) -> list[str]:
+    """Name the tensors that belong neither to a transformer nor to a head that is known."""
+    unknown = []
+    for path in files:
+        with safe_open(path, "pt") as file:
+            names = list(file.keys())
+        unknown += [name for name in names if not name.startswith((*BACKBONE, *HEAD_PREFIXES))]
+    return sorted(unknown)
 
 
 def stored_dtype(config: Mapping[str, Any], files: Sequence[Path]) -> torch.dtype:
@@ -205,16 +226,17 @@ def stored_dtype(config: Mapping[str, Any], files: Sequence[Path]) -> torch.dtyp
 
 
 def refuse_process_rewards(folder: Path, config: Mapping[str, Any]) -> None:
-    """Refuse a token classifier: a process reward model, which rates the steps of a response.
+    """Refuse a process reward model, such as a token classifier: it rates the steps of a response.
 
     Its head has the tensors of a sequence classifier, so only the architecture's name tells.
 
     Raises:
         ValueError: if config.json names such an architecture.
     """
-    if "ForTokenClassification" in str(config.get("architectures")):
+    architectures = str(config.get("architectures"))
+    if any(words in architectures for words in PROCESS_REWARDS):
         raise ValueError(
-            f"{folder} is a token classifier: a process reward model, which rates each step of a "
+            f"{folder} is a process reward model ({architectures}), which rates each step of a "
             "response; load takes models that rate a response as a whole"
         )
 
@@ -238,6 +260,19 @@ def read_tree(
     if published:
         return PreferenceTree.published(published)
     return None
+
+
+def _check_head_tensor(folder: Path, name: str, tensor: torch.Tensor) -> None:
+    """Refuse a tensor of a head that holds no plain numbers, or that is not finite."""
+    is_count = name.endswith(COUNTS) and not tensor.is_floating_point()
+    if tensor.dtype not in HEAD_DTYPES and not is_count:
+        short = str(tensor.dtype).removeprefix("torch.")
+        raise ValueError(
+            f"{folder}: {name} of the head is stored as {short}; load the checkpoint that it was "
+            "made from"
+        )
+    if not tensor.isfinite().all():
+        raise ValueError(f"{folder}: {name} of the head holds nan or infinity; fetch it again")
 
 
 def _hint(name: str) -> str:

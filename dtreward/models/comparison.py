@@ -214,8 +214,20 @@ class RewardModel(ABC):
         )
 
     @abstractmethod
-    def compare_many(self, prompts: Prompts, responses1: Texts, responses2: Texts) -> Comparisons:
-        """Compare many pairs, with the same result for each as `compare`."""
+    def compare_many(
+        self,
+        prompts: Prompts,
+        responses1: Texts,
+        responses2: Texts,
+        *,
+        on_error: OnError = "error",
+    ) -> Comparisons:
+        """Compare many pairs, with the same result for each as `compare`.
+
+        Args:
+            on_error: of a pair that cannot be read: an "error" that names its row, or "record",
+                which gives an `Unread` in its place.
+        """
 
     def compare(
         self, prompt: Any, response1: str, response2: str, tokenizer: Any = None, device: Any = None

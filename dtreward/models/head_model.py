@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -17,6 +18,7 @@ from dtreward.engine.tokens import (
     TokenizedRows,
     Unread,
     check_on_error,
+    not_finite,
     refuse_unread,
     tokenize,
 )
@@ -34,8 +36,6 @@ from dtreward.models.comparison import (
 from dtreward.models.heads import Head
 from dtreward.tree.tree import PreferenceTree
 
-NOT_FINITE = "its rewards or score are not finite; load the model in bfloat16 or float32"
-
 
 @dataclass(frozen=True)
 class _Readings:
@@ -50,6 +50,16 @@ class _Readings:
     scores: Float[np.ndarray, " responses"]
     cut: list[int]
     unread: dict[int, str]
+
+
+def _refuse_or_warn(unread: Mapping[int, str], rows: int, on_error: OnError, what: str) -> None:
+    """Refuse rows that cannot be read, or warn that they have no `what`, with the reasons."""
+    if on_error == "error":
+        refuse_unread(unread, rows)
+    elif unread:
+        reasons = "; ".join(f"row {row}: {why}" for row, why in sorted(unread.items()))
+        message = f"no {what} of {len(unread)} rows: {reasons}"
+        warnings.warn(message, stacklevel=4)
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,15 +103,26 @@ class HeadModel(RewardModel):
             "backbone": self.backbone.identity | self.backbone.chat.identity,
         }
 
-    def features(self, conversations: Conversations) -> Float[np.ndarray, "responses hidden"]:
+    def features(
+        self, conversations: Conversations, *, on_error: OnError = "error"
+    ) -> Float[np.ndarray, "responses hidden"]:
         """Compute the last token's final hidden state of each (prompt, response).
 
-        Raises:
-            ValueError: if a conversation cannot be read; it names its row.
+        Args:
+            on_error: of a conversation that cannot be read, or whose features are not finite: an
+                "error" that names its row, or "record": its features are nan (see `scores`).
         """
+        check_on_error(on_error)
         rows = tokenize(self.backbone, conversations)
-        refuse_unread(rows.unread, len(conversations))
-        return last_hidden_states(self.backbone, rows.ids, rows.prompts)
+        read = rows.readable
+        states = last_hidden_states(
+            self.backbone, [rows.ids[row] for row in read], [rows.prompts[row] for row in read]
+        )
+        features = np.full((len(conversations), self.backbone.hidden_size), np.nan, states.dtype)
+        features[read] = states
+        self._note_not_finite(rows.unread, read, features, "its features are")
+        _refuse_or_warn(rows.unread, len(conversations), on_error, "features")
+        return features
 
     def rewards(
         self, conversations: Conversations, *, on_error: OnError = "error"
@@ -180,11 +201,7 @@ class HeadModel(RewardModel):
         """Read conversations; refuse those that cannot be read, or warn of them."""
         check_on_error(on_error)
         readings = self._read(conversations)
-        if on_error == "error":
-            refuse_unread(readings.unread, len(conversations))
-        elif readings.unread:
-            reasons = "; ".join(f"row {row}: {why}" for row, why in readings.unread.items())
-            warnings.warn(f"no score of {len(readings.unread)} rows: {reasons}", stacklevel=3)
+        _refuse_or_warn(readings.unread, len(conversations), on_error, "score")
         return readings
 
     def _read(self, conversations: Conversations) -> _Readings:
@@ -207,13 +224,25 @@ class HeadModel(RewardModel):
             rewards[row] = of_row.numpy()
             scores[row] = score
         numbers = np.column_stack([rewards, scores]) if self.head.scored else rewards
+        self._note_not_finite(rows.unread, read, numbers, "its rewards or score are")
+        unread = dict(sorted(rows.unread.items()))
+        rewards[list(unread)] = np.nan
+        scores[list(unread)] = np.nan
+        return _Readings(rewards, scores, rows.cut, unread)
+
+    def _note_not_finite(
+        self,
+        unread: dict[int, str],
+        read: Sequence[int],
+        numbers: Float[np.ndarray, "responses numbers"],
+        what: str,
+    ) -> None:
+        """Add to `unread` those of the rows read whose numbers are not finite."""
+        dtype = str(self.backbone.transformer.dtype).removeprefix("torch.")
         is_finite = np.isfinite(numbers).all(axis=1)
         for row in read:
             if not is_finite[row]:
-                rows.unread[row] = NOT_FINITE
-                rewards[row] = np.nan
-                scores[row] = np.nan
-        return _Readings(rewards, scores, rows.cut, dict(sorted(rows.unread.items())))
+                unread[row] = not_finite(what, dtype)
 
     def _positions(self, rows: TokenizedRows) -> dict[int, tuple[int, ...]]:
         """Find the tokens whose states the head reads: the last, and for a gate the prompt's end.

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 HEAD_PREFIXES = ("score.", "regression_layer.", "gating.", "reward_transform_matrix", "lm_head.")
 GATE_WEIGHT = re.compile(r"gating\.layers\.\d+\.weight$")
 TRANSFORM = "reward_transform_matrix"
+SOFTCAP = "final_logit_softcapping"  # in config.json, of a language model's logits
 LLAMA_3_MARKER = "<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n"
 GEMMA_MARKER = "<end_of_turn>\n<start_of_turn>model\n"
 # What the published chat templates write between a prompt and its response, by config.json's
@@ -29,11 +30,19 @@ class LinearHead(nn.Module):
 
     gated = False
 
-    def __init__(self, attributes: Sequence[str], hidden: int, *, bias: bool) -> None:
-        """Make the layer named `score`, as the sequence classifiers of transformers name it."""
+    def __init__(
+        self, attributes: Sequence[str], hidden: int, *, bias: bool, softcap: float | None = None
+    ) -> None:
+        """Make the layer named `score`, as the sequence classifiers of transformers name it.
+
+        Args:
+            softcap: bends what the layer gives to softcap * tanh(it / softcap), as Gemma-2 does
+                with its language model's logits; None leaves it as it is.
+        """
         super().__init__()
         self.attributes = tuple(attributes)
         self.scored = len(self.attributes) == 1
+        self.softcap = softcap
         self.score = nn.Linear(hidden, len(self.attributes), bias=bias)
 
     def identity_text(self) -> str:
@@ -47,11 +56,16 @@ class LinearHead(nn.Module):
               (score): Linear(in_features=4, out_features=1, bias=False)
             )
         """
-        return _block("LinearHead", [("score", _layer_text(self.score))])
+        parts = [("score", _layer_text(self.score))]
+        if self.softcap:
+            parts.append(("softcap", str(self.softcap)))
+        return _block("LinearHead", parts)
 
     def forward(self, states: States) -> RewardsAndScore:
         """Compute one response's rewards and score; with several rewards the score is nan."""
         rewards = self.score(states[0])
+        if self.softcap:
+            rewards = self.softcap * torch.tanh(rewards / self.softcap)
         score = rewards[0]
         if not self.scored:
             score = torch.full_like(score, torch.nan)
@@ -112,6 +126,11 @@ class GatedHead(nn.Module):
                 "config.json has no gating_temperature; add the one that the model's authors use"
             )
         self.temperature = config["gating_temperature"]
+        if not isinstance(self.temperature, int | float) or not self.temperature > 0:
+            raise ValueError(
+                f"config.json has gating_temperature {self.temperature!r}; expected the number "
+                "above 0 that the model's authors use"
+            )
         count = len(self.attributes)
         outputs = count * config.get("num_quantiles", 1)
         self.regression_layer = nn.Linear(config["hidden_size"], outputs, bias=False)
@@ -163,7 +182,7 @@ def make_head(
     """Make the head that a checkpoint's tensors belong to, in their dtype; nothing is random.
 
     `lm_head.weight` alone is Nemotron's head: the score is the logit of token 0, so of the matrix
-    only the first row is used.
+    only the first row is used. Gemma-2 bends its logits (`final_logit_softcapping`).
 
     Args:
         tensors: of the checkpoint's head, by name.
@@ -180,15 +199,19 @@ def make_head(
         3.0
     """
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    softcap = None
     if set(tensors) == {"lm_head.weight"}:
         tensors = {"score.weight": tensors["lm_head.weight"][:1]}
+        softcap = config.get(SOFTCAP)
     if "regression_layer.weight" in tensors:
         head = _make_gated_head(tensors, config, attributes)
     elif "score.0.weight" in tensors:
         head = TwoLayerHead(config["hidden_size"])
     elif "score.weight" in tensors:
+        _check_rows(tuple(tensors["score.weight"].shape), config)
         names = read_attributes(config, len(tensors["score.weight"]), attributes)
-        head = LinearHead(names, config["hidden_size"], bias="score.bias" in tensors)
+        has_bias = "score.bias" in tensors
+        head = LinearHead(names, config["hidden_size"], bias=has_bias, softcap=softcap)
     else:
         advice = "fetch the checkpoint again"
         if "ForCausalLM" in str(config.get("architectures")) and not shapes:
@@ -200,10 +223,11 @@ def make_head(
     try:
         head.load_state_dict(tensors)
     except RuntimeError as error:
+        reason = " ".join(str(error).split())
         raise ValueError(
             f"the head's tensors are not those of a {type(head).__name__}; fetch it again, "
-            f"or correct its config.json; found {shapes}: {error}"
-        ) from error
+            f"or correct its config.json; found {shapes}: {reason}"
+        ) from None
     return head.eval().requires_grad_(False)
 
 
@@ -263,12 +287,29 @@ def named_rows(config: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(name for _, name in labels if not name.startswith("LABEL_"))
 
 
+def _check_rows(shape: tuple[int, ...], config: Mapping[str, Any]) -> None:
+    """Refuse a head without rows as long as a hidden state."""
+    if len(shape) != 2 or shape[0] == 0 or shape[1] != config["hidden_size"]:
+        raise ValueError(
+            f"score.weight of the head has shape {shape}, expected (rows, {config['hidden_size']}), "
+            "a row a reward; fetch the checkpoint again, or correct its config.json"
+        )
+
+
 def _make_gated_head(
     tensors: Mapping[str, Tensor], config: Mapping[str, Any], attributes: Sequence[str]
 ) -> GatedHead:
     """Make a gated head with as many rewards as the configuration or the tensors say."""
     rows = len(tensors["regression_layer.weight"])
-    count = config.get("num_objectives", rows // config.get("num_quantiles", 1))
+    quantiles = config.get("num_quantiles", 1)
+    count = config.get("num_objectives")
+    if count is None and isinstance(quantiles, int) and quantiles > 0:
+        count = rows // quantiles
+    if not isinstance(count, int) or not isinstance(quantiles, int) or count * quantiles != rows:
+        raise ValueError(
+            f"the head has {rows} rows, config.json has num_objectives {count!r} and num_quantiles "
+            f"{quantiles!r}, of which they are the product; fetch the checkpoint again"
+        )
     return GatedHead(read_attributes(config, count, attributes), tensors, config)
 
 

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 from pickle import UnpicklingError
@@ -28,7 +29,7 @@ from transformers import (
 )
 
 from dtreward.conversation import PLAIN_TEMPLATE, ChatTokenizer
-from dtreward.engine.attention import choose, prepare
+from dtreward.engine.attention import check_kernel, choose, prepare
 from dtreward.engine.backbone import Backbone
 from dtreward.engine.packing import check_size
 from dtreward.files import digest, file_digest
@@ -146,37 +147,73 @@ class Engine:
         }
 
 
+@dataclass(frozen=True)
+class Description:
+    """What a checkpoint's small files say: its folder is complete but for the weights.
+
+    Attributes:
+        config: config.json.
+        shape: the same as transformers' configuration.
+        chat: its tokenizer and chat template.
+    """
+
+    folder: Path
+    config: dict[str, Any]
+    shape: PretrainedConfig
+    chat: ChatTokenizer
+
+
+def describe(checkpoint: Checkpoint, options: LoadOptions, folder: Path) -> Description:
+    """Read and judge all files of a checkpoint but its weights.
+
+    Args:
+        folder: of the checkpoint; it need not have the weights.
+
+    Raises:
+        ValueError: if a file is damaged, or is not what `load` takes.
+    """
+    config = read_config(folder)
+    if options.dtype:
+        _dtype(options.dtype)
+    check_kernel(options.attention)
+    shape = _shape_of(folder, config, writes=checkpoint.writes)
+    limit = shape.max_position_embeddings if checkpoint.writes else longest_in_a_pack(shape)
+    chat = _load_tokenizer(folder, shape, limit, options, plain=checkpoint.plain)
+    return Description(folder, config, shape, chat)
+
+
 def load_backbone(
     checkpoint: Checkpoint,
     options: LoadOptions,
-    folder: Path | None = None,
+    description: Description | None = None,
     *,
     marker: str | None = None,
 ) -> Backbone:
     """Load the transformer and its tokenizer; all options are checked before weights are read.
 
     Args:
-        folder: where the checkpoint is on this machine; found by `checkpoint.find()` if None.
+        description: of the checkpoint's folder, which now has the weights, too; by default the
+            folder is found by `checkpoint.find()`, and described.
         marker: what the chat template must write between a prompt and its response, for a gate
             that reads there; None if there is no gate.
 
     Raises:
         ValueError: for an illegal option, another marker, or a wrong tensor.
     """
-    folder = folder or checkpoint.find()
-    config = read_config(folder)
+    if description is None:
+        description = describe(checkpoint, options, checkpoint.find())
+    folder = description.folder
+    config = description.config
+    chat = description.chat
+    shape = description.shape
     files = weight_files(folder, pickled=checkpoint.writes)
     placement = _place(folder.name, config, files, options)
-    shape = _shape_of(config)
-    limit = shape.max_position_embeddings if checkpoint.writes else longest_in_a_pack(shape)
-    chat = _load_tokenizer(folder, shape, limit, options, plain=checkpoint.plain)
     _check_marker(folder, chat, marker)
+    model_class = _class_of(config, writes=checkpoint.writes)
     if checkpoint.writes:
         engine = _writing_engine(shape)
-        model_class = LANGUAGE_MODELS[shape.model_type]
     else:
         engine = _choose_engine(shape, placement, options)
-        model_class = BACKBONES[shape.model_type]
     seed = checkpoint.random_seed
     if seed is None:
         transformer = _read_transformer(folder, model_class, shape, placement, engine, files)
@@ -227,15 +264,21 @@ def _place(
     device = _find_device(options.device)
     stored = stored_dtype(config, files)
     default = torch.float32 if device.type == "cpu" else stored
-    dtype_name = str(options.dtype or default).removeprefix("torch.")
-    if dtype_name not in DTYPES:
-        raise ValueError(f"dtype must be one of {DTYPES}, came {options.dtype or default!r}")
-    dtype = getattr(torch, dtype_name)
+    dtype = _dtype(options.dtype or default)
     spread = options.device == "auto" and torch.cuda.device_count() > 1
     placement = Placement(device, spread, dtype)
     stored_bytes = sum(path.stat().st_size for path in files)
     _check_memory(name, stored_bytes * dtype.itemsize / stored.itemsize, placement)
     return placement
+
+
+def _dtype(name: str | torch.dtype) -> torch.dtype:
+    short = str(name).removeprefix("torch.")
+    if short not in DTYPES:
+        near = get_close_matches(short, DTYPES, 1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"dtype must be one of {DTYPES}, came {name!r}{hint}")
+    return getattr(torch, short)
 
 
 def _find_device(name: str | torch.device | None) -> torch.device:
@@ -313,7 +356,7 @@ def _load_tokenizer(
         tokenizer = AutoTokenizer.from_pretrained(
             folder, config=shape, use_fast=True, trust_remote_code=False
         )
-    except (OSError, ValueError, ImportError) as error:
+    except Exception as error:  # noqa: BLE001 (damaged files fail in as many ways as there are)
         raise ValueError(_tokenizer_reason(folder, error)) from None
     if plain and not tokenizer.chat_template:
         tokenizer.chat_template = PLAIN_TEMPLATE
@@ -323,6 +366,7 @@ def _load_tokenizer(
             bos=options.bos or getattr(shape, "bos_rule", "one"),
             max_length=max_length,
             too_long=options.too_long,
+            model_limit=limit,
         )
     except ValueError as error:
         raise ValueError(f"{folder}: {error}") from None
@@ -335,8 +379,14 @@ def _tokenizer_reason(folder: Path, error: Exception) -> str:
             f"the tokenizer of {folder} needs code that comes with it, which is not run; give it a "
             "tokenizer.json and a tokenizer_class of transformers"
         )
-    reason = " ".join(str(error).split())[:300]
-    return f"the tokenizer of {folder} cannot be read ({reason}); fetch its files again"
+    if not (folder / "tokenizer.json").exists():
+        return (
+            f"{folder} has no tokenizer.json; fetch it, too, or make it of the other files of its "
+            "tokenizer with save_pretrained() of transformers"
+        )
+    return (
+        f"the tokenizer of {folder} cannot be read ({_in_one_line(error)}); fetch its files again"
+    )
 
 
 def _check_marker(folder: Path, chat: ChatTokenizer, marker: str | None) -> None:
@@ -375,10 +425,32 @@ def _choose_engine(shape: PretrainedConfig, placement: Placement, options: LoadO
     return Engine("packed", kernels, pack_tokens, compiled)
 
 
-def _shape_of(config: Mapping[str, Any]) -> PretrainedConfig:
-    """Make transformers' configuration without the entries that `load` has read itself."""
+def _class_of(config: Mapping[str, Any], *, writes: bool) -> type[PreTrainedModel]:
+    classes = LANGUAGE_MODELS if writes else BACKBONES
+    return classes[config["model_type"]]
+
+
+def _shape_of(folder: Path, config: Mapping[str, Any], *, writes: bool) -> PretrainedConfig:
+    """Make transformers' configuration without the entries that `load` has read itself.
+
+    A model is made of it without memory, so that a wrong entry is refused before weights are read.
+    """
+    model_class = _class_of(config, writes=writes)
     kept = {key: value for key, value in config.items() if key not in READ_HERE}
-    return BACKBONES[config["model_type"]].config_class.from_dict(kept)
+    try:
+        shape = model_class.config_class.from_dict(kept)
+        with torch.device("meta"):
+            model_class(shape)
+    except Exception as error:  # noqa: BLE001 (transformers fails at each entry in its own way)
+        raise ValueError(
+            f"{folder}: transformers makes no model of config.json ({_in_one_line(error)}); fetch "
+            "it again, or correct it"
+        ) from None
+    return shape
+
+
+def _in_one_line(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())[:300]
 
 
 def _read_transformer(

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 
@@ -16,18 +16,24 @@ from dtreward.models.catalogue import CatalogueEntry, find_entry
 from dtreward.models.checkpoint import (
     LANGUAGE_HEAD,
     find_folder,
-    read_config,
     read_head,
     read_tree,
     refuse_process_rewards,
+    unknown_tensors,
     weight_files,
 )
 from dtreward.models.comparison import RewardModel
 from dtreward.models.critic import Critic
 from dtreward.models.ensemble import Ensemble
 from dtreward.models.head_model import HeadModel
-from dtreward.models.heads import GATE_MARKERS, Head, make_head, named_rows
-from dtreward.models.load_backbone import Checkpoint, LoadOptions, load_backbone
+from dtreward.models.heads import GATE_MARKERS, SOFTCAP, Head, make_head, named_rows
+from dtreward.models.load_backbone import (
+    Checkpoint,
+    Description,
+    LoadOptions,
+    describe,
+    load_backbone,
+)
 from dtreward.tree.tree import PreferenceTree
 
 READS = ("next token", "verdict")
@@ -120,13 +126,17 @@ def load_language_model(
         192
     """
     entry = find_entry(name)
+    options = options or LoadOptions()
     repo = name if entry is None or Path(name).exists() else entry.repo
-    folder, commit = find_folder(repo, revision)
+    folder, commit = find_folder(repo, revision, weights=False)
     is_here = Path(repo).exists()
     location = str(folder.resolve()) if is_here else str(repo)
     identity = folder.resolve().name if is_here else str(repo)
     checkpoint = Checkpoint(location, identity, commit, plain=True)
-    return load_backbone(checkpoint, options or LoadOptions(), folder)
+    description = describe(checkpoint, options, folder)
+    if not is_here:
+        checkpoint.find()  # fetches the weights
+    return load_backbone(checkpoint, options, description)
 
 
 @dataclass(frozen=True)
@@ -148,22 +158,28 @@ def _load_one(
         raise ValueError(f'{name}: {entry.note}; load(folder, reads="verdict") loads yours')
     reads = choices.reads or entry.reads
     writes = reads == "verdict"
+    # The hub's weights are hundreds of GB, so what the small files say is judged before.
+    location = name if is_folder else entry.repo
+    folder, commit = find_folder(location, choices.revision, weights=False)
     if is_folder:
-        folder, commit = find_folder(name, choices.revision, pickled=writes)
         checkpoint = Checkpoint(str(folder.resolve()), folder.resolve().name, commit, writes)
     else:
-        folder, commit = find_folder(entry.repo, choices.revision, pickled=writes)
         checkpoint = Checkpoint(entry.repo, entry.repo, commit, writes)
-    config = read_config(folder)
-    refuse_process_rewards(folder, config)
+    description = describe(checkpoint, options, folder)
+    refuse_process_rewards(folder, description.config)
+    if not is_folder:
+        checkpoint.find()  # fetches the weights
+    # Head and tree come next, because reading a backbone takes minutes.
+    files = weight_files(folder, pickled=writes)
     if writes:
-        return Critic(load_backbone(checkpoint, options, folder))
-    # Head and tree come first, because reading a backbone takes minutes.
-    tensors = _read_tensors(folder, config, reads)
-    head = _make_head(tensors, config, entry, choices)
+        if files[0].suffix == ".safetensors":
+            _read_tensors(description, files, reads)  # refuses a reward model's head
+        return Critic(load_backbone(checkpoint, options, description))
+    tensors = _read_tensors(description, files, reads)
+    head = _make_head(description, tensors, entry, choices)
     tree = _find_tree(folder, tensors, head, entry, choices)
-    marker = GATE_MARKERS[config["model_type"]] if head.gated else None
-    backbone = load_backbone(checkpoint, options, folder, marker=marker)
+    marker = GATE_MARKERS[description.config["model_type"]] if head.gated else None
+    backbone = load_backbone(checkpoint, options, description, marker=marker)
     return HeadModel(backbone, head.to(backbone.wide_dtype), tree)
 
 
@@ -185,31 +201,50 @@ def _load_ensemble(options: LoadOptions) -> Ensemble:
     return Ensemble(members, ensemble.AVAILABLE)
 
 
-def _read_tensors(folder: Path, config: Mapping[str, Any], reads: str) -> dict[str, torch.Tensor]:
-    """Read the head's tensors; of a language model whose next token is read, no others."""
-    next_token = reads == "next token"
-    # Gemma's configuration ties the language model's head to the embedding unless it says not to.
-    tied = config.get("tie_word_embeddings", config["model_type"] != "llama")
-    tensors = read_head(weight_files(folder), next_token=next_token, tied=tied)
-    if next_token and set(tensors) != {LANGUAGE_HEAD}:
+def _read_tensors(
+    description: Description, files: Sequence[Path], reads: str
+) -> dict[str, torch.Tensor]:
+    """Read the head's tensors; of a language model (`reads` is not empty) those of no other head."""
+    folder = description.folder
+    tied = description.shape.tie_word_embeddings
+    tensors = read_head(files, next_token=bool(reads), tied=tied)
+    if reads and set(tensors) != {LANGUAGE_HEAD}:
         raise ValueError(
-            f'reads="next token" takes a language model with the head {LANGUAGE_HEAD} and no other; '
+            f'reads="{reads}" takes a language model with the head {LANGUAGE_HEAD} and no other; '
             f"{folder} has {', '.join(tensors) or 'none'}: leave reads out, or fetch it again"
+        )
+    foreign = [] if tensors else _foreign_heads(folder, files)
+    if foreign:
+        raise ValueError(
+            f"{folder} has no head that load knows, but {', '.join(foreign)}; if that is one row "
+            "of weights, save it as score.weight (and its bias as score.bias) beside the others"
         )
     return tensors
 
 
+def _foreign_heads(folder: Path, files: Sequence[Path]) -> list[str]:
+    """Name what looks like a head of another library: tensors, or a file beside the weights."""
+    beside = sorted(path.name for path in folder.glob("value_head.*"))
+    return [*unknown_tensors(files)[:3], *beside]
+
+
 def _make_head(
+    description: Description,
     tensors: Mapping[str, torch.Tensor],
-    config: Mapping[str, Any],
     entry: CatalogueEntry,
     choices: CheckpointOptions,
 ) -> Head:
     """Make the head from its tensors, with the caller's names of its rows or the catalogue's."""
+    config = dict(description.config)
+    # Gemma-2 bends its logits also where config.json does not say so.
+    config[SOFTCAP] = getattr(description.shape, SOFTCAP, None)
     attributes = choices.attributes
     if not attributes and not named_rows(config):
         attributes = entry.attributes
-    return make_head(tensors, config, attributes)
+    try:
+        return make_head(tensors, config, attributes)
+    except ValueError as error:
+        raise ValueError(f"{description.folder}: {error}") from None
 
 
 def _find_tree(

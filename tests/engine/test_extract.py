@@ -383,7 +383,7 @@ def test_features_that_are_not_finite_are_refused_with_their_row(backbone, tmp_p
     with torch.no_grad():
         twin.transformer.embed_tokens.weight[number] = torch.nan
     texts = [("a", "b"), ("a", "#"), ("a", "c")]
-    with pytest.raises(ValueError, match="row 1: its features are not finite; load the model in"):
+    with pytest.raises(ValueError, match="row 1: its features are not finite in float32: w"):
         extract(twin, tmp_path / "error", texts)
     options = {"shard_size": 1, "progress": False, "on_error": "record"}
     manifest = extract_module.extract_features(twin, texts, tmp_path / "record", **options)

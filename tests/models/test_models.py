@@ -157,21 +157,56 @@ def test_identity_changes_with_any_weight_and_with_the_configuration(copy):
 
 
 def test_a_hub_id_is_fetched_at_its_revision_without_weights_that_are_pickles(
-    replicas, monkeypatch, tmp_path
+    copy, monkeypatch, tmp_path
 ):
-    asked = {}
-    snapshot = tmp_path / "snapshots" / "0123abcd"
-    shutil.copytree(replicas / "llama-tree", snapshot)
+    asked = hub_with(copy, tmp_path, monkeypatch)
+    identity = load("owner/name", revision="v1").backbone.identity
+    assert asked == [("owner/name", "v1"), ("owner/name", "0123abcd")]
+    assert (identity["model"], identity["revision"]) == ("owner/name", "0123abcd")
+    fetched = {path.name for path in (tmp_path / "snapshots" / "0123abcd").iterdir()}
+    assert {"config.json", "model.safetensors", "decision_tree.json"} <= fetched
+    assert not any(name.endswith((".bin", ".py")) for name in fetched)
 
-    def fetch(repo_id, **options):
-        asked.update(options, repo_id=repo_id)
+
+def hub_with(folder, place, monkeypatch):
+    """A hub that has one model, with code and a pickle: gives what is asked for, and notes it."""
+    (folder / "modeling.py").write_text("raise SystemExit('code ran')")
+    (folder / "pytorch_model.bin").write_text("a pickle")
+    snapshot = place / "snapshots" / "0123abcd"
+    asked = []
+
+    def fetch(repo_id, *, revision, allow_patterns, ignore_patterns):
+        assert ignore_patterns == ["*/*"]
+        asked.append((repo_id, revision))
+        snapshot.mkdir(parents=True, exist_ok=True)
+        for path in folder.iterdir():
+            if any(path.match(pattern) for pattern in allow_patterns):
+                shutil.copy(path, snapshot)
         return str(snapshot)
 
     monkeypatch.setattr(checkpoint, "snapshot_download", fetch)
-    identity = load("owner/name", revision="v1").backbone.identity
-    assert (asked["repo_id"], asked["revision"]) == ("owner/name", "v1")
-    assert not any(pattern.endswith((".bin", ".py", "*")) for pattern in asked["allow_patterns"])
-    assert (identity["model"], identity["revision"]) == ("owner/name", "0123abcd")
+    return asked
+
+
+@pytest.mark.parametrize(
+    ("entries", "options", "words"),
+    [
+        ({"model_type": "qwen2"}, {}, "model_type must be one of"),
+        ({"architectures": ["LlamaForTokenClassification"]}, {}, "a process reward model"),
+        ({"hidden_act": "squeeze"}, {}, r"transformers makes no model .* \(KeyError: 'squeeze'\)"),
+        ({}, {"dtype": "bf16"}, "did you mean 'bfloat16'"),
+        ({}, {"attention": "flash"}, "attention must be one of"),
+        ({}, {"max_length": 4097}, "above the model's 4096 positions"),
+    ],
+)
+def test_a_model_of_the_hub_is_judged_before_its_weights_are_fetched(
+    copy, tmp_path, monkeypatch, entries, options, words
+):
+    edit_config(copy, **entries)
+    asked = hub_with(copy, tmp_path, monkeypatch)
+    assert re.search(words, refusal("owner/name", **options))
+    assert len(asked) == 1
+    assert not list(tmp_path.glob("snapshots/*/*.safetensors"))
 
 
 def test_loading_reports_nothing_and_leaves_logging_as_it_was(replicas, caplog, capsys):
@@ -207,7 +242,9 @@ def test_a_wrong_tensor_of_the_backbone_is_named(copy, change):
     ("name", "tensor", "words"),
     [
         ("score.weight", None, "expected a head.*found.*score.bias"),
-        ("score.weight", torch.zeros(5, HIDDEN - 1), r"\(5, 31\)"),
+        ("score.weight", torch.zeros(5, HIDDEN - 1), r"shape \(5, 31\), expected \(rows, 32\)"),
+        ("score.weight", torch.zeros(HIDDEN), r"shape \(32,\), expected \(rows, 32\)"),
+        ("score.weight", torch.zeros(0, HIDDEN), r"shape \(0, 32\), expected \(rows, 32\)"),
         ("score.weight", torch.zeros(4, HIDDEN), "head has 4 rows"),
         ("score.bias", torch.zeros(4), r"\(4,\)"),
         ("score.0.weight", torch.zeros(4), "score.0.weight"),
@@ -318,12 +355,58 @@ def test_a_configuration_that_leaves_the_dtype_open_or_says_not_quantized_is_rea
     assert "dtype 'float33'; expected one such as" in refusal(copy)
 
 
-@pytest.mark.parametrize("rows", [1, 2])
-def test_a_process_reward_model_is_refused_as_what_it_is(tmp_path, rows):
+@pytest.mark.parametrize(
+    ("rows", "name"), [(1, "TokenClassification"), (2, "ProcessRewardModel"), (2, "PrmModel")]
+)
+def test_a_process_reward_model_is_refused_as_what_it_is(tmp_path, rows, name):
     """Its head looks like a sequence classifier's; with one row it would give scores."""
     folder = make_replica(tmp_path / "steps", rows=rows, bias=True)
-    edit_config(folder, architectures=["LlamaForTokenClassification"])
-    assert "a process reward model, which rates each step" in refusal(folder)
+    edit_config(folder, architectures=[f"LlamaFor{name}"])
+    assert f"a process reward model (['LlamaFor{name}']), which rates each step" in refusal(folder)
+
+
+@pytest.mark.parametrize(
+    ("entries", "words"),
+    [
+        ({"hidden_act": "squeeze"}, "KeyError: 'squeeze'"),
+        ({"rms_norm_eps": None}, "'rms_norm_eps': TypeError: .* expected float, got NoneType"),
+        ({"num_attention_heads": 3}, "hidden size .* not a multiple of the number of attention"),
+        ({"pad_token_id": 99999}, "AssertionError: Padding_idx"),
+        (
+            {"rope_parameters": {"rope_type": "longrope", "rope_theta": 1.0}},
+            "Missing required keys",
+        ),
+    ],
+)
+def test_a_wrong_entry_of_the_configuration_gets_one_line(copy, entries, words):
+    edit_config(copy, **entries)
+    assert re.search(rf"transformers makes no model of config\.json .*{words}", refusal(copy))
+
+
+@pytest.mark.parametrize(
+    "name", ["v_head.summary.weight", "value_head.weight", "classifier.weight"]
+)
+def test_a_head_of_another_library_is_named(tmp_path, name):
+    folder = make_replica(tmp_path / "other", rows=1)
+    tensors = read_tensors(folder)
+    tensors[name] = tensors.pop("score.weight")
+    write_tensors(folder, tensors)
+    assert f"no head that load knows, but {name}; if that is one row" in refusal(folder)
+
+
+def test_a_head_in_a_file_of_its_own_is_named(tmp_path):
+    folder = make_replica(tmp_path / "other", rows=0)
+    (folder / "value_head.safetensors").touch()
+    assert "no head that load knows, but value_head.safetensors; if" in refusal(folder)
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.float8_e4m3fn])
+def test_a_head_in_numbers_whose_scale_is_unknown_is_refused(copy, dtype):
+    tensors = read_tensors(copy)
+    tensors["score.weight"] = tensors["score.weight"].to(dtype)
+    write_tensors(copy, tensors)
+    short = str(dtype).removeprefix("torch.")
+    assert f"score.weight of the head is stored as {short}; load the" in refusal(copy)
 
 
 @pytest.mark.parametrize(
@@ -373,12 +456,29 @@ def test_a_tokenizer_that_cannot_serve_says_what_the_reader_can_do(copy, change,
 
 
 @pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("tokenizer.json", "{}", r"tokenizer of .*copy cannot be read .*; fetch its files again"),
+        ("tokenizer_config.json", "[]", r"tokenizer of .*copy cannot be read .*; fetch its files"),
+        ("tokenizer.json", None, r"copy has no tokenizer\.json; fetch it, too"),
+    ],
+)
+def test_a_damaged_tokenizer_gets_one_line(copy, name, content, words):
+    (copy / name).unlink()
+    if content is not None:
+        (copy / name).write_text(content)
+    assert re.search(words, refusal(copy))
+
+
+@pytest.mark.parametrize(
     ("options", "words"),
     [
         ({"attributes": FIVE[::-1]}, "leave out"),
         ({"tree": PreferenceTree.single_split("helpfulness", 0.0)}, "tree is over"),
         ({"reads": "nexttoken"}, "did you mean 'next token'"),
         ({"reads": "next token"}, "takes a language model with the head lm_head.weight"),
+        ({"reads": "verdict"}, "takes a language model with the head lm_head.weight"),
+        ({"dtype": "float23"}, "did you mean 'float32'"),
     ],
 )
 def test_wrong_names_are_refused_before_weights_are_read(replicas, monkeypatch, options, words):
@@ -646,7 +746,7 @@ def test_the_recorded_bos_rule_is_followed_unless_another_is_asked_for(copy):
 
 def test_no_more_tokens_than_the_model_takes(copy):
     edit_config(copy, max_position_embeddings=20)
-    with pytest.raises(ValueError, match="max_length=20"):
+    with pytest.raises(ValueError, match="max_length=20, the most that the model takes; set too"):
         load(copy).compare(PROMPT, FIRST, SECOND)
     with pytest.raises(ValueError, match="max_length 500 is above the model's 20 positions"):
         load(copy, max_length=500)
@@ -719,8 +819,16 @@ def test_scores_that_are_not_finite_are_refused_with_their_row(replicas):
     model = load(replicas / "llama-score")
     number = model.backbone.chat.token_ids("a", "#").ids[-2]
     model.backbone.transformer.embed_tokens.weight.data[number] = torch.nan
-    with pytest.raises(ValueError, match="row 1: its rewards or score are not finite"):
-        model.scores([(PROMPT, FIRST), (PROMPT, "#")])
+    texts = [(PROMPT, FIRST), (PROMPT, "#")]
+    with pytest.raises(
+        ValueError, match="row 1: its rewards or score are not finite in float32: w"
+    ):
+        model.scores(texts)
+    with pytest.raises(ValueError, match="row 1: its features are not finite in float32"):
+        model.features(texts)
+    with pytest.warns(UserWarning, match="no features of 1 rows: row 1: its features are not"):
+        features = model.features(texts, on_error="record")
+    assert np.isfinite(features[0]).all() and np.isnan(features[1]).all()
     outcomes = model.compare_many([PROMPT] * 2, [FIRST, "#"], [SECOND] * 2, on_error="record")
     assert outcomes[0].preference in (0, 1) and "not finite" in outcomes[1].reason
 

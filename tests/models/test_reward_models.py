@@ -34,6 +34,7 @@ from transformers import (
     AutoModel,
     AutoModelForCausalLM,
     AutoTokenizer,
+    Gemma2ForCausalLM,
     GemmaConfig,
     GemmaForCausalLM,
     LlamaForCausalLM,
@@ -150,9 +151,11 @@ def test_replicas_and_references_know_nothing_of_the_package(root, module):
 @pytest.mark.parametrize("name", REPLICAS)
 def test_a_name_of_the_leaderboard_is_found_on_the_hub_by_its_repository(hub, name):
     model = load(name)
-    assert [each.repo for each in hub] == [REPLICAS[name].repo]
+    assert [each.repo for each in hub] == [REPLICAS[name].repo] * 2
     assert model.backbone.identity["model"] == REPLICAS[name].repo
-    assert not any(pattern.endswith((".bin", ".py", "*")) for pattern in hub[0].allow_patterns)
+    assert ["*.safetensors" in each.allow_patterns for each in hub] == [False, True]
+    asked = [pattern for each in hub for pattern in each.allow_patterns]
+    assert not any(pattern.endswith((".bin", ".py", "*")) for pattern in asked)
     assert dict(load(REPLICAS[name].repo).backbone.identity) == dict(model.backbone.identity)
 
 
@@ -318,18 +321,39 @@ def test_a_language_model_is_a_reward_model_only_by_its_name_or_where_asked(fold
     assert np.array_equal(told, all_scores(load(folder)))
 
 
-def test_a_language_model_whose_head_is_its_embedding_is_read_by_its_next_token(folders, tmp_path):
-    folder = folders["Ray2333/GRM-Gemma-2B-rewardmodel-ft"]
-    copy = spoilt(folder, tmp_path, **{"score.weight": None})
+@pytest.mark.parametrize(
+    ("name", "plain_class", "softcap"),
+    [
+        ("Ray2333/GRM-Gemma-2B-rewardmodel-ft", GemmaForCausalLM, {}),
+        ("Skywork-Reward-Gemma-2-27B", Gemma2ForCausalLM, {}),
+        ("Skywork-Reward-Gemma-2-27B", Gemma2ForCausalLM, {"final_logit_softcapping": None}),
+        ("Skywork-Reward-Gemma-2-27B", Gemma2ForCausalLM, {"final_logit_softcapping": ...}),
+    ],
+)
+def test_a_language_model_whose_head_is_its_embedding_is_read_by_its_next_token(
+    folders, tmp_path, name, plain_class, softcap
+):
+    """Gemma-2 bends its logits, at 30 where its config.json says nothing."""
+    folder = folders[name]
+    larger = 1000 * read_tensors(folder)["model.norm.weight"]  # so that the bend shows
+    changes = {"score.weight": None, "model.norm.weight": larger}
+    copy = spoilt(folder, tmp_path, config=softcap, **changes)
     model = load(copy, reads="next token", **EXACT)
-    plain = GemmaForCausalLM.from_pretrained(
+    plain = plain_class.from_pretrained(
         copy, dtype=torch.float64, attn_implementation=exact_attention.EXACT
     )
     given = (PROMPT, "Eight.")
     ids = torch.tensor([model.backbone.chat.token_ids(*given).ids])
     with torch.inference_mode():
         expected = plain(ids).logits[0, -1, 0].item()
+    is_bent = name.startswith("Skywork") and softcap != {"final_logit_softcapping": None}
+    assert (abs(expected) < 30) == is_bent
     assert model.scores([given])[0] == pytest.approx(expected, rel=1e-6)
+    assert ("softcap" in model.head.identity_text()) == is_bent
+
+
+def test_a_language_model_that_says_that_its_head_is_missing_is_refused(folders, tmp_path):
+    folder = folders["Ray2333/GRM-Gemma-2B-rewardmodel-ft"]
     changes = {"config": {"tie_word_embeddings": False}, "score.weight": None}
     untied = spoilt(folder, tmp_path / "untied", **changes)
     with pytest.raises(ValueError, match=r"head lm_head\.weight and no other; .* has none"):
@@ -451,6 +475,21 @@ def test_a_gate_whose_configuration_does_not_tell_its_temperature_is_an_error(fo
         load(copy)
 
 
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        ({"gating_temperature": 0}, "gating_temperature 0; expected the number above 0"),
+        ({"gating_temperature": "5"}, "gating_temperature '5'; expected the number above 0"),
+        ({"num_objectives": 4}, "head has 95 rows, config.json has num_objectives 4 and"),
+        ({"num_quantiles": 0}, "num_objectives 5 and num_quantiles 0"),
+    ],
+)
+def test_a_gate_that_is_configured_otherwise_is_an_error(folders, tmp_path, entry, words):
+    copy = spoilt(folders["QRM-Gemma-2-27B"], tmp_path, config=entry)
+    with pytest.raises(ValueError, match=words):
+        load(copy)
+
+
 # What is refused
 
 
@@ -548,7 +587,7 @@ UNSIGNED = ("Eight.", "Sixteen.")
 @pytest.fixture
 def critic(hub) -> Critic:
     model = load("Skywork-Critic-Llama-3.1-70B")
-    assert [each.repo for each in hub] == [CRITIC]
+    assert {each.repo for each in hub} == {CRITIC}
     return model
 
 
@@ -563,7 +602,7 @@ def test_the_critic_is_fetched_and_read_with_its_shards_as_tensors_only(
 
     monkeypatch.setattr(torch, "load", record)
     model = load("Skywork-Critic-Llama-3.1-70B")
-    assert "*.bin" in hub[0].allow_patterns
+    assert ["*.bin" in each.allow_patterns for each in hub] == [False, True]
     assert isinstance(model, Critic) and model.kind == "verdict"
     assert {name for name, *_ in opened} == {path.name for path in critic_folder.glob("*.bin")}
     assert len(list(critic_folder.glob("*.bin"))) == 3
@@ -858,7 +897,7 @@ def test_metametrics_names_the_members_that_are_unavailable():
 
 def test_metametrics_live_is_the_weighted_sum_of_its_members_that_can_be_loaded(hub, folders):
     model = load("MetaMetrics-RM-v1.0", **EXACT)
-    assert sorted(each.repo for each in hub) == sorted(MEMBERS) == sorted(model.members)
+    assert {each.repo for each in hub} == set(MEMBERS) == set(model.members)
     scores = {
         name: [
             reference.read(each, folders[name], turns)[1].item() for turns in CONVERSATIONS.values()
