@@ -44,11 +44,11 @@ class Claim:
         return f"{self.outcome}: {self.sentence}"
 
 
-def count_outcomes(claims: Iterable[Claim]) -> dict[str, int]:
+def count_claims(claims: Iterable[Claim]) -> dict[str, int]:
     """Count claims by outcome, also where there is none.
 
     Example:
-        >>> count_outcomes([Claim("It is so.", True), Claim("It is more.", True)])
+        >>> count_claims([Claim("It is so.", True), Claim("It is more.", True)])
         {'held': 2, 'did not hold': 0, 'cannot tell': 0}
     """
     found = Counter(claim.outcome for claim in claims)

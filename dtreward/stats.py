@@ -586,6 +586,28 @@ def lies_above(interval: Interval, limit: float, prompts: int) -> bool | None:
     return bool(interval.low > limit)
 
 
+def lies_within(interval: Interval, value: float, margin: float, prompts: int) -> bool | None:
+    """Say whether a number is a value within a margin: yes, no, or None where it cannot be told.
+
+    It is where the whole interval is within the margin, and it is not where no part of it is. Fewer
+    than 20 prompts cannot tell. An interval that merely holds the value says little.
+
+    Example:
+        >>> lies_within(Interval(0.51, 0.48, 0.54), 0.5, 0.05, prompts=60)
+        True
+        >>> lies_within(Interval(0.51, 0.41, 0.61), 0.5, 0.05, prompts=60) is None
+        True
+        >>> lies_within(Interval(0.61, 0.56, 0.66), 0.5, 0.05, prompts=60)
+        False
+    """
+    if prompts < FEWEST_PROMPTS:
+        return None
+    if value - margin <= interval.low and interval.high <= value + margin:
+        return True
+    is_outside = interval.low > value + margin or interval.high < value - margin
+    return False if is_outside else None
+
+
 def holm(p_values: Collection[float]) -> Float[np.ndarray, "tests"]:
     """Adjust p-values for their number (Holm 1979), in the order given.
 

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from dtreward.files import file_digest
-from dtreward.record import OUTCOMES, Claim, count_outcomes
+from dtreward.record import OUTCOMES, Claim, count_claims
 from dtreward.study.cleaning import clean_notebook, clean_text
 
 try:
@@ -93,7 +93,7 @@ class Chapter:
     @property
     def outcomes(self) -> str:
         """Give the number of claims by outcome, as words."""
-        return ", ".join(f"{n} {outcome}" for outcome, n in count_outcomes(self.claims).items())
+        return ", ".join(f"{n} {outcome}" for outcome, n in count_claims(self.claims).items())
 
     @property
     def provenance(self) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from dtreward.record import Claim, count_outcomes
+from dtreward.record import Claim, count_claims
 from dtreward.stats import Interval
 from dtreward.study.paper import latex, write_text
 
@@ -82,7 +82,7 @@ def claim_macros(claims: Iterable[Claim]) -> Macros:
         >>> claim_macros([Claim("It is so.", True)])
         [('claims held', 1), ('claims did not hold', 0), ('claims cannot tell', 0)]
     """
-    return [(f"claims {outcome}", n) for outcome, n in count_outcomes(claims).items()]
+    return [(f"claims {outcome}", n) for outcome, n in count_claims(claims).items()]
 
 
 def _of_pairs(numbers: Numbers) -> Macros:

@@ -22,7 +22,7 @@ import yaml
 
 from dtreward.files import write_json
 from dtreward.pairs.text_attributes import MEASURED
-from dtreward.record import count_outcomes
+from dtreward.record import count_claims
 from dtreward.study import gallery
 from dtreward.study.chapters import (
     STATES,
@@ -338,7 +338,7 @@ def _tree_inputs(chapters: Sequence[Chapter]) -> list[str]:
 def headline(site: Site) -> dict[str, Any]:
     """Give the headline figure and four numbers with what they mean."""
     claims = [claim for chapter in site.chapters for claim in chapter.claims]
-    counts = count_outcomes(claims)
+    counts = count_claims(claims)
     states = [chapter.state for chapter in site.chapters]
     stems = [f"04_tree_{name.replace(' ', '_')}" for name in _tree_inputs(site.chapters)]
     drawn = [site.figures[stem] for stem in stems if stem in site.figures]

@@ -44,7 +44,7 @@ class Source:
         address: where the file, or the archive, is fetched from; "" for a wheel.
         wheel: "package==version" on the package index; its code is never imported. "" for an address.
         wheel_sha256: digest of that wheel, for pip.
-        reads: patterns of the files that are read of an archive, such as "Dataset/*.json"; * also
+        reads: patterns of the files that are read of an archive, such as `Dataset/*.json`; `*` also
             stands for /. () where the file itself is read.
     """
 
