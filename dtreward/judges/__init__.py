@@ -15,6 +15,7 @@ Every answer is stored as it arrives, so that a stopped run loses none.
 - `trees`: the tree of each judge, its accuracy, and trees of resamples
 - `maps`: distances between trees, and places in two dimensions
 - `attribution`: SHAP values of trees
+- `resampled`: trees of all judges on the same resamples: what comes back in them
 - `attribution_figures`: pictures of SHAP values
 - `figures`: pictures of judges for notebook and paper
 """

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int, Real, Shaped
 
+from dtreward.fonts import isolate
 from dtreward.pairs.summary import pool_differences
 from dtreward.stats import Prompts, brier_terms, mean_intervals
 from dtreward.tree.tree import Differences, PreferenceTree
@@ -156,6 +157,51 @@ def value_gaps(values: Values) -> Distances:
     return np.array(rows)
 
 
+@dataclass(frozen=True)
+class CreditGap:
+    """How the SHAP values of two judges differ.
+
+    Args:
+        size: mean over pairs of the gap of their values, summed over attributes (`value_gaps`).
+        cancelled: share of it that cancels out when the values of a pair are added up to its
+            probability, from 0 to 1.
+        more: the attribute that the first judge credits more, against the second, than any other.
+        less: the attribute that it credits less than any other.
+    """
+
+    size: float
+    cancelled: float
+    more: str
+    less: str
+
+
+def compare_credits(
+    values: Float[np.ndarray, "pairs attributes"],
+    other: Float[np.ndarray, "pairs attributes"],
+    attributes: Sequence[str],
+) -> CreditGap:
+    """Say where two judges' SHAP values of the same pairs differ, and how much of it cancels out.
+
+    Two trees that ask about twins (attributes that rise and fall together) credit different ones,
+    and decide alike: their values lie far apart, and their probabilities do not.
+
+    Example:
+        >>> one = np.array([[0.4, 0.1], [-0.4, 0.0]])
+        >>> other = np.array([[0.0, 0.4], [0.0, -0.3]])
+        >>> gap = compare_credits(one, other, ["helpfulness", "correctness"])
+        >>> round(gap.size, 3), round(gap.cancelled, 3), gap.more, gap.less
+        (0.7, 0.857, 'helpfulness', 'correctness')
+    """
+    apart = values - other
+    size = np.abs(apart).sum(axis=1).mean()
+    in_probability = np.abs(apart.sum(axis=1)).mean()
+    cancelled = 1 - in_probability / size if size > 0 else 0.0
+    credit = np.abs(values).mean(axis=0) - np.abs(other).mean(axis=0)
+    more = attributes[credit.argmax()]
+    less = attributes[credit.argmin()]
+    return CreditGap(float(size), float(cancelled), more, less)
+
+
 def farthest_first(distances: Distances, count: int) -> list[int]:
     """Choose judges that differ: the first, then in turn the one farthest from those chosen.
 
@@ -207,6 +253,30 @@ def mean_by_difference(
     rounded = pd.Series(difference, dtype=float).round(2)
     means.index = pd.Index(rounded.groupby(group).mean(), name="difference")
     return means
+
+
+def by_couple(
+    squares: Real[np.ndarray, "judges attributes attributes"],
+    judges: Sequence[str],
+    attributes: Sequence[str],
+) -> pd.DataFrame:
+    """List a symmetric number of each two attributes: a row a couple, a column a judge.
+
+    Rows are sorted by their largest number, largest first.
+
+    Example:
+        >>> squares = np.array([[[9.0, 0.1, 0.0], [0.1, 9.0, 0.4], [0.0, 0.4, 9.0]]])
+        >>> by_couple(squares, ["Human"], ["h", "c", "v"])["Human"].to_dict()
+        {'c × v': 0.4, 'h × c': 0.1, 'h × v': 0.0}
+    """
+    first, second = np.triu_indices(len(attributes), 1)
+    names = [
+        f"{isolate(attributes[one])} × {isolate(attributes[two])}"
+        for one, two in zip(first, second, strict=True)
+    ]
+    table = pd.DataFrame(squares[:, first, second].T, names, list(judges))
+    order = np.argsort(-table.max(axis=1).to_numpy(), kind="stable")
+    return table.iloc[order]
 
 
 def joint_shares(

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from scipy.cluster.hierarchy import dendrogram, linkage
 from scipy.spatial.distance import squareform
 
-from dtreward.figures import attribute_colours, colour, label_rows, panels, short_titles
+from dtreward.figures import WIDTH, attribute_colours, colour, label_rows, panels, short_titles
 from dtreward.fonts import isolate
 from dtreward.judges.attribution import Distances, import_shap
 from dtreward.tree.tree import Differences
@@ -25,8 +25,7 @@ from dtreward.tree.tree import Differences
 NARROW = 3.25  # inches, one column of a page
 TITLE = 18  # characters in a line above a panel with one judge
 LABEL = 18  # characters in a line of an attribute's name beside a panel
-MANY = 10  # attributes from which a matrix has small labels
-MOST_NUMBERS = 5  # attributes up to which a matrix has numbers in its cells
+MANY_JUDGES = 15  # judges from which a matrix has no numbers in its cells
 LEAST_LABEL = 0.005  # a smaller step has no number beside its bar
 
 
@@ -112,7 +111,7 @@ def draw_swarms(
         axis.tick_params(labelsize=7, length=0)
     scale = ScalarMappable(cmap=shap.plots.colors.red_blue)
     bar = figure.colorbar(scale, ax=axes, aspect=30, pad=0.01, ticks=[0, 1])
-    bar.ax.set_yticklabels(["response 1\nrated higher", "response 2\nrated higher"])
+    bar.ax.set_yticklabels(["response 1\nhas more", "response 2\nhas more"])
     bar.outline.set_visible(False)
     figure.supxlabel("SHAP value, in probability of response 2", fontsize=8)
     return figure
@@ -129,36 +128,32 @@ def _numpy_seed(seed: int) -> Iterator[None]:
         np.random.set_state(state)
 
 
-def draw_interactions(interactions: Mapping[str, pd.DataFrame]) -> Figure:
-    """Draw mean absolute interaction values, a panel a judge, all with the same colours.
+def draw_interactions(sizes: pd.DataFrame, recurs: pd.DataFrame) -> Figure:
+    """Draw what each two attributes do together as a matrix: a row a couple, a column a judge.
+
+    Interactions that do not recur are grey; cells without one are empty.
 
     Args:
-        interactions: square tables of attributes, by the panels' titles.
+        sizes: mean absolute size by couple and judge (`attribution.by_couple`); not empty.
+        recurs: whether trees of other prompts have the interaction too.
     """
-    many = len(next(iter(interactions.values()))) > MANY
-    height = 3.6 if many else 2.6
-    most = 2 if many else len(interactions)
-    figure, axes = panels(len(interactions), height, most=most)
-    strongest = max(table.max(axis=None) for table in interactions.values())
-    for axis, (title, table) in zip(axes, interactions.items(), strict=True):
-        sns.heatmap(
-            table,
-            ax=axis,
-            cmap="Blues",
-            vmin=0,
-            vmax=strongest,
-            square=True,
-            cbar=False,
-            xticklabels=[fill(name, LABEL) for name in table],
-            yticklabels=[fill(name, LABEL) for name in table.index],
-            annot=len(table) <= MOST_NUMBERS,
-            fmt=".2f",
-            annot_kws={"size": 6},
-        )
-        axis.set_title(fill(title, TITLE))
-        axis.tick_params(length=0, labelsize=5 if many else 7)
-        axis.tick_params(axis="x", rotation=90)
-        axis.tick_params(axis="y", rotation=0)
+    labels = [fill(couple, 2 * LABEL) for couple in sizes.index]
+    lines = sum(label.count("\n") + 1 for label in labels)
+    figure, axis = plt.subplots(figsize=(WIDTH, 1.5 + 0.16 * lines), layout="constrained")
+    style = {"vmin": 0, "cbar": False, "linewidths": 0.5, "ax": axis, "xticklabels": True}
+    style |= {"annot": len(sizes.columns) <= MANY_JUDGES, "fmt": ".3f", "annot_kws": {"size": 5.5}}
+    strongest = sizes.max(axis=None)
+    layers = (sizes.where(recurs), "Blues", 1.3), (sizes.where(~recurs), "Greys", 4)
+    for cells, hues, paleness in layers:
+        is_empty = cells.isna() | (cells == 0)
+        if not is_empty.all(axis=None):
+            paint = {"cmap": hues, "vmax": paleness * strongest, "mask": is_empty}
+            sns.heatmap(cells, yticklabels=labels, **paint, **style)
+    axis.set(xlabel="", ylabel="")
+    axis.tick_params(length=0, labelsize=7)
+    axis.tick_params(axis="x", rotation=90 if len(sizes.columns) > MANY_JUDGES else 45)
+    axis.tick_params(axis="y", rotation=0)
+    plt.setp(axis.get_xticklabels(), ha="right", rotation_mode="anchor", va="center")
     return figure
 
 
@@ -175,7 +170,8 @@ def draw_one_pair(values: pd.DataFrame, difference: pd.Series) -> Figure:
     rows = [
         fill(f"{isolate(name)} ({value:+.3g})", LABEL + 8) for name, value in difference.items()
     ]
-    figure, axes = panels(len(values), 1.0 + 0.22 * len(rows))
+    lines = max(row.count("\n") + 1 for row in rows)
+    figure, axes = panels(len(values), 1.0 + (0.1 + 0.12 * lines) * len(rows))
     colours = attribute_colours(list(difference.index))
     for axis, (judge, steps) in zip(axes, values.iterrows(), strict=True):
         _draw_steps(axis, rows, steps, hues=[colours[name] for name in steps.index])
@@ -230,15 +226,19 @@ def draw_measures(
     """
     attributes = list(shares[reference])
     colours = attribute_colours(attributes)
-    figure, axes = panels(len(apart), 2.5)
+    columns = min(5, len(attributes))
+    names = {name: fill(isolate(name), LABEL) for name in attributes}
+    lines = max(name.count("\n") + 1 for name in names.values())
+    legend = 0.14 * lines * -(-len(attributes) // columns)
+    figure, axes = panels(len(apart), 2.35 + legend)
     for axis, (measure, distance) in zip(axes, apart.items(), strict=True):
         axis.plot([0, 1], [0, 1], color="0.6", lw=0.6)
         for name in attributes:
-            style = {"s": 10, "alpha": 0.8, "color": colours[name], "label": name}
+            style = {"s": 10, "alpha": 0.8, "color": colours[name], "label": names[name]}
             axis.scatter(shares[reference][name], shares[measure][name], **style)
         axis.set(title=f"{distance:.3f} apart")
         axis.set(xlabel=f"share by {reference}", ylabel=f"share by {measure}")
     handles = axes[0].get_legend_handles_labels()
-    columns = min(5, len(attributes))
-    figure.legend(*handles, loc="outside lower center", ncols=columns, columnspacing=1)
+    style = {"ncols": columns, "columnspacing": 1, "fontsize": 8 if lines == 1 else 6}
+    figure.legend(*handles, loc="outside lower center", **style)
     return figure

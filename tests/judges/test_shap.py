@@ -15,6 +15,7 @@ from tree_examples import NAMES, rows, trees
 
 from dtreward.judges.attribution import (
     background_error,
+    by_couple,
     correlation_distances,
     family_test,
     farthest_first,
@@ -376,14 +377,14 @@ def test_each_figure_is_drawn_from_its_tables_and_shap_leaves_numpys_seed_alone(
     expected = np.random.random()
     np.random.seed(3)
     first = dict(zip(judges, values[:, :50], strict=True))
-    square = pd.DataFrame(np.eye(5), ATTRIBUTES, ATTRIBUTES)
+    couples = by_couple(np.random.default_rng(0).random((3, 5, 5)), judges, ATTRIBUTES)
     steps = pd.DataFrame(values[:, 0], judges, ATTRIBUTES)
     shares = {"impurity": steps, "mean |SHAP|": steps}
     panels = [
         (draw_mean_shap(means, ATTRIBUTES), 5),
         (draw_shap_by_difference(curves, ["A"]), 5),
         (draw_swarms(first, differences[:50], ATTRIBUTES), 4),  # three, and the scale of colours
-        (draw_interactions({"A": square, "B": square}), 2),
+        (draw_interactions(couples, couples > 0.1), 1),
         (draw_one_pair(steps, pd.Series(differences[0], ATTRIBUTES)), 3),
         (draw_dendrogram(correlation_distances(values), judges, "distance"), 1),
         (draw_measures(shares, "impurity", {"mean |SHAP|": 0.0}), 1),
@@ -393,6 +394,25 @@ def test_each_figure_is_drawn_from_its_tables_and_shap_leaves_numpys_seed_alone(
         assert len(figure.axes) == count
         assert all(axis.has_data() for axis in figure.axes)
         plt.close(figure)
+
+
+def test_interactions_that_do_not_recur_are_grey_and_those_of_nobody_are_left_out():
+    squares = np.zeros((2, 3, 3))
+    squares[0, 0, 1] = 0.4
+    squares[1, 1, 2] = 0.2
+    sizes = by_couple(squares, ["Human", "A"], ["h", "c", "v"])
+    assert list(sizes.index) == ["h × c", "c × v", "h × v"]
+    sizes = sizes[sizes.max(axis=1) > 0]
+    recurs = pd.DataFrame([[True, False], [False, False]], sizes.index, sizes.columns)
+    figure = draw_interactions(sizes, recurs)
+    (axis,) = figure.axes
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["h × c", "c × v"]
+    blue, grey = axis.collections
+    assert blue.cmap.name == "Blues" and grey.cmap.name == "Greys"
+    assert blue.get_array().compressed().tolist() == [0.4]
+    assert grey.get_array().compressed().tolist() == [0.2]
+    assert [text.get_text() for text in axis.texts] == ["0.400", "0.200"]
+    plt.close(figure)
 
 
 def test_the_bars_of_a_pair_end_at_its_probability():
