@@ -16,6 +16,7 @@ Every answer is stored as it arrives, so that a stopped run loses none.
 - `maps`: distances between trees, and places in two dimensions
 - `attribution`: SHAP values of trees
 - `resampled`: trees of all judges on the same resamples: what comes back in them
+- `published`: what the published judges look at, with its pictures
 - `attribution_figures`: pictures of SHAP values
 - `figures`: pictures of judges for notebook and paper
 """
