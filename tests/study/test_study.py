@@ -391,6 +391,15 @@ def test_real_ratings_with_other_attributes_give_a_tree_baselines_and_intervals(
     assert tree["low"] > record["floor"]  # positive control: overall follows its parts
 
 
+def test_few_test_prompts_are_cross_validated_and_few_validation_prompts_cannot_tell(own):
+    record = json.loads((own / "05_ablate_depth_and_leaves.json").read_text())
+    outcome = {claim["sentence"].split(";")[0]: claim["held"] for claim in record["claims"]}
+    assert outcome["Expected the chosen tree on ratings to beat its floor"] is True
+    assert outcome["Expected depth 3 on ratings"] is None
+    tested = record["numbers"]["test"]["ratings"]
+    assert tested["prompts"] == 60 and len(tested["depths tested"]) == 5
+
+
 def test_real_pairs_are_split_by_prompt_and_ties_are_counted(own, shared_data):
     ratings = pd.read_parquet(shared_data / "topical_chat_ratings.parquet")
     # Two systems gave one text: it is one response, with the mean of its ratings.
