@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -114,10 +115,15 @@ def model_label(model: str | Path) -> str:
     for name, listed in CATALOGUE.items():
         if listed is entry:
             return name
-    parts = Path(model).parts
-    is_checkpoint = parts[-1] == "checkpoint"
-    is_hub_id = len(parts) == 2 and not Path(model).is_dir() and parts[0] not in (".", "..", "/")
-    return "/".join(parts[-2:]) if is_checkpoint or is_hub_id else parts[-1]
+    if Path(model).is_dir():
+        parts = Path(os.path.abspath(model)).parts
+        is_hub_id = False
+    else:
+        parts = Path(model).parts
+        is_hub_id = len(parts) == 2 and parts[0] not in ("..", "/")
+    if is_hub_id or parts[-1] == "checkpoint":
+        return "/".join(parts[-2:])
+    return parts[-1]
 
 
 def near_names(name: str) -> list[str]:

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from dtreward.record import Claim, count_claims
 from dtreward.stats import Interval
 from dtreward.study.paper import latex, write_text
 
@@ -73,16 +72,6 @@ def list_macros(numbers: Mapping[str, Numbers]) -> Macros:
         if notebook in numbers:
             macros += list_them(numbers[notebook])
     return macros
-
-
-def claim_macros(claims: Iterable[Claim]) -> Macros:
-    """List how many claims of a study came out how.
-
-    Example:
-        >>> claim_macros([Claim("It is so.", True)])
-        [('claims held', 1), ('claims did not hold', 0), ('claims cannot tell', 0)]
-    """
-    return [(f"claims {outcome}", n) for outcome, n in count_claims(claims).items()]
 
 
 def _of_pairs(numbers: Numbers) -> Macros:

@@ -167,12 +167,14 @@ def test_a_model_of_the_same_name_by_somebody_else_is_another_model(hub, name, t
     assert find_entry(tmp_path / name) is None
 
 
-def test_a_label_is_a_name_and_never_a_path(tmp_path):
+def test_a_label_is_a_name_and_never_a_path(tmp_path, monkeypatch):
     entry = next(iter(CATALOGUE))
     for folder in (f"models/{entry}", "weights/mine", "study/checkpoint"):
         (tmp_path / folder).mkdir(parents=True)
     labels = [model_label(path) for path in sorted(tmp_path.glob("*/*"))]
     assert labels == [entry, "study/checkpoint", "mine"]
+    monkeypatch.chdir(tmp_path / "study" / "checkpoint")
+    assert (model_label("."), model_label("../../weights/mine")) == ("study/checkpoint", "mine")
     assert model_label(CATALOGUE[entry].repo) == entry
     assert model_label("me/mine") == "me/mine"  # an id of the hub
 
