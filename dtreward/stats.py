@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int, Shaped
 from scipy.stats import binomtest, rankdata
-from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
 Rows = Shaped[np.ndarray, "rows"] | pd.Series
@@ -20,6 +19,8 @@ MANY = 2**15  # from so many on, equal prompts are drawn together: as exact, and
 MOST_DIFFERENT = 1 / 8  # but only if at most this share of the prompts differs from the others
 FEWEST_PROMPTS = 20  # fewer can tell nothing about accuracies
 SMALLEST_VARIANCE = 1e-12  # of values standardised to variance 1; less is rounding
+
+SMALLEST_DIFFERENCE = 1e-12  # of two values of one pair; less is rounding
 
 
 @dataclass(frozen=True)
@@ -479,7 +480,7 @@ def paired_test(
     >>> paired_test(np.array([1, 1, 1, 0]), np.array([0, 1, 0, 0]), list("pqrs")).p_value
     0.5
     """
-    gain = _checked(correct_a, "correct_a") - _checked(correct_b, "correct_b")
+    gain = _gains(correct_a, correct_b)
     difference = mean_interval(gain, prompts, resamples=resamples, seed=seed)
     is_right_or_wrong = np.isin([correct_a, correct_b], [0, 1]).all()
     if pd.Series(prompts).is_unique and is_right_or_wrong:
@@ -493,6 +494,12 @@ def paired_test(
     return PairedTest(difference, min(1.0, p_value), "paired bootstrap by prompt")
 
 
+def _gains(values_a: Rows, values_b: Rows) -> Float[np.ndarray, " rows"]:
+    """Subtract b from a; a difference that is only rounding is none."""
+    gain = _checked(values_a, "values of a") - _checked(values_b, "values of b")
+    return np.where(np.abs(gain) > SMALLEST_DIFFERENCE, gain, 0.0)
+
+
 def difference_test(
     values_a: Rows,
     values_b: Rows,
@@ -504,12 +511,13 @@ def difference_test(
 ) -> DifferenceTest:
     """Test whether two models differ in the mean of some value, and whether they are equal.
 
-    Both tests rest on the bootstrap by prompt. The models *differ* if too few resamples lie on the
-    other side of 0. They are *equal within the margin* if too few lie beyond either end of it (two
-    one-sided tests). Few prompts give neither. The data count as one of the resamples, so that no p
-    is 0. Where two models are right and wrong on the same rows, all resamples are alike; p_equal is
-    then the exact chance of that, if the models differed on a share of the prompts equal to the
-    margin.
+    The models *differ* by `paired_test`. They are *equal within the margin* if too few resamples of
+    prompts lie beyond either end of it (two one-sided tests). Few prompts give neither. The data
+    count as one of the resamples, so that no p is 0.
+
+    Where all pairs have the same value in both models, all resamples are alike, although other pairs
+    might have differed. A share of `margin` of the prompts, each by 1, would then have been missed
+    with a chance of (1 - margin) ** prompts (`alike_interval`), which is p of equality.
 
     Args:
         values_a: for example the log loss of model a on each pair.
@@ -524,24 +532,22 @@ def difference_test(
         >>> test = difference_test(loss, loss + 0.001, range(40), margin=0.02)
         >>> test.p_equal < 0.05, round(test.difference.estimate, 3)
         (True, -0.001)
+        >>> right = np.ones(40)
+        >>> round(difference_test(right, right, range(40), margin=0.02).p_equal, 2)
+        0.45
     """
     if not margin > 0:
         raise ValueError(f"expected a margin above 0, came {margin}")
-    gain = _checked(values_a, "values_a") - _checked(values_b, "values_b")
-    draws = _resampled_means(gain[:, None], prompts, resamples, seed)[:, 0]
-    low, high = np.quantile(draws, [0.025, 0.975])
-    beyond_zero = min((draws <= 0).sum(), (draws >= 0).sum())
-    beyond_margin = max((draws <= -margin).sum(), (draws >= margin).sum())
-    p_equal = float((1 + beyond_margin) / (1 + resamples))
-    if not gain.any() and np.isin(values_a, [0, 0.5, 1]).all():
+    gain = _gains(values_a, values_b)
+    test = paired_test(values_a, values_b, prompts, resamples=resamples, seed=seed)
+    if gain.any():
+        draws = _resampled_means(gain[:, None], prompts, resamples, seed)[:, 0]
+        beyond_margin = max((draws <= -margin).sum(), (draws >= margin).sum())
+        p_equal = (1 + beyond_margin) / (1 + resamples)
+    else:
         codes, _ = _prompt_codes(prompts, len(gain))
-        largest_share = np.bincount(codes).max() / len(gain)
-        p_equal = (1 - min(1.0, margin)) ** (1 / largest_share)
-    return DifferenceTest(
-        difference=Interval(float(gain.mean()), float(low), float(high)),
-        p_different=min(1.0, float(2 * (1 + beyond_zero) / (1 + resamples))),
-        p_equal=float(p_equal),
-    )
+        p_equal = max(0.0, 1 - margin) ** (len(gain) / np.bincount(codes).max())
+    return DifferenceTest(test.difference, test.p_value, float(p_equal))
 
 
 def are_equal(test: DifferenceTest, margin: float, prompts: int) -> bool | None:
@@ -614,7 +620,12 @@ def holm(p_values: Collection[float]) -> Float[np.ndarray, "tests"]:
     >>> holm([0.01, 0.5, 0.03]).round(3).tolist()
     [0.03, 0.5, 0.06]
     """
-    return multipletests(_checked(p_values, "probability"), method="holm")[1]
+    p = _checked(p_values, "probability")
+    order = np.argsort(p)
+    times = len(p) - np.arange(len(p))  # the smallest p counts once for each test
+    adjusted = np.empty(len(p))
+    adjusted[order] = np.maximum.accumulate(p[order] * times).clip(max=1)
+    return adjusted
 
 
 def rates_by_group(

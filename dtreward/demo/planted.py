@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Bool, Float, Int, Shaped
 from statsmodels.stats.proportion import proportion_confint
 
 from dtreward.tree.tree import PreferenceTree
@@ -12,8 +12,13 @@ from dtreward.tree.tree import PreferenceTree
 Question = tuple[str, float]  # attribute and threshold of a split
 
 
-def top_questions(tree: PreferenceTree) -> list[Question]:
+def top_questions(
+    tree: PreferenceTree, recurs: Bool[np.ndarray, " nodes"] | None = None
+) -> list[Question]:
     """Give attribute and threshold of the root and of the splits right below it.
+
+    Args:
+        recurs: marks the splits that recur on resamples; others are left out. None: none is.
 
     Example:
         >>> top_questions(PreferenceTree.single_split("helpfulness", 0.5))
@@ -23,7 +28,7 @@ def top_questions(tree: PreferenceTree) -> list[Question]:
         return []
     questions = []
     for node in (0, tree.left[0], tree.right[0]):
-        if tree.feature[node] >= 0:
+        if tree.feature[node] >= 0 and (recurs is None or recurs[node]):
             attribute = tree.attributes[tree.feature[node]]
             questions.append((attribute, round(float(tree.threshold[node]), 6)))
     return questions

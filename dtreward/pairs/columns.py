@@ -24,6 +24,7 @@ COUPLES = (
     *(("completion_1", "completion_2"), ("completion_a", "completion_b")),
 )
 PROMPTS = ("question", "instruction", "query", "context", "input", "history")
+MOST_GROUPS = 50  # a column of more values names its rows rather than groups of them
 
 
 def expect_columns(table: pd.DataFrame, columns: Sequence[str]) -> None:
@@ -126,6 +127,11 @@ def _shown(name: object) -> str:
     return text if text and text == text.strip() else repr(text)
 
 
+def _as_text(column: pd.Series) -> pd.Series:
+    """Write each value as text, and leave what is missing missing."""
+    return column.map(str, na_action="ignore").astype(object)
+
+
 def rating_columns(attributes: Sequence[str]) -> list[str]:
     """Name the columns of ratings, attribute by attribute.
 
@@ -134,3 +140,47 @@ def rating_columns(attributes: Sequence[str]) -> list[str]:
         ['coherence_1', 'coherence_2']
     """
     return [f"{attribute}_{side}" for attribute in attributes for side in (1, 2)]
+
+
+def group_of_pairs(frame: pd.DataFrame, name: str) -> pd.Series:
+    """Give the group of each pair, as text, from a column of the source; missing where it has none.
+
+    A table with one response a row has the column twice, with _1 and _2. A pair whose responses are
+    of two groups is then in a group of its own, "a and b".
+
+    Args:
+        frame: from `dtreward.pairs.frame.load_pairs`.
+        name: of the column.
+
+    Raises:
+        ValueError: if there is no such column, or if it has more than 50 different values.
+
+    Example:
+        >>> table = pd.DataFrame({"system_1": ["x", "y", "y"], "system_2": ["x", "x", "z"]})
+        >>> group_of_pairs(table, "system").tolist()
+        ['x', 'x and y', 'y and z']
+    """
+    sides = [f"{name}_1", f"{name}_2"]
+    if name in frame:
+        group = _as_text(frame[name])
+    elif set(sides) <= set(frame):
+        one = _as_text(frame[sides[0]])
+        two = _as_text(frame[sides[1]])
+        first = one.where(one <= two, two)
+        last = two.where(one <= two, one)
+        group = one.where(one == two, first + " and " + last)
+        group = group.where(one.notna() & two.notna())
+    else:
+        columns = [str(column).removesuffix("_1") for column in frame]
+        near = get_close_matches(name, columns, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ValueError(
+            f"expected group as a column of the pairs, came {name!r}{hint}; the pairs have "
+            f"{', '.join(map(str, frame))}"
+        )
+    if group.nunique() > MOST_GROUPS:
+        raise ValueError(
+            f"expected a group column of at most {MOST_GROUPS} different values, {name!r} has "
+            f"{group.nunique():,}; choose one that divides the pairs into fewer groups"
+        )
+    return group.rename(name)

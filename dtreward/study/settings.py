@@ -20,6 +20,7 @@ STUDIES = NOTEBOOKS / "studies"
 TYPES = {"int": "a whole number", "float": "a number", "str": "a text", "list": "a list"}
 # Of parameters of these names in any notebook; the least value of the others is 0.
 LEAST = {
+    "accuracy_margin": 0.0001,
     "background": 2,
     "bootstraps": 2,
     "concurrency": 1,
@@ -27,6 +28,7 @@ LEAST = {
     "folds": 2,
     "jobs": -1,
     "layer": -1,
+    "loss_margin": 0.0001,
     "max_depth": 1,
     "min_leaf": 1,
     "optimal_depth": 1,
@@ -37,7 +39,7 @@ LEAST = {
     "words": 1,
 }
 MOST = {"min_consistency": 1, "seed": 2**32 - 1}
-LEAST_IN = {"depths": 1, "leaf_sizes": 1, "leaves": 2, "prunings": 0}  # of each in a list
+LEAST_IN = {"depths": 1, "leaf_sizes": 1, "leaves": 2, "prunings": 0, "softening": 0}  # in lists
 CHOICES = {  # of texts that are one of a few words
     "attention": ("", "flash_attn", "fa3_fwd", "varlen_attn", "flex", "plain"),
     "backend": ("loky", "threading", "ray"),
@@ -49,6 +51,14 @@ CHOICES = {  # of texts that are one of a few words
     "sort_by": ("Chat", "Chat Hard", "Safety", "Reasoning", "overall", "model"),
     "too_long": ("error", "cut_prompt_start"),
 }
+CHOICES_IN = {  # of each text in a list
+    "rivals": (
+        *("constant", "longest response", "one attribute", "one threshold"),
+        *("logistic regression", "additive model", "monotone tree", "optimal tree"),
+        *("gradient boosting", "monotone boosting", "tree, averaged"),
+    ),
+}
+NOT_EMPTY = ("depths", "leaf_sizes", "softening")  # lists in which one or more must stand
 DATA_DIR = "../data"  # seen from the notebooks: where each study has a folder
 BY_HAND = "by_hand"  # of that folder: where notebooks write that are run by hand
 
@@ -213,16 +223,29 @@ def check_types(parameters, notebook):
             raise ValueError(f"{notebook.stem}: expected {name} as {meaning}, came {value!r:.80}")
         if wanted in ("int", "float"):
             _check_range(notebook.stem, name, value, LEAST.get(name, 0))
-        if name in LEAST_IN:
-            for entry in value:
-                _check_range(notebook.stem, f"each of {name}", entry, LEAST_IN[name])
-        if value not in CHOICES.get(name, (value,)):
-            near = difflib.get_close_matches(value, CHOICES[name], 1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            legal = ", ".join(map(repr, CHOICES[name]))
-            raise ValueError(
-                f"{notebook.stem}: expected {name} as one of {legal}, came {value!r:.80}{hint}"
-            )
+        _check_entries(notebook.stem, name, value)
+        if name in CHOICES:
+            _check_choice(notebook.stem, name, value, CHOICES[name])
+
+
+def _check_entries(notebook, name, value):
+    """Raise a ValueError for a list that must not be empty, or of which an entry is not legal."""
+    if name in NOT_EMPTY and not value:
+        raise ValueError(f"{notebook}: expected one or more in the list {name}, came none")
+    for entry in value if name in LEAST_IN else ():
+        _check_range(notebook, f"each of {name}", entry, LEAST_IN[name])
+    for entry in value if name in CHOICES_IN else ():
+        _check_choice(notebook, f"each of {name}", entry, CHOICES_IN[name])
+
+
+def _check_choice(notebook, name, value, choices):
+    """Raise a ValueError for a value that is none of a few words; it suggests the nearest one."""
+    if value in choices:
+        return
+    near = difflib.get_close_matches(str(value), choices, 1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    legal = ", ".join(map(repr, choices))
+    raise ValueError(f"{notebook}: expected {name} as one of {legal}, came {value!r:.80}{hint}")
 
 
 def _check_range(notebook, name, value, least):

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import product
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Float, Int, Real, Shaped
 
 from dtreward.pairs.split import plan_evaluations
-from dtreward.stats import accuracy_interval, log_loss_terms, mean_intervals
+from dtreward.stats import FEWEST_PROMPTS, accuracy_interval, log_loss_terms, mean_intervals
 from dtreward.tree.tree import Differences, PreferenceTree
 
+SMALLEST_SHARE = 1e-12  # added to shares, so that the mean of sides without a pair is defined
 NORMAL = 3.92  # standard errors in a 95 % interval, from end to end
 
 
@@ -27,12 +28,14 @@ class Sample:
         differences: response 2 minus response 1, shape (pairs, attributes).
         preference: 0 (response 1) or 1 (response 2) of each pair.
         prompts: the prompt of each pair; intervals resample prompts.
+        longer: words that response 2 has more than response 1, where a model asks for them.
     """
 
     attributes: tuple[str, ...]
     differences: Differences
     preference: Shaped[np.ndarray, " pairs"]
     prompts: Shaped[np.ndarray, " pairs"]
+    longer: Real[np.ndarray, " pairs"] | None = None
 
     def __len__(self) -> int:
         return len(self.preference)
@@ -44,7 +47,25 @@ class Sample:
             differences=self.differences[rows],
             preference=self.preference[rows],
             prompts=self.prompts[rows],
+            longer=None if self.longer is None else self.longer[rows],
         )
+
+
+@dataclass(frozen=True, eq=False)
+class Softened:
+    """A tree none of whose leaves is certain (`soften`), and how it came to be.
+
+    Attributes:
+        tree: the softened tree.
+        as_grown: the tree before; it decides alike.
+        added: pairs that were added to each side of a leaf.
+        losses: mean log loss (nats) of each candidate on the pairs on which the choice was made.
+    """
+
+    tree: PreferenceTree
+    as_grown: PreferenceTree
+    added: float
+    losses: dict[float, float]
 
 
 @dataclass(frozen=True)
@@ -150,7 +171,8 @@ def soften(
     """Give the same tree with some pairs added to each side of every leaf, so that none is certain.
 
     A leaf in which all pairs agree costs an infinite log loss as soon as one pair contradicts it.
-    One pair added to each side is Laplace's rule of succession. Decisions stay as they are.
+    One pair added to each side is Laplace's rule of succession. Decisions stay as they are. The
+    fractions of a split are the mean of its leaves', as before.
 
     Args:
         pairs: how many pairs the tree was grown on.
@@ -165,7 +187,78 @@ def soften(
     copies = 2 if orders == "both" else 1
     rows = tree.share[:, None] * (copies * pairs)
     more = added * copies
-    return replace(tree, value=(rows * tree.value + more) / (rows + 2 * more))
+    value = (rows * tree.value + more) / (rows + 2 * more)
+    for node in tree.splits[::-1]:
+        sides = tree.children(node)
+        weight = tree.share[sides] + SMALLEST_SHARE
+        value[node] = np.average(value[sides], axis=0, weights=weight)
+    return replace(tree, value=value)
+
+
+def soften_by_choice(
+    train: Sample,
+    validation: Sample,
+    grow: Callable[[Sample], PreferenceTree],
+    candidates: Sequence[float],
+    *,
+    orders: str = "as_given",
+    folds: int = 5,
+    seed: int = 0,
+) -> Softened:
+    """Grow a tree, and soften it by the amount that gives other pairs the lowest log loss.
+
+    The other pairs are those of `validation`. Where these have fewer than 20 prompts, the amount is
+    chosen by cross-validation in `train`. Of equally good amounts the first one is taken; and the
+    last one if there is nothing to choose on, because train has a single prompt.
+
+    Args:
+        grow: grows a tree on pairs.
+        candidates: amounts for `soften`.
+        orders: in which `grow` learns, as `soften` wants it.
+        folds: parts of a cross-validation.
+        seed: decides which prompts are in one part.
+
+    Example:
+        >>> differences = np.array([[-1.0], [1.0]] * 30)
+        >>> pairs = Sample(("h",), differences, np.array([0, 1] * 30), np.arange(60))
+        >>> found = soften_by_choice(
+        ...     pairs.take(np.arange(30)),
+        ...     pairs.take(np.arange(30, 60)),
+        ...     lambda sample: grow_trees(sample, [Size.depth(1)], Settings())[0],
+        ...     [0.5, 2.0],
+        ... )
+        >>> found.added, found.tree.value[1:].round(2).tolist()
+        (0.5, [[0.97, 0.03], [0.03, 0.97]])
+    """
+    parts = [(train, validation)]
+    if len(set(validation.prompts.tolist())) < FEWEST_PROMPTS:
+        parts = _cut_into_parts(train, folds, seed)
+    losses = []
+    for grown_on, measured_on in parts:
+        tree = grow(grown_on)
+        pairs = len(grown_on)
+        softer = [soften(tree, pairs, added=added, orders=orders) for added in candidates]
+        losses.append(pair_losses(softer, measured_on))
+    mean = np.concatenate(losses).mean(axis=0) if losses else -np.arange(len(candidates))
+    added = float(candidates[int(mean.argmin())])
+    as_grown = grow(train)
+    return Softened(
+        tree=soften(as_grown, len(train), added=added, orders=orders),
+        as_grown=as_grown,
+        added=added,
+        losses=dict(zip(map(float, candidates), mean.tolist(), strict=True)) if losses else {},
+    )
+
+
+def _cut_into_parts(sample: Sample, folds: int, seed: int) -> list[tuple[Sample, Sample]]:
+    """Give the pairs to grow on and those to measure on; parts that cannot be grown on are left out."""
+    split = pd.Series("train", index=range(len(sample)))
+    parts = []
+    for part in plan_evaluations(split, pd.Series(sample.prompts), folds=folds, seed=seed):
+        grown_on = sample.take(part.train)
+        if len(part.test) and len(set(grown_on.preference.tolist())) > 1:
+            parts.append((grown_on, sample.take(part.test)))
+    return parts
 
 
 def describe_trees(trees: Sequence[PreferenceTree], differences: Differences) -> pd.DataFrame:

@@ -25,6 +25,8 @@ class Growth:
         pruning: cost-complexity pruning, scikit-learn's `ccp_alpha`.
         orders: "as_given", or "both": each pair once more with its responses swapped.
         seed: decides between splits that are equally good.
+        directions: for each attribute 1, -1 or 0: whether a larger difference may only make
+            response 2 likelier, only less likely, or either. None means 0 for all.
     """
 
     max_depth: int | None = 3
@@ -34,6 +36,7 @@ class Growth:
     pruning: float = 0.0
     orders: str = "as_given"
     seed: int = 0
+    directions: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.orders not in ORDERS:
@@ -62,6 +65,7 @@ def grow(
         min_samples_leaf=growth.min_leaf,
         ccp_alpha=growth.pruning,
         random_state=growth.seed,
+        monotonic_cst=growth.directions,
     )
     counts = None
     if 2 * growth.min_leaf < len(rows) > MANY:

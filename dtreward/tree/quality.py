@@ -1,20 +1,30 @@
-"""How good are predictions of preferences: accuracy in one and in both orders, and calibration."""
+"""How good are predictions of preferences, and are two models equally good?"""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float, Real, Shaped
+import pandas as pd
+from jaxtyping import Bool, Float, Int, Real, Shaped
 
+from dtreward.pairs.split import Evaluation
 from dtreward.stats import (
+    FEWEST_PROMPTS,
+    DifferenceTest,
+    Prompts,
     accuracy_interval,
     brier_terms,
+    difference_test,
     expected_calibration_error,
+    holm,
     log_loss_terms,
     mean_interval,
 )
-from dtreward.tree.rivals import Predictor
+from dtreward.tree.ablation import Sample
+from dtreward.tree.rivals import Predictor, Rival
 
+SIGNIFICANT = 0.05  # p-values up to it are findings
 CERTAIN = 1 - 1e-9  # a probability so close to 1 calls the other answer impossible
 
 
@@ -44,9 +54,18 @@ class Predictions:
         return np.mean([self.correct, correct_swapped], axis=0)
 
     @property
+    def log_loss(self) -> Float[np.ndarray, " pairs"]:
+        """Give the log loss (nats) of each pair, in the order given."""
+        return log_loss_terms(self.given, self.preference)
+
+    @property
     def follows_the_swap(self) -> Bool[np.ndarray, " pairs"]:
         """Mark the pairs whose predicted preference flips with the responses, as it should."""
         return (self.given > 0.5) != (self.swapped > 0.5)
+
+    def decided_otherwise(self, other: "Predictions") -> int:
+        """Count the pairs, in the order given, for which another model prefers the other response."""
+        return int(((self.given > 0.5) != (other.given > 0.5)).sum())
 
 
 def predict_both_orders(
@@ -81,6 +100,158 @@ def predict_both_orders(
     )
 
 
+@dataclass(frozen=True)
+class Measured:
+    """A model that was fitted and asked for other pairs.
+
+    Attributes:
+        predictions: in the order of the pairs that it was measured on.
+        numbers: how many numbers the model holds; the mean over the parts of a cross-validation.
+        details: what was chosen in each part (`rivals.Fitted`).
+    """
+
+    predictions: Predictions
+    numbers: float
+    details: tuple[str, ...]
+
+
+def measure_rival(
+    rival: Rival,
+    sample: Sample,
+    parts: Sequence[Evaluation],
+    validation: Int[np.ndarray, " validation"],
+) -> Measured:
+    """Fit a model to the training pairs of each part, and ask it for the test pairs.
+
+    Args:
+        sample: all pairs; it knows their lengths (`longer`).
+        parts: from `dtreward.pairs.split.plan_evaluations`.
+        validation: rows on which the model may choose its settings; none where they are among the
+            rows of a cross-validation.
+
+    Example:
+        >>> from dtreward.tree.rivals import fit_constant
+        >>> none = np.zeros(2)
+        >>> pairs = Sample(("h",), np.zeros((2, 1)), np.array([0, 1]), np.arange(2), none)
+        >>> part = Evaluation(train=np.array([0]), test=np.array([1]))
+        >>> found = measure_rival(Rival("constant", fit_constant), pairs, [part], np.array([], int))
+        >>> found.predictions.given.tolist(), found.numbers
+        ([0.0], 1.0)
+    """
+    made = []
+    models = []
+    for part in parts:
+        model = rival.fit(sample.take(part.train), sample.take(validation))
+        tested = sample.take(part.test)
+        made.append(
+            predict_both_orders(model.predict, tested.differences, tested.longer, tested.preference)
+        )
+        models.append(model)
+    predictions = Predictions(
+        given=np.concatenate([one.given for one in made]),
+        swapped=np.concatenate([one.swapped for one in made]),
+        preference=np.concatenate([one.preference for one in made]),
+    )
+    numbers = float(np.mean([model.numbers for model in models]))
+    return Measured(predictions, numbers, tuple(model.detail for model in models))
+
+
+def compare_predictions(
+    ours: Predictions,
+    theirs: Predictions,
+    prompts: Prompts,
+    *,
+    margin: float,
+    loss_margin: float,
+    **options: int,
+) -> dict[str, DifferenceTest]:
+    """Test whether two models differ in accuracy and in log loss, and whether they are equal.
+
+    Args:
+        margin: largest difference in accuracy that counts as equal.
+        loss_margin: largest difference in mean log loss that counts as equal, in nats.
+        options: of the bootstrap: `resamples`, `seed`.
+
+    Returns:
+        The tests of "accuracy" and "log loss", ours minus theirs.
+
+    Example:
+        >>> sure = Predictions(np.full(400, 0.9), np.full(400, 0.1), np.ones(400))
+        >>> tests = compare_predictions(sure, sure, range(400), margin=0.02, loss_margin=0.02)
+        >>> tests["accuracy"].p_equal < 0.001
+        True
+    """
+    right = (ours.correct.astype(float), theirs.correct.astype(float))
+    loss = (ours.log_loss, theirs.log_loss)
+    return {
+        "accuracy": difference_test(*right, prompts, margin=margin, **options),
+        "log loss": difference_test(*loss, prompts, margin=loss_margin, **options),
+    }
+
+
+def judge_differences(
+    tests: Mapping[tuple[str, ...], DifferenceTest], prompts: int
+) -> pd.DataFrame:
+    """Say of each test whether ours is better, worse or equal, or whether nobody can tell.
+
+    All tests of a difference are corrected together by Holm's method, and so are those of equality.
+    Fewer than 20 prompts can tell nothing.
+
+    Args:
+        tests: by keys that end in the measure, as `compare_predictions` names it: for "accuracy"
+            larger is better, for "log loss" smaller.
+        prompts: number of different prompts that the tests rest on.
+
+    Returns:
+        A row a test: difference, low, high, p_different, p_equal, and outcome: "better", "worse",
+        "equal" (no difference was found, and one as large as the margin is excluded) or "cannot
+        tell".
+
+    Example:
+        >>> worse = np.repeat([0.0, 1.0], [30, 270])
+        >>> test = difference_test(worse, np.ones(300), range(300), margin=0.02)
+        >>> judge_differences({("tree", "accuracy"): test}, 300)["outcome"].item()
+        'worse'
+    """
+    columns = ["difference", "low", "high", "p_different", "p_equal", "outcome"]
+    if not tests:
+        return pd.DataFrame(columns=columns)
+    rows = []
+    for test in tests.values():
+        interval = test.difference
+        rows.append([interval.estimate, interval.low, interval.high])
+    index = pd.MultiIndex.from_tuples(tests)
+    table = pd.DataFrame(rows, index=index, columns=columns[:3])
+    table["p_different"] = holm([test.p_different for test in tests.values()])
+    table["p_equal"] = holm([test.p_equal for test in tests.values()])
+    is_loss = index.get_level_values(-1) == "log loss"
+    is_better = (table["difference"] < 0) == is_loss
+    table["outcome"] = "cannot tell"
+    if prompts >= FEWEST_PROMPTS:
+        is_different = table["p_different"] <= SIGNIFICANT
+        table.loc[table["p_equal"] <= SIGNIFICANT, "outcome"] = "equal"
+        table.loc[is_different & is_better, "outcome"] = "better"
+        table.loc[is_different & ~is_better, "outcome"] = "worse"
+    return table
+
+
+def nobody_beats(outcomes: pd.Series) -> bool | None:
+    """Say whether no rival beats ours: yes, no, or None where the data cannot tell.
+
+    Args:
+        outcomes: from `judge_differences`, of all rivals and measures.
+
+    Example:
+        >>> nobody_beats(pd.Series(["better", "equal"])), nobody_beats(pd.Series(["worse", "equal"]))
+        (True, False)
+        >>> nobody_beats(pd.Series(["better", "cannot tell"])) is None
+        True
+    """
+    if (outcomes == "worse").any():
+        return False
+    return True if outcomes.isin(["better", "equal"]).all() else None
+
+
 def measure_quality(
     predictions: Predictions, prompts: Shaped[np.ndarray, " pairs"], **options: int
 ) -> dict[str, Any]:
@@ -105,12 +276,11 @@ def measure_quality(
     """
     probability = predictions.given
     preference = predictions.preference
-    log_loss = log_loss_terms(probability, preference)
     brier = brier_terms(probability, preference)
     return {
         "accuracy": accuracy_interval(predictions.correct, prompts, **options),
         "both orders": accuracy_interval(predictions.correct_in_both_orders, prompts, **options),
-        "log loss": mean_interval(log_loss, prompts, **options),
+        "log loss": mean_interval(predictions.log_loss, prompts, **options),
         "Brier score": mean_interval(brier, prompts, **options),
         "swap consistency": accuracy_interval(predictions.follows_the_swap, prompts, **options),
         "calibration error": expected_calibration_error(probability, preference),

@@ -9,10 +9,12 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int
 
+from dtreward.fonts import isolate
 from dtreward.tree.ablation import Sample, Settings, Size, describe_trees, grow_trees
 from dtreward.tree.tree import Differences, PreferenceTree
 
 RECURS = 0.8  # share of the resampled trees that must have a split before it is called a finding
+RARE = 0.05  # what happens in fewer resamples is taken not to happen
 SMALLEST_STEP = 1e-9  # thresholds so near are equal but for rounding
 
 
@@ -169,6 +171,41 @@ def recurring_splits(
     return list_splits(tree).assign(share=share).drop_duplicates(ignore_index=True)
 
 
+def qualified_sentences(
+    rule: PreferenceTree, share: Float[np.ndarray, " nodes"]
+) -> tuple[str, ...]:
+    """Say a rule in words, and say of each sentence that rests on a doubtful split that it does.
+
+    Args:
+        rule: a tree, for example an effective rule.
+        share: of its splits, from `split_recurrence`; a split under 80 % is doubtful.
+
+    Example:
+        >>> rule = PreferenceTree.single_split("h", 0.5)
+        >>> qualified_sentences(rule, np.array([0.9, np.nan, np.nan]))
+        ('response 2 iff h difference > 0.5',)
+        >>> qualified_sentences(rule, np.array([0.7, np.nan, np.nan]))
+        ('response 2 iff h difference > 0.5 (no finding: h at 0.5 recurs in 70 % of resamples)',)
+    """
+    doubts: list[list[str]] = [[] for _ in rule.feature]
+    for node in rule.splits:
+        above = list(doubts[node])
+        if share[node] < RECURS:
+            name = isolate(rule.attributes[rule.feature[node]])
+            above.append(
+                f"{name} at {rule.threshold[node]:.4g} recurs in {100 * share[node]:.0f} %"
+            )
+        for child in rule.children(node):
+            doubts[child] = above
+    leaves = np.flatnonzero(~rule.is_split)
+    sentences = rule.rule_sentences()
+    qualified = []
+    for leaf, sentence in zip(leaves, sentences, strict=False):  # a single split has one sentence
+        reason = ", ".join(doubts[leaf])
+        qualified.append(f"{sentence} (no finding: {reason} of resamples)" if reason else sentence)
+    return tuple(qualified)
+
+
 @dataclass(frozen=True)
 class NeededSplits:
     """How many splits of a tree decide, and how far that number wavers.
@@ -177,11 +214,13 @@ class NeededSplits:
         drawn: splits of the tree.
         needed: splits of its effective rule.
         distribution: share of trees, grown on resamples, by the number of splits they need.
+        idle_share: share of these trees in which some splits decide nothing.
     """
 
     drawn: int
     needed: int
     distribution: dict[int, float]
+    idle_share: float
 
     @classmethod
     def of(cls, tree: PreferenceTree, resampled: Sequence[PreferenceTree]) -> NeededSplits:
@@ -193,13 +232,25 @@ class NeededSplits:
             1 of 1 needed; over resamples 1: 100 %
         """
         needed = [other.effective_rule().n_leaves - 1 for other in resampled]
+        are_idle = [n < other.n_leaves - 1 for n, other in zip(needed, resampled, strict=True)]
         numbers, times = np.unique(needed, return_counts=True)
         shares = (times / len(needed)).tolist()
         return cls(
             drawn=tree.n_leaves - 1,
             needed=tree.effective_rule().n_leaves - 1,
             distribution=dict(zip(numbers.tolist(), shares, strict=True)),
+            idle_share=float(np.mean(are_idle)),
         )
+
+    @property
+    def some_are_idle(self) -> bool | None:
+        """Whether some splits decide nothing, in 95 % of the resamples or more.
+
+        False if some do in 5 % or fewer, and None in between.
+        """
+        if RARE < self.idle_share < 1 - RARE:
+            return None
+        return self.idle_share > 0.5
 
     def __str__(self) -> str:
         shares = ", ".join(f"{n}: {100 * share:.0f} %" for n, share in self.distribution.items())

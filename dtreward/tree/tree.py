@@ -67,6 +67,7 @@ class PreferenceTree(NodeTable):
         pruning: float = 0.0,
         orders: str = "as_given",
         seed: int = 0,
+        directions: Sequence[int] | None = None,
     ) -> PreferenceTree:
         """Fit a tree to preferences with scikit-learn.
 
@@ -82,6 +83,8 @@ class PreferenceTree(NodeTable):
             pruning: cost-complexity pruning, scikit-learn's `ccp_alpha`.
             orders: "as_given", or "both": each pair once more with its responses swapped.
             seed: decides between splits that are equally good.
+            directions: for each attribute 1 (a larger difference may only make response 2
+                likelier), -1 (only less likely) or 0 (either); None means 0 for all.
 
         Raises:
             ValueError: for preferences that are not 0 and 1, one a row, or for a table whose
@@ -101,7 +104,8 @@ class PreferenceTree(NodeTable):
                 f"expected one preference for each of {len(differences)} pairs, 0 and 1 among "
                 f"them; found {preference.shape} with {sorted(values, key=str)[:5]}; drop ties first"
             )
-        growth = Growth(max_depth, max_leaves, min_leaf, criterion, pruning, orders, seed)
+        monotone = None if directions is None else tuple(directions)
+        growth = Growth(max_depth, max_leaves, min_leaf, criterion, pruning, orders, seed, monotone)
         return cls.from_table(grow(differences, preference, attributes, growth))
 
     @classmethod

@@ -19,6 +19,12 @@ def test_the_questions_of_the_published_human_tree_are_its_two_helpfulness_split
     assert top_questions(HUMAN)[0] == ("helpfulness", 0.5)
 
 
+def test_questions_that_do_not_recur_are_left_out():
+    recurs = np.ones(len(HUMAN.feature), bool)
+    recurs[0] = False
+    assert top_questions(HUMAN, recurs) == top_questions(HUMAN)[1:]
+
+
 def test_a_lone_leaf_asks_nothing():
     alike = np.zeros((20, 1))
     tree = PreferenceTree.fit(alike, np.arange(20) % 2, attributes=["a"])

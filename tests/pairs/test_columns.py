@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from dtreward.pairs.attributes import choose_attributes
+from dtreward.pairs.columns import group_of_pairs
 from dtreward.pairs.frame import load_pairs
 
 ROWS = 12
@@ -238,3 +239,28 @@ def test_arguments_of_another_kind_are_refused(options, message):
     without_types = inspect.unwrap(load_pairs)  # the tests' own check of types comes before it
     with pytest.raises(ValueError, match=message):
         without_types(pair_table(), **options)
+
+
+def test_a_group_is_a_column_of_the_source_however_its_rows_are():
+    table = pair_table(rating_1=np.arange(12) % 5, rating_2=2, subset=["x", "y", None] * 4)
+    groups = group_of_pairs(load_pairs(table).frame, "subset")
+    assert groups.value_counts().to_dict() == {"x": 4, "y": 4} and groups.isna().sum() == 4
+    one_a_row = pd.DataFrame({"prompt": np.repeat(["p", "q"], 2), "response": list("abcd")})
+    one_a_row["rating"] = [1, 2, 3, 4]
+    one_a_row["depth"] = [1, 2, 3, 4]
+    one_a_row["system"] = ["m", "n", "m", "m"]
+    frame = load_pairs(one_a_row, order_by="rating").frame
+    assert sorted(group_of_pairs(frame, "system")) == ["m", "m and n"]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("subst", "came 'subst'; did you mean 'subset'"),
+        ("number", "at most 50 different values, 'number' has 60"),
+    ],
+)
+def test_a_group_that_is_not_there_or_names_rows_is_refused(name, message):
+    frame = pd.DataFrame({"subset": ["x"] * 60, "number": range(60)})
+    with pytest.raises(ValueError, match=message):
+        group_of_pairs(frame, name)

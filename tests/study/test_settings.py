@@ -11,9 +11,11 @@ from dtreward.models.load_backbone import DTYPES
 from dtreward.study.preflight import parse_words
 from dtreward.study.settings import (
     CHOICES,
+    CHOICES_IN,
     LEAST,
     LEAST_IN,
     MOST,
+    NOT_EMPTY,
     NOTEBOOKS,
     check_types,
     default_parameters,
@@ -45,6 +47,10 @@ NOTEBOOK_FILES = sorted(NOTEBOOKS.glob("[0-9]*.ipynb"))
         ("01_load_pairs", {"attributes": "x"}, "expected attributes as a list, came 'x'"),
         ("01_load_pairs", {"limit": -1}, "expected limit of 0 or more, came -1"),
         (ABLATION, {"criterion": "log_los"}, "expected criterion as one of 'log_loss', 'gini'"),
+        (TREE, {"softening": []}, "expected one or more in the list softening, came none"),
+        (TREE, {"softening": [-1.0]}, "expected each of softening of 0 or more, came -1.0"),
+        (TREE, {"loss_margin": 0.0}, "expected loss_margin of 0.0001 or more, came 0.0"),
+        (TREE, {"rivals": ["one treshold"]}, "expected each of rivals as .*mean 'one threshold'"),
         (TREE, {"orders": "bth"}, "expected orders as one of .*did you mean 'both'"),
         ("07_compare_judges", {"min_consistency": 1.5}, "expected min_consistency from 0 to 1"),
     ],
@@ -62,7 +68,7 @@ def test_the_values_at_the_ends_are_legal():
 
 def test_every_range_is_of_a_parameter_that_a_notebook_has():
     named = set().union(*map(legal_parameters, NOTEBOOK_FILES))
-    assert {*LEAST, *MOST, *LEAST_IN} <= named
+    assert {*LEAST, *MOST, *LEAST_IN, *CHOICES, *CHOICES_IN, *NOT_EMPTY} <= named
 
 
 def test_the_sign_of_a_rank_comes_through_the_command_line():

@@ -35,7 +35,8 @@ def numbers(tmp_path_factory):
     ballots().to_parquet(folder / "ballots.parquet")
     shared = {"study": "ballots", "source": str(folder / "ballots.parquet")}
     shared["data_dir"] = str(folder)
-    options = {"model": "", "resamples": 100, "min_leaf": 10}
+    options = {"model": "", "resamples": 100, "min_leaf": 10, "bootstraps": 5, "group": "reader"}
+    options["rivals"] = ["longest response", "one attribute", "one threshold", "monotone tree"]
     for name, more in (("01_load_pairs", {}), ("04_fit_preference_tree", options)):
         run(NOTEBOOKS / f"{name}.ipynb", folder / f"{name}.ipynb", shared | more)
     names = ("01_load_pairs", "04_fit_preference_tree")
@@ -69,3 +70,14 @@ def test_what_readers_agree_on_is_the_ceiling_of_the_tree(numbers):
     # A leaf of ten pairs holds thirty votes.
     leaves = [n for n in fitted["trees"]["ratings"]["nodes"] if n.get("attribute") is None]
     assert min(leaf["share"] for leaf in leaves) >= 30 / fitted["votes"]["train"] - 1e-9
+
+
+def test_few_test_prompts_give_way_to_cross_validation_over_all_votes(numbers):
+    _, fitted = numbers
+    assert fitted["cross_validated"]
+    by_reader = fitted["by_group"]["ratings"]
+    assert {row["model"] for row in by_reader} >= {"tree", "constant"}
+    assert {(row["group"], row["n"]) for row in by_reader} == {
+        (reader, PAIRS) for reader in ("ann", "bob", "cat")
+    }
+    assert all(0 < row["p"] <= 1 for row in by_reader)  # 80 prompts each: there are enough

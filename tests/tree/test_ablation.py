@@ -24,6 +24,7 @@ from dtreward.tree.ablation import (
     measure_trees,
     pair_losses,
     soften,
+    soften_by_choice,
 )
 from dtreward.tree.tree import PreferenceTree
 
@@ -204,3 +205,44 @@ def test_a_choice_is_measured_on_pairs_that_its_tree_has_not_seen():
     assert found["prompt"].tolist() == test.prompts.tolist()
     likelier = float(train.preference.mean() > 0.5)
     assert found["constant"].mean() == (test.preference == likelier).mean()
+
+
+def test_a_split_of_a_softened_tree_is_the_mean_of_its_leaves_so_that_every_split_gains():
+    sample = planted_sample(200, seed=6, noise=0.3)
+    (tree,) = grow_trees(sample, list_sizes([4]), Settings())
+    softer = soften(tree, len(sample), added=8.0)
+    for node in softer.splits:
+        sides = softer.children(node)
+        mean = softer.share[sides] @ softer.value[sides] / softer.share[node]
+        assert softer.value[node] == pytest.approx(mean, abs=1e-9)
+    assert softer.importances.min() >= 0
+    np.testing.assert_allclose(soften(tree, len(sample), added=0.0).value, tree.value, atol=1e-9)
+
+
+def grow_deep(sample):
+    return grow_trees(sample, list_sizes([4]), Settings())[0]
+
+
+def test_the_amount_of_softening_is_the_best_on_validation_and_changes_no_decision():
+    train = planted_sample(200, seed=7, noise=0.2)
+    validation = planted_sample(200, seed=8, noise=0.2)
+    found = soften_by_choice(train, validation, grow_deep, [0.0, 1.0, 500.0])
+    assert found.added == 1.0 == min(found.losses, key=found.losses.get)
+    tree = soften(grow_deep(train), 200, added=1.0)
+    loss = log_loss_terms(tree.probability(validation.differences), validation.preference)
+    assert found.losses[1.0] == pytest.approx(loss.mean())
+    np.testing.assert_array_equal(found.tree.value, tree.value)
+    for sample in (train, validation):
+        decided = found.as_grown.predict(sample.differences)
+        np.testing.assert_array_equal(found.tree.predict(sample.differences), decided)
+
+
+def test_few_validation_prompts_leave_the_choice_to_the_training_pairs():
+    train = planted_sample(200, seed=7, noise=0.2)
+    misleading = planted_sample(30, seed=8, noise=1.0)  # 15 prompts
+    chosen = soften_by_choice(train, misleading, grow_deep, [0.0, 1.0, 500.0])
+    alone = soften_by_choice(train, train.take(np.array([], int)), grow_deep, [0.0, 1.0, 500.0])
+    assert chosen.added == alone.added == 1.0 and chosen.losses == alone.losses
+    one_prompt = Sample(train.attributes, train.differences, train.preference, np.zeros(200, int))
+    nothing = soften_by_choice(one_prompt, misleading, grow_deep, [1.0, 2.0])
+    assert nothing.added == 2.0 and nothing.losses == {}

@@ -2,12 +2,19 @@
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from dtreward.stats import Interval, calibration_table, floor
-from dtreward.tree.quality import Predictions, measure_quality, predict_both_orders
-from dtreward.tree.quality_figure import draw_accuracies, draw_calibration
+from dtreward.stats import Interval, calibration_table, floor, rates_by_group
+from dtreward.tree.quality import (
+    Predictions,
+    compare_predictions,
+    judge_differences,
+    measure_quality,
+    predict_both_orders,
+)
+from dtreward.tree.quality_figure import draw_calibration, draw_groups, draw_rivals
 from dtreward.tree.rivals import by_classifier, by_tree, constant_answer, longest_response
 from dtreward.tree.tree import PreferenceTree
 
@@ -71,15 +78,92 @@ def test_only_preferences_that_were_called_impossible_are_counted():
     assert measure_quality(made, np.arange(4), resamples=10)["impossible"] == 1
 
 
-def test_the_order_of_models_is_drawn_from_top_to_bottom_and_the_tree_stands_out():
+def test_each_model_has_a_line_and_stands_by_the_logarithm_of_its_size():
     interval = Interval(0.7, 0.6, 0.8)
-    figure = draw_accuracies({"ratings": {"constant": interval, "tree": interval}}, 0.5)
+    numbers = {"boosting": 1000, "constant": 1, "longest": 1, "tree": 22}
+    rows = {name: {"numbers": n, "accuracy": interval} for name, n in numbers.items()}
+    figure = draw_rivals({"ratings": pd.DataFrame(rows).T}, {"accuracy": 0.5})
     (axis,) = figure.axes
-    assert [label.get_text() for label in axis.get_yticklabels()] == ["constant", "tree"]
-    assert axis.yaxis_inverted()
+    places = dict(zip(numbers, axis.get_yticks(), strict=True))
+    assert sorted(places, key=places.get) == ["constant", "longest", "tree", "boosting"]
+    gaps = np.diff(sorted(places.values()))
+    assert gaps.min() >= 1 and gaps[-1] > 3  # labels never overlap; a large gap is a large step
+    assert axis.get_yticklabels()[0].get_text() == "boosting (1,000)"
     points = [line for line in axis.lines if line.get_marker() == "o"]
-    assert [point.get_color() for point in points] == ["grey", "C0"]
+    assert [point.get_color() for point in points] == ["grey", "grey", "grey", "C0"]
     plt.close(figure)
+
+
+def test_groups_are_drawn_beneath_each_other_with_their_size():
+    table = rates_by_group(np.arange(80) % 2 * 1.0, np.repeat(["x", "y"], 40), range(80))
+    figure = draw_groups({"tree": table, "constant": table}, 0.5)
+    (axis,) = figure.axes
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["x (40)", "y (40)"]
+    assert axis.yaxis_inverted() and axis.get_xlim()[0] < 0.5
+    plt.close(figure)
+
+
+def certain(right, probability=0.9):
+    """Predictions of pairs that all prefer response 2, where `right` marks those that are right."""
+    given = np.where(right, probability, 1 - probability)
+    return Predictions(given, 1 - given, np.ones(len(given), int))
+
+
+def outcomes_of(ours, theirs, pairs):
+    margins = {"margin": 0.02, "loss_margin": 0.02}
+    tests = compare_predictions(ours, theirs, range(pairs), **margins)
+    found = judge_differences({("a", name): test for name, test in tests.items()}, pairs)
+    return dict(zip(["accuracy", "log loss"], found["outcome"], strict=True))
+
+
+def test_a_difference_and_equality_are_found_and_in_between_nobody_can_tell():
+    pairs = 600
+    right = np.arange(pairs) % 10 > 0
+    worse = np.arange(pairs) % 10 > 2
+    assert outcomes_of(certain(right), certain(worse), pairs) == {
+        "accuracy": "better",
+        "log loss": "better",
+    }
+    assert set(outcomes_of(certain(worse), certain(right), pairs).values()) == {"worse"}
+    assert set(outcomes_of(certain(right), certain(right), pairs).values()) == {"equal"}
+    nearly = right.copy()
+    nearly[np.flatnonzero(right)[:25]] = False
+    nearly[np.flatnonzero(~right)[:15]] = True  # 10 pairs of 600 less, and 40 otherwise
+    assert outcomes_of(certain(right), certain(nearly), pairs)["accuracy"] == "cannot tell"
+
+
+def test_probabilities_can_be_better_where_no_decision_is():
+    right = np.arange(600) % 10 > 0
+    found = outcomes_of(certain(right), certain(right, probability=0.6), 600)
+    assert found == {"accuracy": "equal", "log loss": "better"}
+
+
+def test_models_that_agree_on_few_prompts_are_not_called_equal():
+    right = np.arange(60) % 10 > 0
+    assert set(outcomes_of(certain(right), certain(right), 60).values()) == {"cannot tell"}
+    clear = outcomes_of(certain(np.ones(19)), certain(np.zeros(19)), 19)
+    assert set(clear.values()) == {"cannot tell"}
+
+
+def test_rounding_is_no_difference():
+    right = np.arange(600) % 10 > 0
+    ours = certain(right)
+    theirs = Predictions(ours.given * (1 + 1e-15), ours.swapped, ours.preference)
+    assert not np.array_equal(ours.log_loss, theirs.log_loss)
+    assert set(outcomes_of(ours, theirs, 600).values()) == {"equal"}
+
+
+def test_all_tests_are_corrected_together():
+    right = np.arange(300) % 10 > 0
+    worse = right & (np.arange(300) != 1)
+    worse[2:7] = False
+    tests = compare_predictions(
+        certain(right), certain(worse), range(300), margin=0.02, loss_margin=0.02
+    )
+    one = judge_differences({("a", "accuracy"): tests["accuracy"]}, 300)
+    many = {(str(n), "accuracy"): tests["accuracy"] for n in range(5)}
+    assert one["outcome"].item() == "better"
+    assert set(judge_differences(many, 300)["outcome"]) == {"cannot tell"}
 
 
 def test_calibration_has_a_panel_an_input_and_a_legend_only_for_several_models(tree):

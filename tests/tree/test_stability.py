@@ -13,6 +13,7 @@ from dtreward.tree.stability import (
     compare_neighbours,
     describe_regrown,
     list_splits,
+    qualified_sentences,
     rating_step,
     recurring_splits,
     regrow_trees,
@@ -130,3 +131,28 @@ def test_needed_splits_are_those_of_each_effective_rule():
     assert needed.needed == described["splits_needed"][0]
     shares = described["splits_needed"][1:].value_counts(normalize=True)
     assert needed.distribution == shares.to_dict() and len(shares) > 1
+
+
+def test_a_sentence_says_that_it_rests_on_a_split_that_does_not_recur():
+    corner = Sample(
+        PLANTED_NAMES,
+        np.array([[-1.0, -1], [-1, 1], [1, -1], [1, 1]]).repeat(5, axis=0),
+        np.array([0, 0, 0, 1]).repeat(5),
+        np.arange(20),
+    )
+    (tree,) = grow_trees(corner, list_sizes([2]), Settings())
+    left, right = tree.children(0)
+    below = right if tree.is_split[right] else left
+    share = np.full(len(tree.feature), np.nan)
+    share[0] = 1.0
+    share[below] = 0.5
+    said = qualified_sentences(tree, share)
+    assert [" (no finding" in sentence for sentence in said] == [False, True, True]
+    assert all(sentence.endswith("recurs in 50 % of resamples)") for sentence in said[1:])
+    share[[0, below]] = 0.8
+    assert qualified_sentences(tree, share) == tree.rule_sentences()
+
+
+def test_that_some_splits_are_idle_is_said_of_nearly_all_resamples_or_of_nearly_none():
+    said = [NeededSplits(7, 3, {}, share).some_are_idle for share in (0.0, 0.05, 0.5, 0.95, 1.0)]
+    assert said == [False, False, None, True, True]
