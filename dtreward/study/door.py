@@ -13,11 +13,12 @@ import dataclasses
 import difflib
 import inspect
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from dtreward.models.catalogue import CATALOGUE, find_entry
+from dtreward.pairs.columns import group_of_pairs
 from dtreward.pairs.formats import HELPSTEER2
 from dtreward.pairs.text_attributes import TEXT_ATTRIBUTES
 from dtreward.study.hub import Download, find_commits
@@ -65,7 +66,8 @@ def find_faults(plan: StudyPlan) -> Iterator[str]:
     values = {name: default_parameters(name) | plan.parameters[name] for name in open_notebooks}
     yield from _wrong_revisions(values)
     if PAIRS in values:
-        yield from _faults_of_pairs(values[PAIRS])
+        groups = {own["group"] for own in values.values() if own.get("group")}
+        yield from _faults_of_pairs(values[PAIRS], groups)
     yield from _faults_of_models(plan, values)
     if JUDGES in values:
         yield from _faults_of_judges(values[JUDGES])
@@ -84,8 +86,12 @@ def _wrong_revisions(values: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
         yield f"{revision} is a commit on the hub, and {path} is a file or folder here: leave it out"
 
 
-def _faults_of_pairs(own: Mapping[str, Any]) -> Iterator[str]:
-    """Read a table as notebook 01 does, and give what it would say."""
+def _faults_of_pairs(own: Mapping[str, Any], groups: Collection[str]) -> Iterator[str]:
+    """Read a table as notebook 01 does, and give what it would say.
+
+    Args:
+        groups: columns by which other notebooks compare.
+    """
     path = local_path(own["source"])
     if path is None:
         yield from _unknown_attributes(own)
@@ -95,7 +101,9 @@ def _faults_of_pairs(own: Mapping[str, Any]) -> Iterator[str]:
     names = set(inspect.signature(load_pairs).parameters) - {"source"}
     options = {name: own[name] for name in names if name in own}
     try:
-        load_pairs(path, **options)
+        frame = load_pairs(path, **options).frame
+        for group in sorted(groups):
+            group_of_pairs(frame, group)
     except (OSError, ValueError) as error:
         yield str(error)
 

@@ -70,6 +70,7 @@ PAIRS, RESPONSES = "pairs.parquet", "responses.csv"
         (PAIRS, ["model=tests"], "tests is no model that can be loaded"),
         (PAIRS, ["model=QRM-Llama3.1-8B-v3"], r"did you mean QRM-Llama3.1-8B-v2\?"),
         (PAIRS, ["model=data/demo", "model_revision=abc"], "model_revision is a commit on the hub"),
+        (RESPONSES, ["order_by=overall", "group=mod"], r"came 'mod'; did you mean 'mood'"),
         ("nowhere.csv", [], "there is no .*nowhere.csv here"),
         ("pairs.parqet", [], r"did you mean pairs.parquet\?"),
     ],
