@@ -49,7 +49,7 @@ install: $(INSTALLED)
 	@touch .venv/installed
 
 study: $(INSTALLED)
-	@echo "== Running the study '$(STUDY)' (parameters: notebooks/studies/$(STUDY).yaml$(if $(strip $(SOURCE)$(MODEL)$(SET)$(ORDER_BY)), and the command line))"
+	@echo "== Running the study '$(STUDY)'"
 	@$(BIN)/python -m dtreward.cli preflight $(CONFIG)
 	@began=$$(date +%s); status=0; trap : INT; \
 	PATH="$(abspath $(BIN)):$$PATH" snakemake --cores $(CORES) --resources gpu=1 --nolock --rerun-incomplete --keep-going --quiet all --config $(CONFIG) || status=$$?; \

@@ -100,8 +100,13 @@ def _run(arguments):
 
 def _preflight(arguments):
     from dtreward.study.door import check_door
+    from dtreward.study.own import find_study
+    from dtreward.study.preflight import parse_words
 
-    check_door(arguments.words)
+    plan = check_door(arguments.words)
+    file = find_study(parse_words(arguments.words).get("study", "demo"))
+    print(f"   '{plan.study}' has the parameters of {file}, those of the command line over them;")
+    print(f"   its results go to {plan.folder}/")
 
 
 def _outcome(arguments):

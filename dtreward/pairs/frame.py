@@ -20,7 +20,7 @@ from dtreward.pairs.formats import HELPSTEER2, has_helpsteer2, pair_responses, r
 from dtreward.pairs.forms import FILE_FORMS, Formed, Reading, find_form, form_pairs
 from dtreward.pairs.identity import name_readers, reader_column
 from dtreward.pairs.readers import plain_columns, read_table
-from dtreward.pairs.split import cut_splits
+from dtreward.pairs.split import check_shares, cut_splits
 from dtreward.pairs.text_attributes import MEASURED, TEXT_ATTRIBUTES, measure
 
 RATED = "rated"
@@ -75,8 +75,8 @@ def load_pairs(  # noqa: PLR0913
     revision: str = "",
     limit: int = 0,
     seed: int = 0,
-    validation_share: float = 0.1,
-    test_share: float = 0.2,
+    validation_share: int | float = 0.1,
+    test_share: int | float = 0.2,
 ) -> Pairs:
     """Read pairs, drop and count what cannot be used, and split by prompt.
 
@@ -106,8 +106,9 @@ def load_pairs(  # noqa: PLR0913
         revision: commit of nvidia/HelpSteer2; "" means the pinned one.
         limit: draw the fewest prompts that have so many pairs; 0 means all.
         seed: of what chance decides.
-        validation_share: share of the training prompts to cut as "validation".
-        test_share: share of the training prompts to cut as "test".
+        validation_share: share of the training prompts to cut as "validation", where the source has
+            no such split.
+        test_share: share of the training prompts to cut as "test", where the source has no such split.
 
     Raises:
         ValueError: for files, columns or values that are not as described, or if no pair is left.
@@ -290,7 +291,7 @@ def _check_arguments(
     revision: str,
     limit: object,
     seed: object,
-    shares: Sequence[float],
+    shares: tuple[int | float, int | float],
 ) -> None:
     """Refuse arguments of `load_pairs` that are of another kind, or out of range."""
     if isinstance(attributes, str):
@@ -301,12 +302,7 @@ def _check_arguments(
     for (name, meaning), value in zip(wanted.items(), (limit, seed), strict=True):
         if not isinstance(value, int | np.integer) or value < 0:
             raise ValueError(f"expected {name} as {meaning}, 0 or more, came {value!r:.40}")
-    is_legal = min(shares) >= 0 and sum(shares) < 1  # False for nan
-    if not is_legal:
-        raise ValueError(
-            f"validation_share and test_share must not be negative, and their sum below 1; came "
-            f"{shares}"
-        )
+    check_shares(*shares)
     is_table = isinstance(source, pd.DataFrame) or str(source) != HELPSTEER2
     if revision and is_table:
         raise ValueError(

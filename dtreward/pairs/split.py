@@ -19,8 +19,26 @@ class Evaluation:
     test: Int[np.ndarray, " test"]
 
 
+def check_shares(validation_share: int | float, test_share: int | float) -> None:
+    """Raise a ValueError if these shares of the prompts leave none to train on.
+
+    Example:
+        >>> check_shares(0.1, 0.2)
+    """
+    shares = (validation_share, test_share)
+    is_legal = min(shares) >= 0 and sum(shares) < 1  # False for nan
+    if not is_legal:
+        raise ValueError(
+            "expected validation_share and test_share of 0 or more whose sum is below 1, came "
+            f"{validation_share} and {test_share}"
+        )
+
+
 def cut_splits(
-    table: pd.DataFrame, test_share: float, validation_share: float, rng: np.random.Generator
+    table: pd.DataFrame,
+    test_share: int | float,
+    validation_share: int | float,
+    rng: np.random.Generator,
 ) -> pd.Series:
     """Give each pair's split; all pairs of a prompt are in one.
 

@@ -11,6 +11,45 @@ from dtreward.stats import Prompts, share_interval
 MOST_RATINGS = 12  # an attribute with more different ratings has a fine scale, which is pooled
 MOST_DIFFERENCES = 9  # the same for differences
 LEAST_PAIRS = 10  # a share of fewer pairs is not shown
+LEAST_PROMPTS = 3  # one for each split
+VERDICTS = (  # names of columns, in small letters, that may hold preferences
+    *("preference", "preferences", "preferred", "label", "labels", "winner", "choice", "verdict"),
+    *("chosen", "better", "best", "vote"),
+)
+
+
+def what_is_lacking(frame: pd.DataFrame) -> str:
+    """Say what a study needs and these pairs lack, and what to do; "" if they lack nothing.
+
+    Args:
+        frame: of `Pairs`.
+
+    Example:
+        >>> what_is_lacking(pd.DataFrame({"prompt_id": [0, 1, 2], "preference": 1, "split": "train"}))
+        'all preferences are the same: give them in both orders, or name the form of the source'
+    """
+    prompts = frame["prompt_id"].nunique()
+    if prompts < LEAST_PROMPTS:
+        return f"expected 3 or more different prompts, to split by, came {prompts}: add pairs"
+    decided = frame[frame["preference"].notna()]
+    if decided.empty:
+        others = frame.columns.drop("preference")
+        verdicts = [name for name in others if name.lower() in VERDICTS]
+        hint = f"; is {' or '.join(verdicts)} meant?" if verdicts else ""
+        return (
+            "no pair of the source has a preference: give a column preference (0: response 1 is "
+            f"better, 1: response 2), or order_by for one response a row{hint}"
+        )
+    if decided["preference"].nunique() == 1:
+        return (
+            "all preferences are the same: give them in both orders, or name the form of the source"
+        )
+    if not {"train", "test"} <= set(decided["split"]):
+        return (
+            "no preference in train, or none in test: give more prompts, a larger limit or a larger "
+            "test_share"
+        )
+    return ""
 
 
 def rating_shares(ratings: pd.DataFrame) -> dict[str, pd.Series]:

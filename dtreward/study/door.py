@@ -13,23 +13,29 @@ import dataclasses
 import difflib
 import inspect
 import sys
+import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from huggingface_hub.errors import HFValidationError
+from huggingface_hub.utils import validate_repo_id
+
 from dtreward.models.catalogue import CATALOGUE, find_entry
 from dtreward.pairs.columns import group_of_pairs
 from dtreward.pairs.formats import HELPSTEER2
+from dtreward.pairs.split import check_shares
 from dtreward.pairs.text_attributes import TEXT_ATTRIBUTES
 from dtreward.study.hub import Download, find_commits
 from dtreward.study.plan import (
     StudyPlan,
     is_missing_folder,
     local_path,
+    nearest,
     plan_study,
 )
 from dtreward.study.preflight import REVISION_OF, check_needs, parse_words
-from dtreward.study.settings import NOTEBOOKS, default_parameters, refuse_unknown
+from dtreward.study.settings import default_parameters, refuse_unknown, seen_from_here
 from dtreward.tree.nodes import ATTRIBUTES
 
 PAIRS = "01_load_pairs"
@@ -42,10 +48,10 @@ RATED_ON_FIVE = (
 NO_FILES = {"", "demo", "endpoints"}  # values of parameters of sources that name no file
 
 
-def check_door(words: Sequence[str]) -> None:
-    """Check the study of a command line, given as words name=value; exit with all that is wrong.
+def check_door(words: Sequence[str]) -> StudyPlan:
+    """Check the study of a command line, given as words name=value, and give its plan.
 
-    A wrong word ends it at once, with one line.
+    It exits with all that is wrong. A wrong word ends it at once, with one line.
     """
     given = parse_words(words)
     try:
@@ -58,6 +64,7 @@ def check_door(words: Sequence[str]) -> None:
         lines = [f"The study '{plan.study}' does not start:"]
         lines.extend(f"- {sentence}" for sentence in wrong)
         sys.exit("\n".join(lines))
+    return plan
 
 
 def find_faults(plan: StudyPlan) -> Iterator[str]:
@@ -95,16 +102,33 @@ def _faults_of_pairs(own: Mapping[str, Any], groups: Collection[str]) -> Iterato
     path = local_path(own["source"])
     if path is None:
         yield from _unknown_attributes(own)
+        yield from _wrong_shares(own)
         return
     from dtreward.pairs.frame import load_pairs  # takes a second
+    from dtreward.pairs.summary import what_is_lacking
 
     names = set(inspect.signature(load_pairs).parameters) - {"source"}
     options = {name: own[name] for name in names if name in own}
+    if own["rewards_of"]:
+        options["attributes"] = ()  # they are that model's, not the table's
     try:
-        frame = load_pairs(path, **options).frame
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the notebook shows them
+            frame = load_pairs(path, **options).frame
         for group in sorted(groups):
             group_of_pairs(frame, group)
     except (OSError, ValueError) as error:
+        yield str(error)
+        return
+    lacking = what_is_lacking(frame)
+    if lacking:
+        yield f"{path}: {lacking}"
+
+
+def _wrong_shares(own: Mapping[str, Any]) -> Iterator[str]:
+    try:
+        check_shares(own["validation_share"], own["test_share"])
+    except ValueError as error:
         yield str(error)
 
 
@@ -126,6 +150,8 @@ def _faults_of_models(plan: StudyPlan, values: Mapping[str, Mapping[str, Any]]) 
     for own in values.values():
         if own.get("model"):
             revisions[own["model"]] = own.get("model_revision", "")
+        if own.get("rewards_of"):
+            revisions.setdefault(own["rewards_of"], "")
         for entry in own.get("models", ()):
             if isinstance(entry, str):
                 revisions.setdefault(entry, own.get("revisions", {}).get(entry, ""))
@@ -145,16 +171,22 @@ def _faults_of_model(name: str, revision: str, *, on_hub: bool) -> Iterator[str]
         return
     entry = find_entry(name)
     repo = name if entry is None else entry.repo
-    is_of_the_hub = repo.count("/") == 1 and not is_missing_folder(repo)
+    is_of_the_hub = _is_hub_id(repo) and not is_missing_folder(repo)
     if is_of_the_hub and on_hub:
         yield from _faults_on_hub(Download(repo, "model", 0, revision))
     elif entry is None and not is_of_the_hub:
-        near = difflib.get_close_matches(name, CATALOGUE, 1)
-        hint = f" (did you mean {near[0]}?)" if near else ""
         yield (
-            f"there is no model {name} here{hint}; expected a folder, a hub id (owner/name) or a "
-            "name of the leaderboard"
+            f"there is no model {seen_from_here(name)} here{nearest(name, CATALOGUE)}; expected a "
+            "folder, a hub id (owner/name) or a name of the leaderboard"
         )
+
+
+def _is_hub_id(name: str) -> bool:
+    try:
+        validate_repo_id(name)
+    except HFValidationError:
+        return False
+    return name.count("/") == 1
 
 
 def _faults_of_folder(folder: Path) -> Iterator[str]:
@@ -201,9 +233,7 @@ def _missing_file(parameter: str, value: str) -> Iterator[str]:
     is_hub_id = value.count("/") == 1 and value[0] not in "./~" and not Path(value).suffix
     if value in NO_FILES or is_hub_id or local_path(value):
         return
-    near = difflib.get_close_matches(value, NO_FILES, 1)
-    hint = f" (did you mean {near[0]}?)" if near else ""
-    yield f"{parameter}: there is no {value}, seen from {NOTEBOOKS}/{hint}"
+    yield f"{parameter}: there is no {seen_from_here(value)} here{nearest(value, NO_FILES)}"
 
 
 def _wrong_judges(judges: Sequence[Any], parameter: str) -> Iterator[str]:

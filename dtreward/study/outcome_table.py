@@ -6,7 +6,7 @@ import contextlib
 import json
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -29,6 +29,8 @@ WAITED_FOR = {  # what is said of a notebook because of which another did not ru
     "outdated": "is outdated",
     "not made": "has not run",
 }
+# What is made from these is not of the study as it is now, even if it is younger than they are.
+BEHIND = {"failed", "interrupted", "outdated", "not made"}
 
 
 @dataclass(frozen=True)
@@ -115,13 +117,23 @@ def list_outcomes(plan: StudyPlan, since: float) -> list[Row]:
         since: when that run began, in seconds since 1970.
     """
     rows = {name: _row(name, plan, since) for name in sorted(plan.notebooks)}
+    for name in plan.notebooks:  # in the order in which they run
+        outcomes = {rows[maker].outcome for maker in _makers(name, rows)}
+        if rows[name].outcome == "kept" and outcomes & BEHIND:
+            rows[name] = replace(rows[name], outcome="outdated")
     for name, row in rows.items():
         if row.outcome in ("outdated", "not made"):
             rows[name] = Row(name, row.outcome, _why_not(name, rows), None, row.file)
     for name in plan.left_out:
-        reason = "needs a reward model: MODEL=<hub id or folder>"
-        rows[name] = Row(name, "left out", reason, None, "")
+        rows[name] = Row(name, "left out", _what_it_needs(name), None, "")
     return [rows[name] for name in sorted(rows)]
+
+
+def _what_it_needs(name: str) -> str:
+    """Say what a study must be given for a notebook that is left out."""
+    if read_graph()[name].needs_judges:
+        return "needs judges: judges_source and judges, or judges_table (docs/judges.md)"
+    return "needs a reward model: MODEL=<hub id or folder>"
 
 
 def _row(name: str, plan: StudyPlan, since: float) -> Row:

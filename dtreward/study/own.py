@@ -17,7 +17,15 @@ import yaml
 
 from dtreward.files import write_atomically
 from dtreward.study.graph import read_graph
-from dtreward.study.settings import BY_HAND, DATA_DIR, NOTEBOOKS, STUDIES, plain_name, study_folder
+from dtreward.study.settings import (
+    BY_HAND,
+    DATA_DIR,
+    NOTEBOOKS,
+    STUDIES,
+    plain_name,
+    seen_from_here,
+    study_folder,
+)
 
 ENDINGS = re.compile(r"\.(parquet|csv|tsv|jsonl|json|arrow|feather|xlsx)$", re.IGNORECASE)
 NO_STUDIES = {"measured", BY_HAND}  # folders of data/ that hold something else
@@ -73,7 +81,8 @@ def choose_name(name: str, source: str, data_dir: str = DATA_DIR) -> str:
     made_from = yaml.safe_load(earlier.read_text(encoding="utf-8"))["parameters"]["source"]
     if not _is_same(made_from, source):
         raise ValueError(
-            f"{folder} holds the study of {made_from}, not of {source}; {other}, or delete {folder}"
+            f"{folder} holds the study of {seen_from_here(made_from)}, not of "
+            f"{seen_from_here(source)}; {other}, or delete {folder}"
         )
     return chosen
 

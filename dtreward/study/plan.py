@@ -33,6 +33,7 @@ from dtreward.study.settings import (
     NOTEBOOKS,
     read_study,
     require_repository,
+    seen_from_here,
     study_folder,
     study_parameters,
 )
@@ -276,8 +277,23 @@ def _given(command_line):
     for notebook in read_graph().values():
         for name in notebook.file_parameters:
             if name in given:
-                given[name] = seen_from_notebooks(given[name])
+                given[name] = seen_from_notebooks(_as_name(name, given[name]))
     return given
+
+
+def _as_name(name, value):
+    """Give the name of a file or folder that YAML has read as something else.
+
+    Raises:
+        ValueError: for "a: b", which YAML takes for a mapping.
+    """
+    if isinstance(value, dict):
+        raise ValueError(  # noqa: TRY004 (a wrong value, as of every other parameter)
+            f"expected {name} as the name of a file, folder or data set, came {value!r:.80}; "
+            "rename it without a colon before a space"
+        )
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return str(value) if is_number else value
 
 
 def _typed(name, value):
@@ -309,14 +325,9 @@ def _refuse_missing_source(study, shared):
         )
     if source in WORLDS or local_path(source):
         return
-    place = NOTEBOOKS / Path(source).parent
-    beside = [path.name for path in place.glob("*")] if place.is_dir() else []
-    near = difflib.get_close_matches(str(source), WORLDS, 1)
-    near += difflib.get_close_matches(Path(source).name, beside, 1)
-    hint = f" (did you mean {near[0]}?)" if near else ""
     raise ValueError(
-        f"there is no {source} here{hint}; SOURCE is a table, a file or a folder: "
-        "see docs/your-own-attributes.md"
+        f"there is no {seen_from_here(source)} here{nearest(source, WORLDS)}; SOURCE is a table, a "
+        "file or a folder: see docs/your-own-attributes.md"
     )
 
 
@@ -324,8 +335,25 @@ def _refuse_missing_model(shared):
     model = shared.get("model") or ""
     if is_missing_folder(model):
         raise ValueError(
-            f"there is no {model} here; MODEL is a folder with a model, or a hub id: owner/name"
+            f"there is no {seen_from_here(model)} here{nearest(model)}; MODEL is a folder with a "
+            "model, or a hub id: owner/name"
         )
+
+
+def nearest(name, words=()):
+    """Ask, in brackets, whether something is meant that is nearly called so; "" if nothing is.
+
+    Args:
+        name: a parameter's value that names nothing: a path from here or from `notebooks/`, or a word.
+        words: that it may be, beside files and folders.
+    """
+    matches = difflib.get_close_matches(name, words, 1)
+    for place in (Path(name).parent, NOTEBOOKS / Path(name).parent):
+        if place.is_dir():
+            beside = {path.name: path for path in place.iterdir() if path.name[0] != "."}
+            near = difflib.get_close_matches(Path(name).name, beside, 1)
+            matches.extend(os.path.normpath(beside[match]) for match in near)
+    return f" (did you mean {matches[0]}?)" if matches else ""
 
 
 def _has_no_judges(study, shared):
@@ -368,7 +396,9 @@ def local_path(name):
     if not name or not isinstance(name, str):
         return None
     path = Path(os.path.normpath(NOTEBOOKS / name))
-    return path if path.exists() else None
+    if not path.exists():
+        return None
+    return Path(os.path.abspath(path)) if path.parts[0] == ".." else path
 
 
 def seen_from_notebooks(value):
@@ -385,6 +415,7 @@ def seen_from_notebooks(value):
         return [seen_from_notebooks(entry) for entry in value]
     if not isinstance(value, str) or not value:
         return value
+    value = os.path.expanduser(value)
     parts = Path(value).parts
     to_be_made = len(parts) > 2 and parts[0] != ".." and parts[-1] == "checkpoint"
     if to_be_made or Path(value).exists():

@@ -53,6 +53,9 @@ QUIET = (  # a kernel that is ended may meet sockets that are closed already: no
     "--IPKernelApp.log_level=50",
     "--IPKernelApp.logging_config={'loggers': {'tornado': {'level': 'CRITICAL'}}}",
 )
+PARAMETERS = (
+    "# Parameters of this run. This copy is for reading: make lab STUDY={study} opens one to run"
+)
 WIDGET = "application/vnd.jupyter.widget-view+json"  # shows nothing once its kernel has gone
 
 
@@ -189,7 +192,10 @@ def clean(path):
     notebook.metadata["papermill"] = {
         key: papermill_metadata[key] for key in SHOWN_METADATA if key in papermill_metadata
     }
+    study = papermill_metadata.get("parameters", {}).get("study", "demo")
     for place, cell in enumerate(notebook.cells):
+        if "injected-parameters" in cell.metadata.get("tags", []):
+            cell.source = cell.source.replace("# Parameters", PARAMETERS.format(study=study), 1)
         cell["id"] = f"cell-{place:02d}"  # papermill gives the cell that it adds a random one
         cell.metadata.pop("papermill", None)
         cell.metadata.pop("execution", None)

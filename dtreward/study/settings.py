@@ -38,7 +38,7 @@ LEAST = {
     "thresholds": 1,
     "words": 1,
 }
-MOST = {"min_consistency": 1, "seed": 2**32 - 1}
+MOST = {"min_consistency": 1, "seed": 2**32 - 1, "test_share": 1, "validation_share": 1}
 LEAST_IN = {"depths": 1, "leaf_sizes": 1, "leaves": 2, "prunings": 0, "softening": 0}  # in lists
 CHOICES = {  # of texts that are one of a few words
     "attention": ("", "flash_attn", "fa3_fwd", "varlen_attn", "flex", "plain"),
@@ -100,6 +100,22 @@ def study_folder(study, data_dir=DATA_DIR):
         'data/demo'
     """
     return Path(os.path.normpath(NOTEBOOKS / data_dir / study))
+
+
+def seen_from_here(value):
+    """Give a path that a parameter names as it is seen from here; whole, where it lies elsewhere.
+
+    A hub id, or another word, stays as it is.
+
+    Example:
+        >>> seen_from_here("../data/mine.csv"), seen_from_here("owner/model")
+        ('data/mine.csv', 'owner/model')
+    """
+    path = os.path.normpath(NOTEBOOKS / value)
+    is_path = str(value).startswith((".", "/")) or os.path.exists(path)
+    if not is_path:
+        return str(value)
+    return os.path.abspath(path) if path.startswith("..") else path
 
 
 def read_study(path):

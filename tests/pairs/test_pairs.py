@@ -277,7 +277,7 @@ def test_a_limit_takes_the_fewest_whole_prompts(tmp_path):
     "options", [{"limit": -1}, {"test_share": -0.1}, {"test_share": 0.5, "validation_share": 0.5}]
 )
 def test_impossible_numbers_are_errors(options):
-    with pytest.raises(ValueError, match=r"must not be negative|expected limit as"):
+    with pytest.raises(ValueError, match=r"whose sum is below 1|expected limit as"):
         load_pairs(table(3), **options)
 
 

@@ -72,7 +72,20 @@ PAIRS, RESPONSES = "pairs.parquet", "responses.csv"
         (PAIRS, ["model=data/demo", "model_revision=abc"], "model_revision is a commit on the hub"),
         (RESPONSES, ["order_by=overall", "group=mod"], r"came 'mod'; did you mean 'mood'"),
         ("nowhere.csv", [], "there is no .*nowhere.csv here"),
-        ("pairs.parqet", [], r"did you mean pairs.parquet\?"),
+        ("pairs.parqet", [], r"did you mean .*/pairs.parquet\?"),
+        (PAIRS, ["model=data/dmeo"], r"did you mean data/demo\?"),
+        (PAIRS, ["model=~/nowhere"], "there is no .*/nowhere here"),
+        (PAIRS, ["model=owner/no model"], "there is no model owner/no model here"),
+        (PAIRS, ["rewards_of=dmeo"], "there is no model dmeo here"),
+        (PAIRS, ["test_share=1.5"], "expected test_share from 0 to 1, came 1.5"),
+        (
+            PAIRS,
+            ["test_share=0.6", "validation_share=0.4"],
+            "whose sum is below 1, came 0.4 and 0.6",
+        ),
+        (PAIRS, ["test_share=0"], r"pairs.parquet: no preference .* or a larger test_share"),
+        ("2024", [], "there is no .*/2024 here"),
+        ("a: b.csv", [], "rename it without a colon"),
     ],
 )
 def test_what_cannot_run_on_a_table_is_refused_by_name(table, file, words, message):
@@ -91,6 +104,7 @@ def test_what_cannot_run_on_a_table_is_refused_by_name(table, file, words, messa
         (["judges_source=demoo"], "judges_source: there is no demoo"),
         (["source=tests"], "judges of the demo world, and know no other pairs"),
         (["judges_source=endpoints"], "`judges`, which is empty"),
+        (["test_share=0.6", "validation_share=0.4"], "whose sum is below 1, came 0.4 and 0.6"),
         (["judges_table=nowhere.csv"], "judges_table: there is no nowhere.csv"),
         (["bench_source=nowhere"], "bench_source: there is no nowhere"),
         (["models=[data/demo,data/dmeo]"], "there is no model data/dmeo here"),
@@ -114,6 +128,43 @@ def test_what_cannot_run_in_the_demo_study_is_refused_by_name(words, message):
 def test_fields_addresses_and_keys_of_judges_are_checked(judge, message):
     said = refusal("judges_source=endpoints", f"judges=[{{{judge}}}]")
     assert message in said and bool(said) == bool(message)
+
+
+LACKING = {
+    "no preference": (
+        lambda pairs: pairs.drop(columns="preference"),
+        "no pair of the source has a",
+    ),
+    "another name": (
+        lambda pairs: pairs.rename(columns={"preference": "Label"}),
+        "is Label meant?",
+    ),
+    "one preference": (lambda pairs: pairs.assign(preference=1), "all preferences are the same"),
+    "one prompt": (lambda pairs: pairs.assign(prompt="q"), "expected 3 or more different prompts"),
+}
+
+
+@pytest.mark.parametrize("kind", LACKING)
+def test_pairs_of_which_no_study_can_be_made_are_refused(kind, table):
+    change, message = LACKING[kind]
+    change(pd.read_parquet(table / PAIRS)).to_parquet(table / "lacking.parquet")
+    assert message in refusal("study=own", f"source={table / 'lacking.parquet'}")
+
+
+def test_attributes_of_a_model_are_not_looked_for_in_the_table(table):
+    words = ("study=own", f"source={table / PAIRS}", "rewards_of=data/demo")
+    assert refusal(*words, "attributes=[helpfulness]") == ""
+
+
+def test_a_table_is_found_from_here_and_suggested_from_here(table, monkeypatch):
+    for part in ("notebooks", "dtreward"):
+        (table / part).symlink_to(ROOT / part)
+    monkeypatch.chdir(table)
+    assert "there is no pairs.parqet here (did you mean pairs.parquet?)" in refusal(
+        "study=own", "source=pairs.parqet"
+    )
+    monkeypatch.setenv("HOME", str(table))
+    assert refusal("study=own", "source=~/pairs.parquet") == ""
 
 
 def test_all_faults_are_told_at_once(table):

@@ -114,6 +114,8 @@ def test_what_needs_a_model_is_left_out_of_a_study_without_one(tmp_path, monkeyp
     own = plan_study({"study": "own", "source": str(table), "data_dir": str(tmp_path)})
     row = outcomes(own, time.time())["02_extract_features"]
     assert row.outcome == "left out" and "MODEL=" in row.reason
+    row = outcomes(own, time.time())["06_collect_judge_preferences"]
+    assert row.outcome == "left out" and row.reason.startswith("needs judges: judges_source")
 
 
 def test_make_ends_with_the_table_also_where_a_notebook_fails(workshop):

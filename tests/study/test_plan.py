@@ -86,7 +86,7 @@ def test_without_a_model_what_needs_one_is_left_out_of_notebooks_inputs_and_outp
     assert plan.outputs("04_fit_preference_tree") == [
         "data/mine/tree.json", "data/mine/04_fit_preference_tree.json"
     ]  # fmt: skip
-    assert plan.inputs("01_load_pairs") == [os.path.relpath(table)]
+    assert plan.inputs("01_load_pairs") == [str(table)]
 
 
 def test_judges_that_are_given_are_compared_in_your_own_study(table):
@@ -96,7 +96,7 @@ def test_judges_that_are_given_are_compared_in_your_own_study(table):
         "06_collect_judge_preferences", "07_compare_judges", "08_compare_shap",
         "99_draw_paper_figures",
     )  # fmt: skip
-    assert os.path.relpath(table) in judged.inputs("06_collect_judge_preferences")
+    assert str(table) in judged.inputs("06_collect_judge_preferences")
     asked = plan_study(words | {"judges": [{"name": "J", "model": "m", "endpoint": "vllm"}]})
     assert asked.notebooks == judged.notebooks
     assert "07_compare_judges" in plan_study({"study": "demo"}).notebooks
@@ -121,7 +121,7 @@ def test_a_record_that_a_notebook_may_read_is_made_before_it_or_not_waited_for(t
         ({"study": "own"}, "needs a table: make study STUDY=own SOURCE=<file>"),
         ({"study": "own", "source": "nowhere.csv"}, "there is no nowhere.csv here; SOURCE is a"),
         ({"data_dir": "../data/by_hand"}, "is for notebooks run by hand: leave it out"),
-        ({"model": "data/dmeo"}, "there is no data/dmeo here; MODEL is a folder"),
+        ({"model": "data/dmeo"}, "there is no data/dmeo here .*; MODEL is a folder"),
         ({"limits": 3}, "no parameter limits in the study's notebooks; did you mean limit"),
         ({"study": "own", "source": "README.md", "fp8": True}, "run only with MODEL="),
     ],
