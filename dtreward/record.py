@@ -68,6 +68,26 @@ def all_held(outcomes: Iterable[bool | None]) -> bool | None:
     return None if None in every else True
 
 
+def tally(outcomes: Mapping[str, bool | None]) -> str:
+    """Write for how many of several things a claim holds, does not hold, and cannot be told.
+
+    Example:
+        >>> tally({"a": True, "b": False, "c": True, "d": None})
+        'it holds for 2 of 4, not for 1 (b), and cannot be told for 1 (d)'
+        >>> tally({"a": True, "b": None})
+        'it holds for 1 of 2, and cannot be told for 1 (b)'
+    """
+    names: dict[bool | None, list[str]] = {True: [], False: [], None: []}
+    for name, outcome in outcomes.items():
+        names[outcome].append(name)
+    words = f"it holds for {len(names[True])} of {len(outcomes)}"
+    if names[False]:
+        words += f", not for {len(names[False])} ({', '.join(names[False])})"
+    if names[None]:
+        words += f", and cannot be told for {len(names[None])} ({', '.join(names[None])})"
+    return words
+
+
 def provenance(parameters: Mapping[str, Any], inputs: Sequence[str | Path] = ()) -> dict[str, Any]:
     """Gather what made a result: parameters, hashes of its input files, versions, machine type.
 

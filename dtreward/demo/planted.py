@@ -7,6 +7,7 @@ import pandas as pd
 from jaxtyping import Bool, Float, Int, Shaped
 from statsmodels.stats.proportion import proportion_confint
 
+from dtreward.demo.votes import planted_attributes
 from dtreward.tree.tree import PreferenceTree
 
 Question = tuple[str, float]  # attribute and threshold of a split
@@ -108,3 +109,25 @@ def compare_refusals(
     inside = (low <= table["planted"]) & (table["planted"] <= high)
     table["agrees"] = inside | (table["found"] == table["planted"])
     return table
+
+
+def false_splits(
+    splits: pd.DataFrame, tastes: Mapping[str, str | Mapping[str, float]]
+) -> list[str]:
+    """Name the recurring splits that ask about an attribute which the judge's taste does not use.
+
+    Args:
+        splits: a row a split (`judges.trees.split_table`).
+        tastes: of the judges, as in `votes.SimulatedJudge`; other judges are left out.
+
+    Example:
+        >>> row = {"judge": "J", "attribute": "helpfulness", "threshold": 0.5, "recurs": True}
+        >>> false_splits(pd.DataFrame([row]), {"J": {"verbosity": 3.0}})
+        ['J: helpfulness > 0.5']
+    """
+    names = []
+    for split in splits[splits["recurs"]].to_dict("records"):
+        taste = tastes.get(split["judge"])
+        if taste is not None and split["attribute"] not in planted_attributes(taste):
+            names.append(f"{split['judge']}: {split['attribute']} > {split['threshold']:.3g}")
+    return names

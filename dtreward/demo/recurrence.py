@@ -4,13 +4,14 @@
 
 Every simulated judge of several demo worlds gets a tree and 100 resampled trees, as in notebook 07.
 A split counts as claimed if enough of these have it, and as planted if the judge's taste uses its
-attribute.
+attribute. The same is done with shuffled preferences, of which every claimed split is false.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -33,13 +34,19 @@ from dtreward.tree.nodes import ATTRIBUTES
 from dtreward.tree.stability import RECURS, rating_step, split_recurrence
 from dtreward.tree.tree import PreferenceTree
 
+SETTINGS = {"max_depth": 3, "min_leaf": 10}  # of every tree
+JUDGED = 1200  # pairs that each judge is asked about
+BOOTSTRAPS = 100  # resampled trees a judge
+STEPS = 1.0  # the tolerance of the rule, in steps of the rating scale
+
 
 def measure_recurrence(
     seeds: int = 10,
     *,
-    judged: int = 1200,
-    bootstraps: int = 100,
+    judged: int = JUDGED,
+    bootstraps: int = BOOTSTRAPS,
     tolerances: tuple = (0.0, 0.5, 1.0),
+    shuffled: bool = False,
 ) -> pd.DataFrame:
     """List every split of every simulated judge's tree, and how often it recurs.
 
@@ -48,6 +55,8 @@ def measure_recurrence(
         judged: pairs that each judge is asked about, by whole prompts.
         bootstraps: resampled trees a judge.
         tolerances: multiples of `rating_step` within which two thresholds count as one.
+        shuffled: whether each judge's preferences are shuffled among its pairs; nothing is planted
+            then.
 
     Returns:
         A row a split: seed, judge, attribute, threshold, planted, and a column a tolerance with
@@ -64,33 +73,52 @@ def measure_recurrence(
         prompt = pd.Series(pd.factorize(pairs["prompt"])[0])
         asked = draw_prompts(prompt, judged, np.random.default_rng(seed))
         for judge in JUDGES:
-            rows += _splits_of(pairs[asked], prompt[asked], judge, seed, bootstraps, tolerances)
+            voted = _Voted.by(judge, pairs[asked], prompt[asked], seed)
+            if shuffled:
+                voted = voted.shuffled(seed)
+            for split in _splits_of(voted, seed, bootstraps, tolerances):
+                rows.append({"seed": seed, "judge": judge} | split)
     return pd.DataFrame(rows)
 
 
+@dataclass(frozen=True)
+class _Voted:
+    """The pairs on which a simulated judge is consistent, and the attributes that its taste uses."""
+
+    differences: np.ndarray
+    preference: np.ndarray
+    prompt: pd.Series
+    planted: set[str]
+
+    @classmethod
+    def by(cls, judge: str, pairs: pd.DataFrame, prompt: pd.Series, seed: int) -> _Voted:
+        steady = ~answers_by_position(pairs, judge, seed=seed)
+        return cls(
+            differences=rating_differences(pairs)[steady],
+            preference=latent_verdicts(pairs, judge, seed=seed)[steady],
+            prompt=prompt[steady],
+            planted=planted_attributes(JUDGES[judge].taste),
+        )
+
+    def shuffled(self, seed: int) -> _Voted:
+        preference = np.random.default_rng(seed).permutation(self.preference)
+        return replace(self, preference=preference, planted=set())
+
+
 def _splits_of(
-    pairs: pd.DataFrame,
-    prompt: pd.Series,
-    judge: str,
-    seed: int,
-    bootstraps: int,
-    tolerances: tuple[float, ...],
+    voted: _Voted, seed: int, bootstraps: int, tolerances: tuple[float, ...]
 ) -> Iterator[dict]:
     """Fit a judge's tree and resampled trees, and describe the splits of the first."""
-    steady = ~answers_by_position(pairs, judge, seed=seed)
-    differences = rating_differences(pairs)[steady]
-    preference = latent_verdicts(pairs, judge, seed=seed)[steady]
-    settings = {"attributes": ATTRIBUTES, "max_depth": 3, "min_leaf": 10, "seed": seed}
-    tree = PreferenceTree.fit(differences, preference, **settings)
-    prompts = prompt[steady]
-    trees = bootstrap_trees(differences, preference, prompts, resamples=bootstraps, **settings)
-    step = rating_step(differences)
+    settings = SETTINGS | {"attributes": ATTRIBUTES, "seed": seed}
+    pairs = (voted.differences, voted.preference)
+    tree = PreferenceTree.fit(*pairs, **settings)
+    trees = bootstrap_trees(*pairs, voted.prompt, resamples=bootstraps, **settings)
+    step = rating_step(voted.differences)
     shares = {times: split_recurrence(tree, trees, times * step) for times in tolerances}
-    planted = planted_attributes(JUDGES[judge].taste)
     for node in tree.splits:
         attribute = ATTRIBUTES[tree.feature[node]]
-        row = {"seed": seed, "judge": judge, "attribute": attribute}
-        row |= {"threshold": tree.threshold[node], "planted": attribute in planted}
+        row = {"attribute": attribute, "threshold": tree.threshold[node]}
+        row |= {"planted": attribute in voted.planted}
         yield row | {times: share[node] for times, share in shares.items()}
 
 
@@ -119,13 +147,26 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--seeds", type=int, default=10)
     options = parser.parse_args()
-    tolerances = (0.0, 0.5, 1.0, 1.5)
+    tolerances = (0.0, 0.5, STEPS, 1.5)
     table = measure_recurrence(options.seeds, tolerances=tolerances)
+    nothing = measure_recurrence(options.seeds, tolerances=(STEPS,), shuffled=True)
+    is_claimed = (nothing[STEPS] >= RECURS).to_numpy(float)
     by_tolerance = {f"{times:g} steps": summarise(table, times) for times in tolerances}
-    result = {"share of resamples": RECURS, "by tolerance": by_tolerance}
+    result = {
+        "share of resamples": RECURS,
+        "worlds": options.seeds,
+        "judges": len(JUDGES),
+        "pairs asked": JUDGED,
+        "resamples": BOOTSTRAPS,
+        "trees": SETTINGS,
+        "rule": by_tolerance[f"{STEPS:g} steps"],
+        "claimed among splits of shuffled preferences": accuracy_interval(
+            is_claimed, nothing["seed"]
+        ),
+        "by tolerance": by_tolerance,
+    }
     write_json(options.out, result | provenance({"seeds": options.seeds}))
-    for name, counts in by_tolerance.items():
-        print(name, *(f"{words} {value}" for words, value in counts.items()), sep="; ")
+    print(*(f"{name}: {value}" for name, value in result["rule"].items()), sep="; ")
 
 
 if __name__ == "__main__":

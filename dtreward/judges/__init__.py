@@ -12,6 +12,7 @@ Every answer is stored as it arrives, so that a stopped run loses none.
 - `votes`: answers that others collected
 - `agreement`: consistency of judges, and their agreement with people and each other
 - `strength`: which attributes go with preferences, one at a time
+- `groups`: rates and trees by group of pairs
 - `trees`: the tree of each judge, its accuracy, and trees of resamples
 - `maps`: distances between trees, and places in two dimensions
 - `attribution`: SHAP values of trees

@@ -1,13 +1,13 @@
 """How judges differ: consistency under swapping, and agreement with people and each other."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from itertools import combinations
 
 import numpy as np
 import pandas as pd
 
 from dtreward.judges.verdict import OUTCOMES
-from dtreward.stats import Prompts, resampled_sums, share_interval
+from dtreward.stats import Interval, Prompts, lies_above, resampled_sums, share_interval
 
 
 def consistency(judges: pd.DataFrame) -> pd.DataFrame:
@@ -16,7 +16,7 @@ def consistency(judges: pd.DataFrame) -> pd.DataFrame:
     Takes rows of `judges.parquet`. `consistency`: share decided (the same response in both orders)
     of the pairs answered in both. `first`: of the inconsistent ones whose answers are known, the
     share in which it took the response shown first, twice. Both with `share_interval`'s bounds in
-    `_low` and `_high`; nan where fewer than two prompts tell.
+    `_low` and `_high`, nan where fewer than two prompts tell; `_prompts` counts these.
 
     >>> rows = [("J", "F", 0, "A", "decided"), ("J", "F", 1, "A", "inconsistent")]
     >>> names = ["judge", "family", "prompt_id", "given", "outcome"]
@@ -45,6 +45,7 @@ def agreement(
 ) -> pd.DataFrame:
     """Compare each two columns on the pairs that both decided: share alike, and Cohen's kappa.
 
+    `pairs` and `prompts` count what both decided.
     Intervals (`_low`, `_high`) are percentile bootstrap by prompt, with `stats.bootstrap`'s options,
     the same resamples for all rows; nan where both decided no pair, or for kappa where both always
     say the same.
@@ -80,6 +81,8 @@ def agreement(
     share, kappa = _share_and_kappa(pairs, same, one_takes_2, other_takes_2)
     table = pd.DataFrame(combinations(votes, 2), columns=["judge", "other"])
     table["pairs"] = both_decided.sum(axis=0)
+    prompt = pd.Series(prompts).to_numpy()
+    table["prompts"] = [len(np.unique(prompt[both])) for both in both_decided.T]
     for name, values in (("agreement", share), ("kappa", kappa)):
         quantiles = [(1 - level) / 2, (1 + level) / 2]
         bounds = pd.DataFrame(values[1:]).quantile(quantiles)  # leaves nan out
@@ -97,6 +100,31 @@ def _share_and_kappa(
         q = other_takes_2 / pairs
         by_chance = p * q + (1 - p) * (1 - q)
         return share, (share - by_chance) / (1 - by_chance)
+
+
+def lie_above(
+    table: pd.DataFrame, name: str, limit: float, prompts: pd.Series
+) -> dict[Hashable, bool | None]:
+    """Say of each row whether a number lies above a limit: True, False, or None (cannot tell).
+
+    Args:
+        table: the number in the column `name`, its interval in `name`_low and `name`_high.
+        prompts: how many prompts each row rests on; fewer than 20 can tell nothing.
+
+    Returns:
+        The outcomes of `stats.lies_above` by the names in the index.
+
+    Example:
+        >>> table = pd.DataFrame({"x": 0.5, "x_low": [0.1, 0.4], "x_high": [0.6, 0.9]})
+        >>> lie_above(table, "x", 0.3, pd.Series([50, 50]))
+        {0: None, 1: True}
+    """
+    outcomes = {}
+    columns = (table[name], table[f"{name}_low"], table[f"{name}_high"], prompts)
+    for row, *bounds, count in zip(table.index, *columns, strict=True):
+        is_known = not np.isnan(bounds).any()
+        outcomes[row] = lies_above(Interval(*bounds), limit, count) if is_known else None
+    return outcomes
 
 
 def as_square(table: pd.DataFrame, column: str, judges: Sequence[str]) -> pd.DataFrame:
@@ -159,7 +187,9 @@ def reasons_to_drop(
 def _share_columns(name: str, values: pd.Series, prompts: pd.Series) -> dict[str, float]:
     """Give a share and its interval as columns; nan where fewer than two prompts tell."""
     columns = [name, f"{name}_low", f"{name}_high"]
+    count = {f"{name}_prompts": prompts.nunique()}
     if prompts.nunique() < 2:
-        return dict.fromkeys(columns, np.nan)
+        return dict.fromkeys(columns, np.nan) | count
     interval = share_interval(values.to_numpy(float), prompts)
-    return dict(zip(columns, [interval.estimate, interval.low, interval.high], strict=True))
+    bounds = [interval.estimate, interval.low, interval.high]
+    return dict(zip(columns, bounds, strict=True)) | count

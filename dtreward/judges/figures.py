@@ -19,9 +19,10 @@ from scipy.cluster.hierarchy import dendrogram, fcluster, linkage
 from scipy.spatial.distance import squareform
 from sklearn.isotonic import isotonic_regression
 
-from dtreward.figures import colour, panels, panels_in_a_row, text_width
+from dtreward.figures import attribute_colours, colour, panels, panels_in_a_row, text_width
 from dtreward.judges.agreement import as_square, nearest_to_people
 from dtreward.judges.verdict import OUTCOMES
+from dtreward.tree.stability import RECURS
 
 WIDE = 6.75  # inches, two columns of a page
 LETTERS_BESIDE_MAPS = 36  # in a line of the names beside maps, over all maps in a row
@@ -30,6 +31,7 @@ SAME_POINT = 0.045  # inches; points nearer than this would hide each other
 LEAST_MAP = 1.4  # inches, height of a map
 AROUND_MAP = 0.95  # inches above and below it
 MANY_ATTRIBUTES = 10  # attributes from which importances stand without their intervals
+MOST_GROUPS = 8  # of pairs, drawn side by side
 MANY = 15  # judges from which a matrix has no numbers in its cells
 OUTCOME_COLOURS = dict(
     zip(
@@ -186,6 +188,105 @@ def draw_importances(importances: pd.DataFrame, published: pd.DataFrame, *, worl
         plt.setp(axis.get_xticklabels(), rotation=turn, ha="right", rotation_mode="anchor")
     figure.suptitle(f"What each judge's tree looks at · {world}")
     return figure
+
+
+def draw_recurrence(splits: pd.DataFrame, *, world: str) -> Figure:
+    """Draw in what share of resampled trees each split of each judge's tree recurs.
+
+    A split is a dot in its attribute's colour, filled where it recurs often enough to be a finding
+    (dotted line); the root is the upper one of a judge.
+
+    Args:
+        splits: a row a split (`trees.split_table`): judge, attribute, recurrence, recurs.
+    """
+    judges = list(dict.fromkeys(splits["judge"]))
+    colours = attribute_colours(list(dict.fromkeys(splits["attribute"])))
+    most = splits["judge"].value_counts().max()
+    height = 1.0 + len(judges) * min(0.5, 0.12 + 0.045 * most)
+    figure, axis = plt.subplots(figsize=(WIDE, height))
+    for row, judge in enumerate(judges):
+        own = splits[splits["judge"] == judge].reset_index(drop=True)
+        for number, split in own.iterrows():
+            y = row + 0.8 * (number + 0.5) / len(own) - 0.4  # so that no dot hides another
+            hue = colours[split["attribute"]]
+            face = hue if split["recurs"] else "white"
+            axis.plot(split["recurrence"], y, "o", ms=4, color=hue, mfc=face, clip_on=False)
+        axis.axhline(row + 0.5, color="0.9", lw=0.6)
+    axis.axvline(RECURS, color="black", lw=0.8, ls=":")
+    axis.set(yticks=range(len(judges)), yticklabels=judges, ylim=(len(judges) - 0.5, -0.5))
+    axis.set(xlim=(0, 1), xlabel="share of resampled trees that have the split")
+    _explain_colours(figure, colours)
+    figure.suptitle(f"Which splits of the judges' trees recur? · {world}")
+    return figure
+
+
+def draw_strengths(table: pd.DataFrame, *, world: str) -> Figure:
+    """Draw each attribute's strength alone beside its importance in the tree, a panel a judge.
+
+    Args:
+        table: a row a judge and attribute: judge, attribute, strength (-1 to 1) and importance
+            (0 to 1), each with _low and _high.
+    """
+    judges = list(dict.fromkeys(table["judge"]))
+    attributes = list(dict.fromkeys(table["attribute"]))
+    figure, axes = panels(len(judges), 0.65 + 0.19 * len(attributes))
+    places = {"strength": ("o", -0.14, "#0072B2"), "importance": ("s", 0.14, "#E69F00")}
+    rows = range(len(attributes))
+    for axis, judge in zip(axes, judges, strict=True):
+        own = table[table["judge"] == judge].set_index("attribute").loc[attributes]
+        for name, (marker, shift, hue) in places.items():
+            low = own[f"{name}_low"].to_numpy()
+            high = own[f"{name}_high"].to_numpy()
+            y = np.arange(len(attributes)) + shift
+            axis.hlines(y, low, high, color=hue, lw=1)
+            axis.plot(own[name], y, marker, color=hue, ms=3, label=name)
+        axis.axvline(0, color="0.6", lw=0.6)
+        axis.set(title=fill(judge, 18), yticks=rows, ylim=(len(attributes) - 0.5, -0.5))
+        axis.set_yticklabels([fill(name, 18) for name in attributes])
+        axis.set(xlim=(-1.05, 1.05), xticks=[-1, 0, 1])
+    handles = axes[0].get_legend_handles_labels()
+    figure.legend(*handles, loc="outside lower center", ncols=2)
+    figure.suptitle(f"What goes with a judge's preferences, and what its tree asks · {world}")
+    return figure
+
+
+def draw_rates_by_group(rates: pd.DataFrame, *, world: str) -> Figure:
+    """Draw the rates of each judge by group of pairs, a panel a measure, with their intervals.
+
+    Args:
+        rates: a row for each measure, judge and group (`groups.compare_rates`): measure, judge,
+            group, n, estimate, low, high, p; a dot is filled where p is below 0.05. Of many groups
+            the eight with most rows are drawn.
+    """
+    largest = rates.groupby("group")["n"].sum().nlargest(MOST_GROUPS).index
+    names = sorted(largest)
+    shown = rates[rates["group"].isin(names)]
+    judges = list(dict.fromkeys(["Human", *shown["judge"]]))
+    measures = list(dict.fromkeys(shown["measure"]))
+    hues = attribute_colours([str(name) for name in names])
+    height = 1.2 + len(judges) * (0.12 + 0.07 * len(names))
+    figure, axes = panels(len(measures), height, most=3)
+    for axis, measure in zip(axes, measures, strict=True):
+        for rate in shown[shown["measure"] == measure].to_dict("records"):
+            place = 0.8 * (names.index(rate["group"]) + 0.5) / len(names) - 0.4
+            y = judges.index(rate["judge"]) + place
+            hue = hues[str(rate["group"])]
+            face = hue if rate["p"] < 0.05 else "white"
+            axis.plot([rate["low"], rate["high"]], [y, y], color=hue, lw=1)
+            axis.plot(rate["estimate"], y, "o", ms=3, color=hue, mfc=face)
+        axis.axvline(0.5, color="black", lw=0.8, ls=":")
+        axis.set(title=fill(measure, 28), xlim=(-0.03, 1.03), xlabel="share of pairs")
+        axis.set(yticks=range(len(judges)), yticklabels=judges, ylim=(len(judges) - 0.5, -0.5))
+    _explain_colours(figure, hues)
+    figure.suptitle(f"Rates by group of pairs · {world}")
+    return figure
+
+
+def _explain_colours(figure: Figure, hues: Mapping[str, str]) -> None:
+    """Write below a figure what the colours of its dots mean."""
+    dots = [plt.Line2D([], [], marker="o", ls="", color=hue) for hue in hues.values()]
+    words = [fill(name, 30) for name in hues]
+    figure.legend(dots, words, loc="outside lower center", ncols=min(5, len(words)))
 
 
 def draw_clusters(distances: Mapping[str, pd.DataFrame], *, world: str) -> Figure:

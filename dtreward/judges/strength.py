@@ -7,16 +7,18 @@ at each attribute alone, so that twins stand beside each other.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float, Real, Shaped
 
-from dtreward.stats import Interval, Prompts, bootstrap
+from dtreward.judges.trees import DecidedPairs
+from dtreward.stats import Interval, Prompts, resampled_sums
 from dtreward.tree.tree import Differences
 
 ALL_BUT_EQUAL = 0.999  # a correlation from which two regressors cannot be told apart
+BOUNDS = ("estimate", "low", "high")
 MEASURES = ("differs", "kappa", "strength", "effect at equal length")
 
 
@@ -58,9 +60,11 @@ def attribute_strengths(
         >>> table.set_index("measure")["estimate"].round(2)[["differs", "kappa", "strength"]].tolist()
         [0.75, 0.4, 0.3]
     """
+    by_answer = _kappa_and_strength(differences, preference, prompts, **options)
     rows = []
-    for name, column in zip(attributes, differences.T, strict=True):
-        measured = _kappa_and_strength(column, preference, prompts, **options)
+    for place, name in enumerate(attributes):
+        column = differences[:, place]
+        measured = {measure: intervals[place] for measure, intervals in by_answer.items()}
         measured["effect at equal length"] = _effect(column, preference, longer, prompts)
         for measure in MEASURES:
             row = {"attribute": name, "measure": measure}
@@ -68,41 +72,96 @@ def attribute_strengths(
     return pd.DataFrame(rows)
 
 
+def judge_strengths(
+    decided: Mapping[str, DecidedPairs],
+    longer: Mapping[str, Real[np.ndarray, " pairs"]],
+    attributes: Sequence[str],
+    **options: int,
+) -> pd.DataFrame:
+    """Measure `attribute_strengths` of each judge: its rows, behind a column judge.
+
+    Args:
+        decided: the pairs that each judge decided; may be empty.
+        longer: by judge, words that response 2 has more than response 1 in these pairs.
+    """
+    tables = [pd.DataFrame(columns=["judge", "attribute", "measure", *BOUNDS])]
+    for judge, pairs in decided.items():
+        table = attribute_strengths(
+            pairs.differences,
+            pairs.preference,
+            longer[judge],
+            pairs.prompts,
+            attributes,
+            **options,
+        )
+        tables.append(table.assign(judge=judge))
+    return pd.concat(tables[1:] or tables, ignore_index=True)[list(tables[0])]
+
+
+def beside_importance(strengths: pd.DataFrame, importances: pd.DataFrame) -> pd.DataFrame:
+    """Set each attribute's strength beside its importance in the tree.
+
+    Args:
+        strengths: as `judge_strengths` gives them.
+        importances: as `trees.importance_spreads` gives them.
+
+    Returns:
+        A row a judge and attribute: judge, attribute, strength, strength_low, strength_high,
+        importance, importance_low, importance_high, and hidden: by how much the strength, without
+        its sign, is above the importance.
+
+    Example:
+        >>> row = {"judge": "J", "attribute": "h", "estimate": -0.5, "low": -0.6, "high": -0.4}
+        >>> importances = pd.DataFrame(
+        ...     {"importance": [0.1], "low": [0.0], "high": [0.2], "tree": [0.1]},
+        ...     index=pd.MultiIndex.from_tuples([("J", "h")], names=["judge", "attribute"]),
+        ... )
+        >>> table = beside_importance(pd.DataFrame([row | {"measure": "strength"}]), importances)
+        >>> table[["strength", "importance", "hidden"]].round(2).values.tolist()
+        [[-0.5, 0.1, 0.4]]
+    """
+    strength = strengths[strengths["measure"] == "strength"].drop(columns="measure")
+    names = dict(zip(BOUNDS, ["strength", "strength_low", "strength_high"], strict=True))
+    importance = importances.drop(columns="tree").add_prefix("importance_")
+    importance = importance.rename(columns={"importance_importance": "importance"}).reset_index()
+    table = strength.rename(columns=names).merge(importance, on=["judge", "attribute"])
+    return table.assign(hidden=table["strength"].abs() - table["importance"])
+
+
 def _kappa_and_strength(
-    difference: Float[np.ndarray, " pairs"],
+    differences: Differences,
     preference: Shaped[np.ndarray, " pairs"],
     prompts: Prompts,
-    **options: int,
-) -> dict[str, Interval]:
-    """Give the measures that rest on which response has more."""
-    differs = difference != 0
-    has_more = (difference > 0).astype(float)
-    prefers = np.asarray(preference, float)
-    agree = (has_more == prefers) & differs
-    # Means of these columns give every measure; a constant answer would agree by chance.
-    moments = np.stack([differs, agree, has_more * differs, prefers * differs], axis=1)
-
-    def kappa(means):
-        with np.errstate(invalid="ignore", divide="ignore"):
-            agreement, more, second = np.moveaxis(means[..., 1:] / means[..., :1], -1, 0)
-            by_chance = more * second + (1 - more) * (1 - second)
-            return (agreement - by_chance) / (1 - by_chance)
-
-    def strength(means):
-        return kappa(means) * means[..., 0]
-
-    def share(means):
-        return means[..., 0]
-
-    if not differs.any():
-        nothing = Interval(np.nan, np.nan, np.nan)
-        return {"differs": Interval(0.0, 0.0, 0.0), "kappa": nothing, "strength": nothing}
-    values = moments.astype(float)
+    *,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> dict[str, list[Interval]]:
+    """Give the measures that rest on which response has more, an interval an attribute."""
+    differs = differences != 0
+    has_more = differences > 0
+    prefers = (np.asarray(preference) == 1)[:, None]
+    # Sums of these columns give every measure; a constant answer would agree by chance.
+    moments = (differs, (has_more == prefers) & differs, has_more, prefers & differs)
+    counted = np.column_stack([np.ones(len(differences)), *moments]).astype(float)
+    draws = resampled_sums(counted, prompts, resamples, seed=seed)
+    sums = np.vstack([counted.sum(axis=0), draws])
+    pairs = sums[:, :1]
+    differ, agree, more, second = np.split(sums[:, 1:], 4, axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):  # nan where no two responses differ
+        by_chance = (more * second + (differ - more) * (differ - second)) / differ**2
+        kappa = (agree / differ - by_chance) / (1 - by_chance)
+    share = differ / pairs
     return {
-        "differs": bootstrap(values, prompts, share, **options),
-        "kappa": bootstrap(values, prompts, kappa, **options),
-        "strength": bootstrap(values, prompts, strength, **options),
+        "differs": _intervals(share),
+        "kappa": _intervals(kappa),
+        "strength": _intervals(kappa * share),
     }
+
+
+def _intervals(values: Float[np.ndarray, "rows attributes"]) -> list[Interval]:
+    """Take the first row as estimates and the others as their resamples; leaves nan out."""
+    bounds = pd.DataFrame(values[1:]).quantile([0.025, 0.975]).to_numpy()
+    return [Interval(*column) for column in np.vstack([values[0], bounds]).T.tolist()]
 
 
 def _effect(

@@ -7,16 +7,18 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Int, Shaped
+from jaxtyping import Bool, Float, Int, Shaped
 
+from dtreward.pairs.split import Evaluation, plan_evaluations
 from dtreward.stats import (
     Interval,
     Prompts,
     Rows,
     accuracy_interval,
-    floor,
+    lies_above,
     resampled_rows,
 )
+from dtreward.tree.stability import RECURS
 from dtreward.tree.tree import Differences, PreferenceTree
 
 Fit = Callable[[Differences, Int[np.ndarray, " pairs"]], PreferenceTree]
@@ -38,8 +40,8 @@ class DecidedPairs:
         >>> d = np.array([[-1.0], [0.0], [2.0]])
         >>> is_test = np.array([False, False, True])
         >>> pairs = DecidedPairs.of(votes, d, ["p", "q", "r"], is_test)
-        >>> pairs.preference, pairs.test_prompts
-        (array([0, 1]), 1)
+        >>> pairs.preference, pairs.is_test
+        (array([0, 1]), array([False,  True]))
     """
 
     differences: Differences
@@ -60,27 +62,49 @@ class DecidedPairs:
         Args:
             votes: 0, 1 or nan (undecided) of each pair.
         """
-        rows = np.flatnonzero(votes.notna())
+        is_decided = votes.notna().to_numpy()
+        decided = votes.to_numpy()[is_decided].astype(int)
         return cls(
-            differences=differences[rows],
-            preference=votes.to_numpy()[rows].astype(int),
-            prompts=np.asarray(prompts)[rows],
-            is_test=is_test[rows],
+            differences=differences[is_decided],
+            preference=decided,
+            prompts=np.asarray(prompts)[is_decided],
+            is_test=is_test[is_decided],
         )
 
     def __len__(self) -> int:
         return len(self.preference)
 
     @property
-    def test_prompts(self) -> int:
-        """Number of different prompts among the test pairs."""
-        return len(np.unique(self.prompts[self.is_test]))
+    def least_preferred(self) -> int:
+        """Number of pairs with the preference that is rarer, 0 where one does not occur."""
+        return int(np.bincount(self.preference, minlength=2).min())
 
-    @property
-    def can_be_tested(self) -> bool:
-        """Whether two test prompts are there, and two other pairs with either preference."""
-        counts = np.bincount(self.preference[~self.is_test], minlength=2)
-        return self.test_prompts > 1 and bool(counts.min() > 1)
+    def take(self, chosen: Bool[np.ndarray, " pairs"]) -> DecidedPairs:
+        """Take some of the pairs."""
+        return DecidedPairs(
+            self.differences[chosen],
+            self.preference[chosen],
+            self.prompts[chosen],
+            self.is_test[chosen],
+        )
+
+    def evaluations(self, *, folds: int, seed: int = 0) -> list[Evaluation]:
+        """Plan on which rows a tree is fitted, and on which it is measured: `plan_evaluations`.
+
+        Validation pairs are fitted on, because nothing is chosen on them here.
+        """
+        split = pd.Series(np.where(self.is_test, "test", "train"))
+        return plan_evaluations(split, pd.Series(self.prompts), folds=folds, seed=seed)
+
+    def can_be_tested(self, *, folds: int, seed: int = 0) -> bool:
+        """Whether two prompts can be measured, each part by a tree that saw both preferences twice."""
+        measured = 0
+        for part in self.evaluations(folds=folds, seed=seed):
+            counts = np.bincount(self.preference[part.train], minlength=2)
+            if counts.min() < 2:
+                return False
+            measured += len(np.unique(self.prompts[part.test]))
+        return measured > 1
 
     def shuffled(self, generator: np.random.Generator) -> DecidedPairs:
         """Shuffle the preferences among the pairs, so that there is nothing to be learned."""
@@ -89,26 +113,41 @@ class DecidedPairs:
 
 @dataclass(frozen=True)
 class HeldOutAccuracy:
-    """Accuracy of a judge's tree on test pairs, beside the floor and the number of pairs."""
+    """Accuracy of a judge's trees on pairs that they were not fitted to, beside the floor.
+
+    Attributes:
+        floor: accuracy of the better constant answer, at least 0.5.
+        pairs: number of pairs that it was measured on.
+        prompts: number of their prompts.
+        trees: 1, or how many trees cross-validation fitted.
+    """
 
     accuracy: Interval
     floor: float
     pairs: int
     prompts: int
+    trees: int = 1
 
     @property
-    def beats_floor(self) -> bool:
-        """Whether the whole interval lies above the floor."""
-        return self.accuracy.low > self.floor
+    def beats_floor(self) -> bool | None:
+        """Whether it lies above the floor; None where that cannot be told (`stats.lies_above`)."""
+        return lies_above(self.accuracy, self.floor, self.prompts)
 
 
-def held_out_accuracy(pairs: DecidedPairs, fit: Fit, **options: int) -> HeldOutAccuracy:
+def held_out_accuracy(
+    pairs: DecidedPairs, fit: Fit, *, folds: int = 5, seed: int = 0, **options: int
+) -> HeldOutAccuracy:
     """Fit a tree to the pairs that are not for testing, and measure it on those that are.
+
+    Where the test pairs have fewer than 20 prompts, it is cross-validation by prompt: each part of
+    all pairs is measured by a tree that is fitted to the others.
 
     Args:
         pairs: of one judge.
         fit: makes a tree of differences and preferences.
-        options: `resamples` and `seed` of the interval.
+        folds: parts of cross-validation; 0 or 1: never cross-validate.
+        seed: decides which prompts are in one part, and the resamples of the interval.
+        options: `resamples` of the interval.
 
     Raises:
         ValueError: if `pairs.can_be_tested` is false.
@@ -117,25 +156,33 @@ def held_out_accuracy(pairs: DecidedPairs, fit: Fit, **options: int) -> HeldOutA
         >>> d = np.array([[-1.0], [1.0]] * 9)
         >>> is_test = np.arange(18) > 9
         >>> pairs = DecidedPairs(d, np.array([0, 1] * 9), np.arange(18), is_test)
-        >>> result = held_out_accuracy(pairs, lambda *two: PreferenceTree.fit(*two, attributes=["h"]))
-        >>> print(result.accuracy, result.floor)
-        1.000 [0.631, 1.000] 0.5
+        >>> fit = lambda *two: PreferenceTree.fit(*two, attributes=["h"])
+        >>> result = held_out_accuracy(pairs, fit, folds=3)
+        >>> print(result.accuracy, result.floor, result.pairs, result.trees)
+        1.000 [0.815, 1.000] 0.5 18 3
     """
-    if not pairs.can_be_tested:
+    if not pairs.can_be_tested(folds=folds, seed=seed):
         raise ValueError(
             f"expected two prompts among {pairs.is_test.sum()} test pairs, and both preferences "
             f"twice among {(~pairs.is_test).sum()} others: ask the judge about more pairs"
         )
-    is_test = pairs.is_test
-    fitted_on = pairs.preference[~is_test]
-    tested_on = pairs.preference[is_test]
-    tree = fit(pairs.differences[~is_test], fitted_on)
-    is_right = tree.predict(pairs.differences[is_test]) == tested_on
+    parts = pairs.evaluations(folds=folds, seed=seed)
+    is_right = []
+    constant_is_right = []
+    for part in parts:
+        fitted_on = pairs.preference[part.train]
+        tested_on = pairs.preference[part.test]
+        tree = fit(pairs.differences[part.train], fitted_on)
+        is_right.append(tree.predict(pairs.differences[part.test]) == tested_on)
+        constant_is_right.append(tested_on == (fitted_on.mean() > 0.5))
+    rows = np.concatenate([part.test for part in parts])
+    prompts = pairs.prompts[rows]
     return HeldOutAccuracy(
-        accuracy=accuracy_interval(is_right, pairs.prompts[is_test], **options),
-        floor=floor(fitted_on, tested_on),
-        pairs=len(tested_on),
-        prompts=pairs.test_prompts,
+        accuracy=accuracy_interval(np.concatenate(is_right), prompts, seed=seed, **options),
+        floor=max(0.5, float(np.concatenate(constant_is_right).mean())),
+        pairs=len(rows),
+        prompts=len(np.unique(prompts)),
+        trees=len(parts),
     )
 
 
@@ -238,3 +285,40 @@ def importance_spreads(
         return pd.concat(spreads, names=["judge"])
     index = pd.MultiIndex.from_arrays([[], []], names=["judge", "attribute"])
     return pd.DataFrame(columns=["importance", "low", "high", "tree"], index=index, dtype=float)
+
+
+def split_table(
+    trees: Mapping[str, PreferenceTree], recurrence: Mapping[str, Float[np.ndarray, " nodes"]]
+) -> pd.DataFrame:
+    """List the splits of each judge's tree, and in what share of the resampled trees they recur.
+
+    Args:
+        recurrence: by judge, as `tree.stability.split_recurrence` gives it.
+
+    Returns:
+        A row a split: judge, node, level (1 is the root), attribute, threshold, reached (share of
+        the judge's pairs that it asks), recurrence, recurs (in `RECURS` of the trees or more: a
+        finding).
+
+    Example:
+        >>> tree = PreferenceTree.single_split("h", 0.5)
+        >>> table = split_table({"J": tree}, {"J": np.array([0.75, np.nan, np.nan])})
+        >>> table[["judge", "attribute", "threshold", "recurrence", "recurs"]].values.tolist()
+        [['J', 'h', 0.5, 0.75, False]]
+    """
+    rows = []
+    for judge, tree in trees.items():
+        for node in tree.splits:
+            row = {
+                "judge": judge,
+                "node": node,
+                "level": tree.level[node] + 1,
+                "attribute": tree.attributes[tree.feature[node]],
+                "threshold": tree.threshold[node],
+                "reached": tree.share[node],
+                "recurrence": recurrence[judge][node],
+                "recurs": recurrence[judge][node] >= RECURS,
+            }
+            rows.append(row)
+    names = ["judge", "node", "level", "attribute", "threshold", "reached", "recurrence", "recurs"]
+    return pd.DataFrame(rows, columns=names).astype({"recurs": bool})

@@ -54,6 +54,19 @@ def _refuse_other_pairs(made, name, maker):
         raise ValueError(f"{made / name} is of other pairs than pairs.parquet: run {maker} again")
 
 
+def recorded_numbers(made, notebook):
+    """Give the numbers that a notebook recorded of the pairs that are there now.
+
+    They are {} where the notebook has not run, or has read other pairs than `pairs.parquet`.
+    """
+    record = made / f"{notebook}.json"
+    if not record.exists():
+        return {}
+    content = json.loads(record.read_text(encoding="utf-8"))
+    read = content["provenance"]["inputs"].get("pairs.parquet")
+    return content["numbers"] if read == file_digest(made / "pairs.parquet") else {}
+
+
 def repository(name):
     """Give the hub id behind a model's name on the leaderboard, or `name` itself.
 

@@ -6,6 +6,7 @@ import pandas as pd
 from dtreward.demo.planted import (
     compare_leaves,
     compare_refusals,
+    false_splits,
     planted_questions,
     top_questions,
 )
@@ -72,3 +73,16 @@ def test_pairs_that_were_never_answered_do_not_count_as_no_refusal():
         index=["J"],
     )
     assert compare_refusals(counts, {"J": ("refused", 0.04)})["found"].tolist() == [0.04]
+
+
+def test_a_recurring_split_is_false_where_the_taste_does_not_use_its_attribute():
+    splits = pd.DataFrame(
+        {
+            "judge": ["GPT-4o", "GPT-4o", "Plain-1", "Plain-1", "Plain-1", "stranger"],
+            "attribute": ["helpfulness", "wit", "coherence", "complexity", "complexity", "wit"],
+            "threshold": 0.5,
+            "recurs": [True, True, True, True, False, True],
+        }
+    )
+    tastes = {"GPT-4o": "GPT-4o", "Plain-1": {"verbosity": -2.0, "coherence": 1.0}}
+    assert false_splits(splits, tastes) == ["GPT-4o: wit > 0.5", "Plain-1: complexity > 0.5"]

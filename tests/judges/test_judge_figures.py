@@ -19,6 +19,9 @@ from dtreward.judges.figures import (
     draw_maps,
     draw_outcomes,
     draw_position_bias,
+    draw_rates_by_group,
+    draw_recurrence,
+    draw_strengths,
 )
 from dtreward.judges.maps import JudgeMap, map_table
 
@@ -158,3 +161,57 @@ def test_a_point_has_its_judges_colour_and_is_grey_for_judges_of_two_colours():
     hues = {tuple(line.get_xydata()[0]): line.get_color() for line in axis.lines}
     assert hues == {(0.0, 0.0): colour("Wordy-1"), (5.0, 5.0): "0.4"}
     assert {text.get_text() for text in axis.texts} == {"Wordy-1", "Strict-1\nNoisy"}
+
+
+def test_every_split_is_a_dot_of_its_own_and_only_findings_are_filled():
+    splits = pd.DataFrame(
+        {
+            "judge": ["Noisy", "Noisy", "Noisy", "Strict-1"],
+            "attribute": ["helpfulness", "wit", "helpfulness", "correctness"],
+            "recurrence": [1.0, 0.5, 1.0, 0.79],
+            "recurs": [True, False, True, False],
+        }
+    )
+    (axis,) = draw_recurrence(splits, world="a world").axes
+    dots = [line for line in axis.lines if line.get_marker() == "o"]
+    places = [(dot.get_xdata()[0], dot.get_ydata()[0]) for dot in dots]
+    assert len(set(places)) == 4 and [x for x, _ in places] == splits["recurrence"].to_list()
+    filled = [dot.get_markerfacecolor() != "white" for dot in dots]
+    assert filled == splits["recurs"].to_list()
+    assert dots[0].get_color() == colour("helpfulness")
+    assert labels(axis) == ["Noisy", "Strict-1"]
+
+
+@pytest.mark.parametrize("judges", [3, 13])
+def test_strength_stands_beside_importance_for_every_judge_and_attribute(judges):
+    names = ["Human", *(f"judge {number}" for number in range(1, judges))]
+    index = pd.MultiIndex.from_product([names, ["h", "a long name of an attribute"]])
+    table = pd.DataFrame(index=index).rename_axis(["judge", "attribute"]).reset_index()
+    for number, name in enumerate(("strength", "importance")):
+        value = 0.1 * number + np.linspace(-0.5, 0.5, len(table)) * (1 - number)
+        table[[name, f"{name}_low", f"{name}_high"]] = np.array([value, value - 0.1, value + 0.1]).T
+    axes = draw_strengths(table, world="a world").axes
+    assert [axis.get_title(loc="left") for axis in axes] == names
+    for axis, (_, own) in zip(axes, table.groupby("judge", sort=False), strict=True):
+        drawn = {line.get_label(): list(line.get_xdata()) for line in axis.lines}
+        assert drawn["strength"] == own["strength"].tolist()
+        assert drawn["importance"] == own["importance"].tolist()
+    assert len({axis.get_position().y0 for axis in axes}) == -(-judges // 5)
+
+
+def test_rates_by_group_have_a_dot_a_group_and_of_many_groups_the_largest_are_drawn():
+    rows = []
+    for measure in ("agrees with people", "prefers the longer response"):
+        for judge in ("Noisy", "Strict-1"):
+            for group in range(10):
+                rate = {"n": 100 + group, "estimate": group / 10, "low": 0.0, "high": 1.0}
+                rate |= {"measure": measure, "judge": judge, "group": group}
+                rows.append(rate | {"p": 0.01 if group == 9 else np.nan})
+    axes = draw_rates_by_group(pd.DataFrame(rows), world="a world").axes
+    assert labels(axes[0]) == ["Human", "Noisy", "Strict-1"]
+    for axis in axes:
+        dots = [line for line in axis.lines if line.get_marker() == "o"]
+        assert sorted({dot.get_xdata()[0] for dot in dots}) == [k / 10 for k in range(2, 10)]
+        assert len({dot.get_ydata()[0] for dot in dots}) == len(dots) == 16
+        filled = [dot for dot in dots if dot.get_markerfacecolor() != "white"]
+        assert {dot.get_xdata()[0] for dot in filled} == {0.9}

@@ -1,5 +1,6 @@
 """Each judge's tree: measured on pairs that it was not fitted to, and steady or not on resamples."""
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -13,7 +14,9 @@ from dtreward.judges.trees import (
     importance_spread,
     root_attribute,
     root_share,
+    split_table,
 )
+from dtreward.tree.stability import rating_step, split_recurrence
 from dtreward.tree.tree import PreferenceTree
 
 FIT = partial(PreferenceTree.fit, attributes=["h", "v"], min_leaf=5)
@@ -58,7 +61,7 @@ def test_a_tree_of_shuffled_preferences_does_not_beat_its_floor(follower):
     shuffled = follower.shuffled(np.random.default_rng(1))
     assert sorted(shuffled.preference) == sorted(follower.preference)
     assert not np.array_equal(shuffled.preference, follower.preference)
-    assert not held_out_accuracy(shuffled, FIT, resamples=200, seed=0).beats_floor
+    assert held_out_accuracy(shuffled, FIT, resamples=200, seed=0).beats_floor is not True
 
 
 def test_the_floor_is_the_constant_answer_that_is_best_on_the_fitted_pairs(follower):
@@ -80,9 +83,56 @@ def test_the_floor_is_the_constant_answer_that_is_best_on_the_fitted_pairs(follo
 def test_too_few_pairs_are_not_tested(preference, prompts, is_test):
     values = np.arange(12.0).reshape(6, 2)
     pairs = DecidedPairs(values, np.array(preference), np.array(list(prompts)), np.array(is_test))
-    assert not pairs.can_be_tested
+    assert not pairs.can_be_tested(folds=0)
     with pytest.raises(ValueError, match="ask the judge about more pairs"):
-        held_out_accuracy(pairs, FIT)
+        held_out_accuracy(pairs, FIT, folds=0)
+
+
+def test_few_test_prompts_are_replaced_by_cross_validation_on_all_prompts(follower):
+    is_test = np.arange(PAIRS) < 19  # one prompt too few
+    pairs = replace(follower, is_test=is_test)
+    fitted = []
+
+    def fit(differences, preference):
+        fitted.append(differences)
+        return FIT(differences, preference)
+
+    result = held_out_accuracy(pairs, fit, folds=4, resamples=200, seed=0)
+    assert (result.pairs, result.prompts, result.trees) == (PAIRS, PAIRS, 4)
+    assert [len(differences) for differences in fitted] == [PAIRS * 3 // 4] * 4
+    assert result.beats_floor is True
+    assert held_out_accuracy(pairs, FIT, folds=0, seed=0).beats_floor is None  # 19 prompts
+
+
+def test_no_part_of_cross_validation_shares_a_prompt_with_the_pairs_it_is_measured_by(follower):
+    pairs = replace(follower, prompts=np.arange(PAIRS) // 4, is_test=np.zeros(PAIRS, dtype=bool))
+    for part in pairs.evaluations(folds=5):
+        assert not set(pairs.prompts[part.train]) & set(pairs.prompts[part.test])
+
+
+def test_splits_that_recur_are_marked_and_listed_from_the_root_on(follower):
+    tree = PreferenceTree.fit(
+        follower.differences, follower.preference, attributes=["h", "v"], max_depth=2
+    )
+    share = np.where(tree.feature == 0, 0.9, 0.1)
+    table = split_table({"J": tree}, {"J": share})
+    assert table["node"].tolist() == tree.splits and table["level"].iloc[0] == 1
+    assert table["recurs"].tolist() == (table["attribute"] == "h").tolist()
+    assert split_table({}, {}).empty and split_table({}, {}).columns.equals(table.columns)
+
+
+def test_splits_by_luck_do_not_recur_where_the_planted_ones_do():
+    generator = np.random.default_rng(0)
+    differences = generator.integers(-3, 4, (300, 6)).astype(float)
+    preference = (differences[:, 0] + generator.logistic(size=300) > 0).astype(int)
+    settings = {"attributes": list("hbcdef"), "max_depth": 3, "min_leaf": 10}
+    tree = PreferenceTree.fit(differences, preference, **settings)
+    grown = bootstrap_trees(differences, preference, range(300), resamples=40, **settings)
+    share = split_recurrence(tree, grown, rating_step(differences))
+    table = split_table({"J": tree}, {"J": share})
+    by_luck = table["attribute"] != "h"
+    assert by_luck.sum() == 3 and not table.loc[by_luck, "recurs"].any()
+    assert table.loc[~by_luck, "recurs"].all()
 
 
 def test_importances_of_resamples_have_their_mean_and_range(follower):

@@ -28,20 +28,27 @@ def test_judges_are_compared_without_attributes_and_the_trees_are_left_out(root,
     pd.DataFrame(answers, columns=[*columns, "preference"]).to_csv(tmp_path / "j.csv", index=False)
     pairs = load_pairs(tmp_path / "pairs.csv", attributes=["words"])
     frame = pairs.frame.drop(columns=["words_1", "words_2"])
+    frame["system"] = np.where(np.arange(len(frame)) < 35, "one", "other")
     made = tmp_path / "own"
     made.mkdir()
     frame.to_parquet(made / "pairs.parquet")
     judges = read_preferences(tmp_path / "j.csv", frame, table=tmp_path / "pairs.csv")
     judges.to_parquet(made / "judges.parquet")
     parameters = {"study": "own", "source": "own", "data_dir": str(tmp_path)}
-    parameters |= {"resamples": 50, "bootstraps": 2}
+    parameters |= {"resamples": 50, "bootstraps": 2, "group": "system"}
     run(root / "notebooks" / "07_compare_judges.ipynb", tmp_path / "07.ipynb", parameters)
     record = json.loads((made / "07_compare_judges.json").read_text())
     assert set(record["numbers"]["judges"]) == {"A-1", "B-1"}
     assert record["numbers"]["agreement_with_people"]["A-1"]["kappa"] > 0
     assert record["numbers"]["importances"] == record["numbers"]["tree_accuracy"] == {}
     assert json.loads((made / "judge_trees.json").read_text()) == {}
+    rates = pd.DataFrame(record["numbers"]["groups"]["rates"])
+    agrees = rates[(rates["measure"] == "agrees with people") & (rates["judge"] == "A-1")]
+    assert agrees["group"].tolist() == ["one", "other"] and agrees["n"].sum() <= 60
+    assert (made / "figures" / "07_groups.png").exists()
     cells = json.loads((tmp_path / "07.ipynb").read_text())["cells"]
     shown = json.dumps([cell["outputs"] for cell in cells if cell["cell_type"] == "code"])
     assert shown.count("no tree is fitted") == 1
     assert not any("tree" in claim["sentence"] for claim in record["claims"])
+    (claim,) = [claim for claim in record["claims"] if "groups of system" in claim["sentence"]]
+    assert claim["held"] is None  # no difference found is not equality

@@ -8,7 +8,7 @@ from studies import DEMO
 
 from dtreward.record import write_result
 from dtreward.study.graph import maker_of
-from dtreward.study.inputs import expect, repository
+from dtreward.study.inputs import expect, recorded_numbers, repository
 
 FIRST = dict.fromkeys(DEMO, "pairs.parquet")
 FIRST |= {"09_evaluate_rewardbench": "checkpoint", "99_draw_paper_figures": "01_load_pairs.json"}
@@ -64,6 +64,17 @@ def test_what_was_made_of_other_pairs_is_refused(tmp_path):
     ):
         expect(tmp_path, "pairs.parquet", "rewards.parquet")
     expect(tmp_path, "rewards.parquet")  # who reads no pairs does not care
+
+
+def test_numbers_of_another_notebook_are_quoted_only_if_they_are_of_the_same_pairs(tmp_path):
+    pairs = tmp_path / "pairs.parquet"
+    pairs.write_text("these")
+    assert recorded_numbers(tmp_path, "04_fit_preference_tree") == {}
+    record = tmp_path / "04_fit_preference_tree.json"
+    write_result(record, numbers={"floor": 0.5}, parameters={}, inputs=[pairs])
+    assert recorded_numbers(tmp_path, "04_fit_preference_tree") == {"floor": 0.5}
+    pairs.write_text("others")
+    assert recorded_numbers(tmp_path, "04_fit_preference_tree") == {}
 
 
 def test_a_folder_named_as_a_model_of_the_leaderboard_is_itself(tmp_path, monkeypatch):
