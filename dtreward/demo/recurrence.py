@@ -154,19 +154,17 @@ def main() -> None:
     by_tolerance = {f"{times:g} steps": summarise(table, times) for times in tolerances}
     result = {
         "share of resamples": RECURS,
-        "worlds": options.seeds,
         "judges": len(JUDGES),
         "pairs asked": JUDGED,
         "resamples": BOOTSTRAPS,
         "trees": SETTINGS,
-        "rule": by_tolerance[f"{STEPS:g} steps"],
         "claimed among splits of shuffled preferences": accuracy_interval(
             is_claimed, nothing["seed"]
         ),
         "by tolerance": by_tolerance,
     }
     write_json(options.out, result | provenance({"seeds": options.seeds}))
-    print(*(f"{name}: {value}" for name, value in result["rule"].items()), sep="; ")
+    print(*(f"{name}: {value}" for name, value in by_tolerance[f"{STEPS:g} steps"].items()), sep="; ")
 
 
 if __name__ == "__main__":
