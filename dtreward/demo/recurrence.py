@@ -164,7 +164,9 @@ def main() -> None:
         "by tolerance": by_tolerance,
     }
     write_json(options.out, result | provenance({"seeds": options.seeds}))
-    print(*(f"{name}: {value}" for name, value in by_tolerance[f"{STEPS:g} steps"].items()), sep="; ")
+    print(
+        *(f"{name}: {value}" for name, value in by_tolerance[f"{STEPS:g} steps"].items()), sep="; "
+    )
 
 
 if __name__ == "__main__":
