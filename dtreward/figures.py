@@ -270,6 +270,7 @@ def draw_reward_bars(
     ax.invert_yaxis()
     ax.margins(x=0.15)
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, frameon=False)
+    use_fonts(ax.figure)
 
 
 def text_width(lines: Sequence[str]) -> float:

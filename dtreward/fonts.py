@@ -120,4 +120,8 @@ def _package(sign: str) -> str:
     script = unicodedata.name(sign, "SYMBOLS").split()[0]
     if script in EAST_ASIAN:
         return "Noto Sans CJK (apt install fonts-noto-cjk)"
+    if script == "MATHEMATICAL":
+        return "Noto Sans Math (apt install fonts-noto-core)"
+    if unicodedata.category(sign)[0] not in "LMN":  # no letter, mark or number: an emoji, say
+        return "Symbola (apt install fonts-symbola)"
     return f"Noto Sans {script.title()} (apt install fonts-noto-core)"

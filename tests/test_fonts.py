@@ -10,7 +10,7 @@ from fontTools.pens.ttGlyphPen import TTGlyphPen
 from matplotlib.font_manager import fontManager
 
 from dtreward import fonts
-from dtreward.figures import save_figure, text_width
+from dtreward.figures import draw_reward_bars, save_figure, text_width
 from dtreward.fonts import families_of, isolate, use_fonts
 from dtreward.tree.figure import draw_tree
 from dtreward.tree.tree import PreferenceTree
@@ -67,6 +67,29 @@ def test_what_no_font_has_is_warned_of_once_with_what_to_install():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         families_of("\U00012000")
+
+
+@pytest.mark.parametrize(
+    ("sign", "font"),
+    [
+        ("\u6709", "Noto Sans CJK (apt install fonts-noto-cjk)"),
+        ("\u0e04", "Noto Sans Thai (apt install fonts-noto-core)"),
+        ("\U0001f9ff", "Symbola (apt install fonts-symbola)"),  # an amulet, of no script
+        ("\U0001d400", "Noto Sans Math (apt install fonts-noto-core)"),
+    ],
+)
+def test_a_font_that_exists_is_named_for_a_sign(sign, font):
+    """An emoji's name begins with no script: "NAZAR AMULET"."""
+    assert fonts._package(sign) == font
+
+
+def test_the_bars_of_rewards_are_drawn_by_fonts_that_have_their_signs(square_font):
+    figure, axis = plt.subplots()
+    draw_reward_bars(axis, np.ones((2, 1)), [SIGN])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        figure.canvas.draw()
+    plt.close(figure)
 
 
 def test_signs_that_draw_nothing_need_no_font():

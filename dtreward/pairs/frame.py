@@ -69,6 +69,7 @@ def load_pairs(  # noqa: PLR0913
     *,
     form: str = "",
     attributes: Sequence[str] = (),
+    rated: bool = True,
     order_by: str = "",
     reader: str = "",
     readers: str = "within",
@@ -96,6 +97,8 @@ def load_pairs(  # noqa: PLR0913
         attributes: ratings to use, in this order; () means all numeric ones but row numbers, ids
             and times. Those that are named may also be true and false, or numbers as text. Or names of
             attributes to measure from the text (`text_attributes.TEXT_ATTRIBUTES`).
+        rated: False leaves all ratings out, and needs none: a model is to rate the responses
+            (`dtreward.models.rated_pairs`), and `attributes` are then the model's.
         order_by: for one response a row: the column whose larger value is preferred, or with "-"
             before its name the smaller: "-rank".
         reader: the column that names who read a row; "" takes one that is named so (`reader`,
@@ -126,7 +129,8 @@ def load_pairs(  # noqa: PLR0913
     if not _has_responses(read.table):
         _expect_no_options_of_responses(order_by, readers, name)
     who = reader_column(read.table, reader)
-    choice = _choose(replace(read, table=name_readers(read.table, who)), tuple(attributes))
+    named = replace(read, table=name_readers(read.table, who))
+    choice = _choose(named, tuple(attributes), rated=rated)
     table = choice.table
     if _has_responses(table):
         options = {"attributes": choice.names, "readers": readers}
@@ -135,15 +139,13 @@ def load_pairs(  # noqa: PLR0913
     table = drop_unusable(table, choice.names, limit, rng, counts)
     if table.empty:
         _refuse_no_pair(name, counts)
-    names = choice.names or tuple(attributes) or tuple(TEXT_ATTRIBUTES)
-    attributes_are = _rated(read) if choice.names else MEASURED
-    if not choice.names:
-        table = _with_measured(table, names)
+    names, attributes_are = _name_attributes(read, choice, tuple(attributes), rated=rated)
+    table = table if choice.names else _with_measured(table, names)
     table["split"] = cut_splits(table, test_share, validation_share, rng)
-    _count_kept(table, counts)
     frame = _ordered(table, names, attributes_are)
     left_out = choice.left_out | ({who: "names who read each row"} if who else {})
-    return Pairs(frame, names, dict(counts), left_out, read.form, attributes_are)
+    counted = dict(counts) | count_kept(table)
+    return Pairs(frame, names, counted, left_out, read.form, attributes_are)
 
 
 def differences(
@@ -264,8 +266,16 @@ def _has_responses(table: pd.DataFrame) -> bool:
     return "response" in table and "response_1" not in table
 
 
-def _choose(read: Formed, attributes: tuple[str, ...]) -> Choice:
-    """Choose the ratings of a table; it has none where the text is to be measured."""
+def _choose(read: Formed, attributes: tuple[str, ...], *, rated: bool) -> Choice:
+    """Choose the ratings of a table; it has none where the text is to be measured.
+
+    Args:
+        rated: False chooses none, and says so of those that the table has.
+    """
+    if not rated:
+        choice = choose_attributes(read.table, (), read.order_by, needs_ratings=False)
+        reason = dict.fromkeys(choice.names, "ratings are not used: a model rates the responses")
+        return replace(choice, names=(), left_out=choice.left_out | reason)
     columns = {*attributes, *rating_columns(attributes)}
     is_of_text = set(attributes) <= set(TEXT_ATTRIBUTES) and not columns & set(read.table)
     if attributes and is_of_text:
@@ -273,6 +283,17 @@ def _choose(read: Formed, attributes: tuple[str, ...]) -> Choice:
         return replace(choice, names=())
     is_own = read.form in ("pairs", "responses")
     return choose_attributes(read.table, attributes, read.order_by, needs_ratings=is_own)
+
+
+def _name_attributes(
+    read: Formed, choice: Choice, asked: tuple[str, ...], *, rated: bool
+) -> tuple[tuple[str, ...], str]:
+    """Name the attributes of a frame, and say what they are; without ratings, they are measured."""
+    if choice.names:
+        return choice.names, _rated(read)
+    if rated:
+        return asked or tuple(TEXT_ATTRIBUTES), MEASURED
+    return (), "not yet read by a model"
 
 
 def _with_measured(table: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
@@ -327,14 +348,24 @@ def _refuse_no_pair(name: str, counts: Counter) -> None:
     raise ValueError(f"no pair of {name} can be used; read and dropped are {dropped}")
 
 
-def _count_kept(table: pd.DataFrame, counts: Counter) -> None:
-    counts["pairs"] = table["pair_id"].nunique()
+def count_kept(table: pd.DataFrame) -> dict[str, int]:
+    """Count the pairs, votes and prompts of a frame.
+
+    Example:
+        >>> pairs = pd.DataFrame({"pair_id": [0, 0], "prompt_id": [0, 0], "preference": [1, None]})
+        >>> counts = count_kept(pairs.assign(response_1="4", response_2="5"))
+        >>> counts["pairs"], counts["votes"], counts["no preference"]
+        (1, 1, 1)
+    """
     votes = table[table["preference"].notna()].groupby("pair_id").size()
-    counts["votes"] = int(votes.sum())
-    counts["pairs with several votes"] = int((votes > 1).sum())
-    counts["prompts"] = table["prompt_id"].nunique()
-    counts["no preference"] = int(table["preference"].isna().sum())
-    counts["identical responses"] = int((table["response_1"] == table["response_2"]).sum())
+    return {
+        "pairs": table["pair_id"].nunique(),
+        "votes": int(votes.sum()),
+        "pairs with several votes": int((votes > 1).sum()),
+        "prompts": table["prompt_id"].nunique(),
+        "no preference": int(table["preference"].isna().sum()),
+        "identical responses": int((table["response_1"] == table["response_2"]).sum()),
+    }
 
 
 def _ordered(table: pd.DataFrame, names: Sequence[str], attributes_are: str) -> pd.DataFrame:

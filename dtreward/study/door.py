@@ -109,8 +109,7 @@ def _faults_of_pairs(own: Mapping[str, Any], groups: Collection[str]) -> Iterato
 
     names = set(inspect.signature(load_pairs).parameters) - {"source"}
     options = {name: own[name] for name in names if name in own}
-    if own["rewards_of"]:
-        options["attributes"] = ()  # they are that model's, not the table's
+    options["rated"] = not own["rewards_of"]
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the notebook shows them

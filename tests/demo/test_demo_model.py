@@ -154,3 +154,24 @@ def test_its_rewards_can_be_the_attributes_of_pairs(model, tmp_path):
     assert [row["correctness_1"], row["correctness_2"]] == [r[place] for r in compared.rewards]
     with pytest.raises(ValueError, match=r"predicts .*, not \['wit'\]"):
         rate_by_model(pairs, model, "demo", ["wit"])
+
+
+def test_no_pair_needs_a_rating_where_a_model_is_to_rate(model):
+    table = pd.DataFrame(
+        [
+            {"prompt": f"{k} + 1?", "response_1": f"It is {k + 1}.", "response_2": "No."}
+            for k in range(6)
+        ]
+    )
+    table = table.assign(helpfulness_1=[4.0, None] * 3, helpfulness_2=1.0, wit_1="4/5", wit_2="1/5")
+    table.loc[2, "response_2"] = "No. " * 2000  # more than the model takes
+    pairs = load_pairs(table.assign(preference=0), rated=False)
+    assert pairs.attributes == () and len(pairs.frame) == 6
+    assert pairs.left_out["helpfulness"] == "ratings are not used: a model rates the responses"
+    with pytest.warns(UserWarning, match="no score of 1 rows: .* tokens longer than max_length"):
+        rated = rate_by_model(pairs, model, "demo")
+    assert rated.frame["prompt"].tolist() == [f"{k} + 1?" for k in (0, 1, 3, 4, 5)]
+    assert rated.frame["pair_id"].tolist() == list(range(5))
+    assert (rated.counts["not read by demo"], rated.counts["votes"]) == (1, 5)
+    expected = model.rewards([("0 + 1?", "It is 1.")])[0, 0]
+    assert rated.frame["helpfulness_1"][0] == expected

@@ -50,6 +50,8 @@ def test_what_can_run_is_let_in_without_a_word(table, capsys):
     assert refusal("study=demo") == ""
     assert refusal("study=own", f"source={table / 'pairs.parquet'}", "model=data/demo") == ""
     assert refusal("study=own", f"source={table / 'responses.csv'}", "order_by=overall") == ""
+    rated_by_a_model = ["rewards_of=data/demo", "attributes=['helpfulness']"]
+    assert refusal("study=own", f"source={table / 'pairs.parquet'}", *rated_by_a_model) == ""
     assert capsys.readouterr() == ("", "")
 
 
@@ -68,6 +70,7 @@ PAIRS, RESPONSES = "pairs.parquet", "responses.csv"
         (PAIRS, ["model=data/dmeo"], "there is no data/dmeo here"),
         (PAIRS, ["model=dmeo"], "there is no model dmeo here"),
         (PAIRS, ["model=tests"], "tests is no model that can be loaded"),
+        (PAIRS, ["rewards_of=data/dmeo"], "there is no .*data/dmeo here"),
         (PAIRS, ["model=QRM-Llama3.1-8B-v3"], r"did you mean QRM-Llama3.1-8B-v2\?"),
         (PAIRS, ["model=data/demo", "model_revision=abc"], "model_revision is a commit on the hub"),
         (RESPONSES, ["order_by=overall", "group=mod"], r"came 'mod'; did you mean 'mood'"),
