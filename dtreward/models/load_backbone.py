@@ -439,6 +439,7 @@ def _shape_of(folder: Path, config: Mapping[str, Any], *, writes: bool) -> Pretr
     kept = {key: value for key, value in config.items() if key not in READ_HERE}
     try:
         shape = model_class.config_class.from_dict(kept)
+        longest_in_a_pack(shape)  # names the rotary embeddings that there are
         with torch.device("meta"):
             model_class(shape)
     except Exception as error:  # noqa: BLE001 (transformers fails at each entry in its own way)
