@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int, Real
 from sklearn.model_selection import GroupKFold
 
 from dtreward.pairs.split import Evaluation
+from dtreward.stats import Interval, r2_interval
 
 Features = Real[np.ndarray, "responses features"]
 Ratings = Real[np.ndarray, "responses attributes"]
@@ -132,6 +134,46 @@ def predict_unseen(
         probe = fit_probe(*seen, strengths[best_strengths(held_out, ratings[train])])
         predicted[evaluation.test] = probe.predict(inputs[evaluation.test])
     return predicted
+
+
+def intervals_by_attribute(
+    measure: Callable[..., Interval],
+    ratings: Ratings,
+    predicted: Ratings,
+    prompts: Sequence[Hashable] | np.ndarray,
+    **options: Any,
+) -> list[Interval]:
+    """Measure how well each attribute is predicted, on the responses that have both numbers.
+
+    Args:
+        measure: of `dtreward.stats`, such as `pearson_interval`.
+        ratings: nan where one is missing.
+        predicted: of `predict_unseen`; nan where a response was not tested.
+        prompts: of the same responses.
+        options: of `dtreward.stats.bootstrap`.
+
+    Returns:
+        an interval an attribute: nan where its ratings do not vary or are of one prompt, and 0 for
+        a correlation with constant predictions.
+
+    Example:
+        >>> from dtreward.stats import pearson_interval
+        >>> ratings = np.array([[0.0, 1.0], [1.0, 1.0], [2.0, np.nan]])
+        >>> print(*intervals_by_attribute(pearson_interval, ratings, ratings, "abc"))
+        1.000 [1.000, 1.000] nan [nan, nan]
+    """
+    own_prompts = np.asarray(list(prompts))
+    intervals = []
+    for asked, answered in zip(ratings.T, predicted.T, strict=True):
+        rows = np.flatnonzero(np.isfinite(asked) & np.isfinite(answered))
+        if len(set(asked[rows])) < 2 or len(set(own_prompts[rows])) < 2:
+            interval = Interval(np.nan, np.nan, np.nan)
+        elif measure is not r2_interval and np.ptp(answered[rows]) == 0:
+            interval = Interval(0.0, 0.0, 0.0)
+        else:
+            interval = measure(asked[rows], answered[rows], own_prompts[rows], **options)
+        intervals.append(interval)
+    return intervals
 
 
 def relative_errors(

@@ -25,7 +25,7 @@ LEAST = {
     "bootstraps": 2,
     "concurrency": 1,
     "dots": 1,
-    "folds": 2,
+    "strength_folds": 2,
     "jobs": -1,
     "layer": -1,
     "loss_margin": 0.0001,
