@@ -125,14 +125,16 @@ def list_outcomes(plan: StudyPlan, since: float) -> list[Row]:
         if row.outcome in ("outdated", "not made"):
             rows[name] = Row(name, row.outcome, _why_not(name, rows), None, row.file)
     for name in plan.left_out:
-        rows[name] = Row(name, "left out", _what_it_needs(name), None, "")
+        rows[name] = Row(name, "left out", _what_it_needs(name, plan), None, "")
     return [rows[name] for name in sorted(rows)]
 
 
-def _what_it_needs(name: str) -> str:
+def _what_it_needs(name: str, plan: StudyPlan) -> str:
     """Say what a study must be given for a notebook that is left out."""
     if read_graph()[name].needs_judges:
         return "needs judges: judges_source and judges, or judges_table (docs/judges.md)"
+    if plan.has_model and not plan.has_head:
+        return "needs a head on the last layer: layer=-1"
     return "needs a reward model: MODEL=<hub id or folder>"
 
 

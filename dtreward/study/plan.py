@@ -64,6 +64,10 @@ DEFAULT_PATHS = {  # read also where the study does not name them
 }
 COMPARE = "00_compare_two_responses"
 COLLECT = "06_collect_judge_preferences"
+EXTRACT = "02_extract_features"
+LAST_LAYER = -1
+CHECKPOINT = "checkpoint/"
+FILES_OF_A_HEAD = ("probe.safetensors", CHECKPOINT)
 JUDGE_PARAMETERS = ("judges_source", "judges", "judges_table")
 WORLDS = ("demo", "nvidia/HelpSteer2")  # sources that are no files here
 
@@ -76,9 +80,11 @@ class StudyPlan:
         study: its name.
         folder: where its results go, data/<study>.
         notebooks: the notebooks that run, in order.
-        left_out: notebooks of the study that need a reward model or judges, where it has none.
+        left_out: notebooks of the study that need a reward model, a checkpoint or judges, where it
+            has none.
         parameters: the parameters of each notebook, {notebook: {name: value}}.
         has_model: whether the study has a reward model.
+        has_head: whether its probe becomes a head, and so a checkpoint: it reads the last layer.
         is_real: whether it stands on commits of the hub, and one model at a time fits on the GPU.
         package: hash of the package's files.
         own: the YAML to write for a table's own study, else None.
@@ -90,6 +96,7 @@ class StudyPlan:
     left_out: tuple[str, ...]
     parameters: dict
     has_model: bool
+    has_head: bool
     is_real: bool
     package: str
     own: dict | None = None
@@ -170,9 +177,12 @@ class StudyPlan:
         return f"{self.folder}/{name}.ipynb"
 
     def _expected(self, files):
-        if self.has_model:
-            return files
-        return [file for file in files if file not in files_of_a_model()]
+        absent = set()
+        if not self.has_model:
+            absent.update(files_of_a_model())
+        if not self.has_head:
+            absent.update(FILES_OF_A_HEAD)
+        return [file for file in files if file not in absent]
 
 
 def plan_study(command_line):
@@ -213,6 +223,7 @@ def plan_study(command_line):
         left_out=tuple(left_out),
         parameters=parameters,
         has_model=bool(shared.get("model")),
+        has_head=_has_head(study, shared),
         is_real="needs" in study,
         package=package_digest(),
         own=own,
@@ -220,16 +231,24 @@ def plan_study(command_line):
 
 
 def _left_out(study, shared):
-    """Name the notebooks of a study that need a reward model, or judges, where it has none."""
+    """Name the notebooks that need a reward model, a checkpoint or judges, where a study has none."""
     graph = read_graph()
+    has_head = _has_head(study, shared)
     has_model = bool(shared.get("model"))
     has_no_judges = _has_no_judges(study, shared)
     names = []
     for name in study["notebooks"]:
         lacks_model = graph[name].needs_model and not has_model
-        if lacks_model or (graph[name].needs_judges and has_no_judges):
+        lacks_head = CHECKPOINT in graph[name].reads and not has_head
+        if lacks_model or lacks_head or (graph[name].needs_judges and has_no_judges):
             names.append(name)
     return names
+
+
+def _has_head(study, shared):
+    """Say whether the study reads the features of the last layer, on which a head can be put."""
+    layer = shared.get("layer", study.get(EXTRACT, {}).get("layer", LAST_LAYER))
+    return layer == LAST_LAYER
 
 
 def _parameters(study, given, left_out):

@@ -10,6 +10,7 @@ from dtreward.models.probe import (
     best_strengths,
     fit_probe,
     held_out_rewards,
+    intervals_by_attribute,
     predict_unseen,
     relative_errors,
 )
@@ -22,7 +23,7 @@ from dtreward.models.probe_figure import (
     pool_ratings,
 )
 from dtreward.pairs.split import plan_evaluations
-from dtreward.stats import Interval
+from dtreward.stats import Interval, pearson_interval, r2_interval
 
 RANDOM = np.random.default_rng(0)
 FEATURES = RANDOM.normal(size=(60, 4))
@@ -112,6 +113,24 @@ def test_unseen_responses_are_predicted_by_probes_that_saw_none_of_their_prompts
     assert (after[together] == before[together]).all()
     others = np.setdiff1d(np.arange(60), together)
     assert not np.isclose(after[others], before[others]).all(axis=1).any()
+
+
+def test_attributes_are_measured_where_they_have_a_rating_and_a_prediction():
+    ratings = RATINGS.copy()
+    ratings[:20, 0] = np.nan
+    predicted = RATINGS + 1.0
+    predicted[40:, 0] = np.nan
+    predicted[:, 1] = 2.0
+    measured = intervals_by_attribute(pearson_interval, ratings, predicted, PROMPTS, resamples=20)
+    assert [one.estimate for one in measured] == [pytest.approx(1.0), 0.0]
+    explained = intervals_by_attribute(r2_interval, ratings, predicted, PROMPTS, resamples=20)
+    rows = slice(20, 40)
+    expected = 1 - 1 / ratings[rows, 0].var()
+    assert explained[0].estimate == pytest.approx(expected), "on the twenty that have both"
+    assert explained[1].estimate < 0, "a constant that is not the mean is worse than it"
+    ratings[:, 1] = 3.0
+    flat = intervals_by_attribute(pearson_interval, ratings, predicted, PROMPTS)
+    assert np.isnan(flat[1].estimate)
 
 
 def test_a_constant_answer_has_the_relative_error_one():

@@ -37,6 +37,17 @@ def test_the_demo_study_runs_every_notebook_with_the_parameters_of_the_command_l
     assert not any(plan.needs_gpu(name) for name in plan.notebooks)
 
 
+def test_a_probe_on_an_inner_layer_makes_no_checkpoint_and_what_reads_one_is_left_out():
+    plan = plan_study({"study": "demo", "layer": 3})
+    assert plan.left_out == ("00_compare_two_responses", "09_evaluate_rewardbench")
+    made = [*plan.outputs("03_fit_attribute_probe"), *plan.outputs("04_fit_preference_tree")]
+    assert "data/demo/rewards.parquet" in made
+    assert not {"data/demo/probe.safetensors", "data/demo/checkpoint"} & set(made)
+    whole = plan_study({"study": "demo", "layer": -1})
+    assert not whole.left_out
+    assert "data/demo/checkpoint" in whole.outputs("04_fit_preference_tree")
+
+
 def makers(plan, name):
     """The notebooks whose stamps are inputs of a notebook."""
     stamps = [path for path in plan.inputs(name) if f"/{FINISHED}/" in path]
