@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Collection
 from functools import partial
 from pathlib import Path
 
@@ -37,6 +39,23 @@ ESCAPED = str.maketrans(
 FITTED = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{\begin{tabular}"
 LONG_CELL = 60  # characters from which a cell is broken into lines
 LONG_TABLE = 30  # rows from which a table is broken into pages
+
+
+def delete_undrawn(folder: Path, drawn: Collection[str]) -> None:
+    """Delete the figures and tables of an earlier run that are not drawn again.
+
+    Only files that the index of that run names are deleted.
+
+    Args:
+        drawn: names of the figures and tables that are drawn now.
+    """
+    index = folder / "index.json"
+    if not index.exists():
+        return
+    earlier = json.loads(index.read_text(encoding="utf-8"))["drawn"]
+    for name in earlier.keys() - set(drawn):
+        for file in earlier[name]["files"]:
+            (folder / Path(file).name).unlink(missing_ok=True)
 
 
 def write_figure(folder: Path, name: str, figure: Figure, data: pd.DataFrame) -> None:

@@ -11,7 +11,7 @@ import yaml
 from conftest import ROOT
 
 from dtreward.study.macros import list_macros, macro_name, write_macros
-from dtreward.study.paper import latex, list_nodes, write_table
+from dtreward.study.paper import delete_undrawn, latex, list_nodes, write_table
 from dtreward.study.run import run
 from dtreward.tree.tree import PreferenceTree
 
@@ -126,7 +126,7 @@ def test_a_study_of_other_attributes_draws_what_it_has_and_lists_the_rest(own):
     drawn = draw(made, table)
     index = json.loads(drawn["index.json"])
     numbers = {name[:2] for name in index["drawn"] if name[0].isdigit()}
-    assert numbers == {"02", "03", "08", "14", "16"}
+    assert numbers == {"02", "03", "08", "13", "15"}
     assert index["left_out"]["05_agreement"] == "no record of 07_compare_judges"
     assert index["left_out"]["01_workflow"] == "no reward model in the study"
     assert b"demo" not in drawn["macros.tex"]
@@ -146,8 +146,24 @@ def test_a_record_of_changed_files_is_left_out_with_its_figures(own):
         drawn = draw(made, table)
     finally:
         record.write_text(kept)
-    assert not [name for name in drawn if name.startswith(("14_", "table_ablation"))]
-    assert json.loads(drawn["index.json"])["left_out"]["14_ablation"].startswith("no record of 05")
+    assert not [name for name in drawn if name.startswith(("13_", "table_ablation"))]
+    assert json.loads(drawn["index.json"])["left_out"]["13_ablation"].startswith("no record of 05")
+
+
+def test_what_an_earlier_run_drew_is_deleted_and_nothing_else(tmp_path):
+    drawn = {
+        "12_old": {"files": ["12_old.png", "../kept.png"]},
+        "13_new": {"files": ["13_new.png"]},
+    }
+    (tmp_path / "index.json").write_text(json.dumps({"drawn": drawn}))
+    (tmp_path / "paper").mkdir()
+    for name in ("12_old.png", "13_new.png", "mine.png", "kept.png"):
+        (tmp_path / "paper" / name).touch()
+    (tmp_path / "index.json").rename(tmp_path / "paper" / "index.json")
+    (tmp_path / "kept.png").touch()
+    delete_undrawn(tmp_path / "paper", ["13_new"])
+    left = {path.name for path in (tmp_path / "paper").glob("*.png")}
+    assert left == {"13_new.png", "mine.png"} and (tmp_path / "kept.png").exists()
 
 
 def test_a_demo_world_cannot_pass_for_another_study(demo):
