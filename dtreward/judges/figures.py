@@ -136,7 +136,7 @@ def draw_agreement(agreement: pd.DataFrame, *, world: str) -> Figure:
     """
     order = ["Human", *nearest_to_people(agreement)["other"]]
     many = len(order) - 1 > MANY
-    height = 1.2 + (0.09 if many else 0.18) * len(order)
+    height = max(2.6, 1.2 + (0.09 if many else 0.18) * len(order))  # room for names below few cells
     figure, axes = plt.subplots(1, 2, figsize=(WIDE, height), sharey=True)
     style = {"annot": not many, "fmt": ".0f", "annot_kws": {"size": 5.5}, "cmap": "RdBu"}
     labels = {"xticklabels": True, "yticklabels": True}
@@ -156,7 +156,8 @@ def draw_importances(importances: pd.DataFrame, published: pd.DataFrame, *, worl
 
     Args:
         importances: a row a judge and attribute: importance, low, high; drawn in this order.
-        published: importances with a row a judge and a column an attribute, nan where unknown.
+        published: importances with a row a judge and a column an attribute, nan where unknown; not
+            drawn unless each attribute is known of a judge.
     """
     order = list(dict.fromkeys(importances["judge"]))
     wide = importances.pivot(index="judge", columns="attribute")
@@ -168,7 +169,7 @@ def draw_importances(importances: pd.DataFrame, published: pd.DataFrame, *, worl
         notes = text["importance"]
         title = f"{world}: mean of bootstraps"
     panels = {title: (wide["importance"], notes)}
-    if published.notna().any(axis=None):
+    if published.notna().any(axis=0).all():
         panels["published, where judges coincide"] = (published, published.map("{:.2f}".format))
     height = (1.9 if many else 1.1) + 0.27 * len(order)
     size = {"figsize": (WIDE, height), "sharey": True, "squeeze": False}
