@@ -94,7 +94,7 @@ def test_drawing_twice_gives_the_same_bytes(demo, drawn):
 
 def test_every_hash_of_the_index_is_that_of_the_data(drawn):
     index = json.loads(drawn["index.json"])
-    assert len(index["drawn"]) == 16  # 12 figures and 4 tables: no model, no leaderboard
+    assert len(index["drawn"]) == 18  # 14 figures and 4 tables: no model, no leaderboard
     for entry in index["drawn"].values():
         assert sha256(drawn[entry["data"]]).hexdigest() == entry["sha256"]
         assert entry["notebook"][:2].isdigit() and entry["parameters"]["study"] == "small"
@@ -126,7 +126,7 @@ def test_a_study_of_other_attributes_draws_what_it_has_and_lists_the_rest(own):
     drawn = draw(made, table)
     index = json.loads(drawn["index.json"])
     numbers = {name[:2] for name in index["drawn"] if name[0].isdigit()}
-    assert numbers == {"02", "03", "08", "13", "15"}
+    assert numbers == {"02", "03", "08", "13", "15", "17", "18"}
     assert index["left_out"]["05_agreement"] == "no record of 07_compare_judges"
     assert index["left_out"]["01_workflow"] == "no reward model in the study"
     assert b"demo" not in drawn["macros.tex"]
