@@ -33,7 +33,8 @@ NOTEBOOK_FILES = sorted(NOTEBOOKS.glob("[0-9]*.ipynb"))
 @pytest.mark.parametrize(
     ("notebook", "parameters", "message"),
     [
-        (PROBE, {"folds": 1}, "expected folds of 2 or more, came 1"),
+        (PROBE, {"strength_folds": 1}, "expected strength_folds of 2 or more, came 1"),
+        ("02_extract_features", {"layer": -2}, "expected layer of -1 or more, came -2"),
         (PROBE, {"words": 0}, "expected words of 1 or more, came 0"),
         (TREE, {"max_depth": 0}, "expected max_depth of 1 or more, came 0"),
         (TREE, {"resamples": 1}, "expected resamples of 2 or more, came 1"),
@@ -61,7 +62,9 @@ def test_a_value_of_another_kind_or_out_of_range_is_refused(notebook, parameters
 
 
 def test_the_values_at_the_ends_are_legal():
-    check_types({"folds": 2, "words": 1, "resamples": 2}, NOTEBOOKS / f"{PROBE}.ipynb")
+    check_types(
+        {"strength_folds": 2, "folds": 0, "words": 1, "resamples": 2}, NOTEBOOKS / f"{PROBE}.ipynb"
+    )
     ends = {"jobs": -1, "depths": [1], "leaves": [2], "prunings": [0, 0.5], "seed": 2**32 - 1}
     check_types(ends, NOTEBOOKS / f"{ABLATION}.ipynb")
 
