@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import HfApi, constants
+from huggingface_hub import HfApi, constants, hf_hub_download
 from huggingface_hub.errors import (
     GatedRepoError,
     HfHubHTTPError,
@@ -15,6 +15,8 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
 )
 from huggingface_hub.file_download import repo_folder_name
+
+from dtreward.pairs.readers import read_table
 
 
 @dataclass(frozen=True)
@@ -26,12 +28,15 @@ class Download:
         kind: "model" or "dataset".
         gb: size of the files that are fetched.
         revision: commit, or its first digits; "" for the newest.
+        shows: tables whose columns are shown before the study starts, because nobody could look at
+            them when it was written.
     """
 
     name: str
     kind: str
     gb: int | float
     revision: str
+    shows: tuple[str, ...] = ()
 
     @property
     def cache(self) -> Path:
@@ -70,13 +75,32 @@ class Download:
 
 
 def read_downloads(listed: Mapping[str, Mapping[str, Any]]) -> list[Download]:
-    """Read `needs: downloads` of a study: {hub id: {kind, gb, revision}}.
+    """Read `needs: downloads` of a study: {hub id: {kind, gb, revision, shows}}.
 
     Example:
         >>> read_downloads({"a/b": {"kind": "model", "gb": 15.0, "revision": ""}})
-        [Download(name='a/b', kind='model', gb=15.0, revision='')]
+        [Download(name='a/b', kind='model', gb=15.0, revision='', shows=())]
     """
-    return [Download(name, **values) for name, values in listed.items()]
+    downloads = []
+    for name, values in listed.items():
+        shows = tuple(values.get("shows", ()))
+        downloads.append(Download(name, **{**values, "shows": shows}))
+    return downloads
+
+
+def columns_of(download: Download, commit: str) -> dict[str, tuple[int, list[str]]]:
+    """Fetch the tables that a download shows; give rows and columns of each.
+
+    Raises:
+        ValueError: if a table cannot be read.
+        OSError: if it cannot be fetched.
+    """
+    found = {}
+    for name in download.shows:
+        path = hf_hub_download(download.name, name, repo_type=download.kind, revision=commit)
+        table = read_table(Path(path))
+        found[name] = (len(table), list(table))
+    return found
 
 
 def find_commits(downloads: list[Download]) -> tuple[dict[str, str], list[str]]:

@@ -2,8 +2,8 @@
 
     dtreward preflight study=NAME [parameter=value ...]
 
-A study that needs more than this repository says so under `needs` in its YAML: `gpu_gb`,
-`memory_gb`, `disk_gb` beside the downloads, `hours`, and `downloads` ({hub id: kind, gb,
+A study that needs more than this repository says so under `needs` in its YAML: `gpu_gb` (left out
+where it needs no GPU), `memory_gb`, `disk_gb` beside the downloads, `hours`, and `downloads` ({hub id: kind, gb,
 revision}). Only the downloads that a parameter names are looked at. Their commits are kept in
 data/<study>/revisions.json; a repository that has moved to another commit since is an error.
 """
@@ -23,7 +23,7 @@ import yaml
 from huggingface_hub import constants
 
 from dtreward.files import write_json
-from dtreward.study.hub import Download, find_commits, read_downloads
+from dtreward.study.hub import Download, columns_of, find_commits, read_downloads
 from dtreward.study.inputs import repository
 from dtreward.study.own import find_study
 from dtreward.study.settings import DATA_DIR, read_study, study_folder
@@ -104,18 +104,38 @@ def check(study: Parameters, given: Parameters, folder: Path) -> list[str]:
     device = parameters.get("device", "")
     named = repositories_of(study, given)
     downloads = [one for one in read_downloads(needs["downloads"]) if one.name in named]
+    gpu_gb = needs.get("gpu_gb", 0)
     print(
-        f"The study '{parameters['study']}' needs a GPU of {needs['gpu_gb']} GB, "
+        f"The study '{parameters['study']}' needs "
+        f"{f'a GPU of {gpu_gb} GB' if gpu_gb else 'no GPU'}, "
         f"{needs['memory_gb']} GB of memory, {needs['disk_gb']} GB of disk beside the downloads, "
-        f"and about {needs['hours']} h on one H100."
+        f"and about {needs['hours']} h on {'one H100' if gpu_gb else 'two cores'}."
     )
-    if device == "cpu":
+    missing = []
+    if gpu_gb and device == "cpu":
         print("  device=cpu: GPU and memory are not checked; it takes days instead of hours")
-        missing = []
     else:
-        missing = missing_gpu(needs["gpu_gb"], device) + missing_memory(needs["memory_gb"])
+        if gpu_gb:
+            missing += missing_gpu(gpu_gb, device)
+        missing += missing_memory(needs["memory_gb"])
     missing += missing_disk(needs["disk_gb"], downloads, folder)
-    return missing + _check_commits(downloads, folder, record=not missing)
+    missing += _check_commits(downloads, folder, record=not missing)
+    return missing or _show_columns(downloads, folder)
+
+
+def _show_columns(downloads: list[Download], folder: Path) -> list[str]:
+    """Print the columns of the tables that a study has not seen before, and say what is wrong."""
+    commits = json.loads((folder / REVISIONS).read_text(encoding="utf-8"))
+    wrong = []
+    for one in downloads:
+        try:
+            tables = columns_of(one, commits[one.name])
+        except (OSError, ValueError) as error:
+            wrong.append(f"{one.name}: {' '.join(str(error).split())}")
+            continue
+        for name, (rows, columns) in tables.items():
+            print(f"  {one.name}, {name}: {rows:,} rows with {', '.join(columns)}")
+    return wrong
 
 
 def _check_commits(downloads: list[Download], folder: Path, *, record: bool) -> list[str]:

@@ -1,0 +1,91 @@
+"""The real studies that need no GPU run whole, small: on the public files, or on replicas of the hub's.
+
+Numbers of resamples, bootstraps and shuffles are small, to be quick. The command is the user's own.
+"""
+
+import json
+import subprocess
+import sys
+
+import nbformat
+import pandas as pd
+import pytest
+import yaml
+from conftest import ROOT, copy_project, snakemake
+from hub_cache import JUDGES, fill_cache
+from studies import finished
+
+from dtreward.study.texts import find_texts, texts_of
+
+QUICK = ["resamples=20", "bootstraps=2", "shuffles=2", "jobs=1"]
+
+
+@pytest.fixture(scope="module")
+def project(root, tmp_path_factory):
+    return copy_project(root, tmp_path_factory.mktemp("real") / "project")
+
+
+def preflight(folder, *words):
+    command = [sys.executable, "-m", "dtreward.cli", "preflight", *words]
+    return subprocess.run(command, check=False, cwd=folder, capture_output=True, text=True)
+
+
+def yaml_of(study):
+    return yaml.safe_load((ROOT / "notebooks/studies" / f"{study}.yaml").read_text())
+
+
+def run_public(project, study, copy, *words):
+    """Run a study on a copy of its public files, as `make study STUDY=... SOURCE=...` does."""
+    given = [f"study={study}", *QUICK, *words]
+    done = preflight(project, *given, f"source={copy}")
+    assert done.returncode == 0, done.stderr
+    done = snakemake(project, *given)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    folder = project / "data" / study
+    assert finished(folder) == sorted(yaml_of(study)["notebooks"])
+    return folder
+
+
+def assert_shows_no_text(folder):
+    """Nothing that `make publish` would copy holds a text of the pairs."""
+    files = [
+        *folder.glob("*.ipynb"),
+        *(folder / "figures").iterdir(),
+        *(folder / "paper").iterdir(),
+    ]
+    texts = texts_of(pd.read_parquet(folder / "pairs.parquet"))
+    assert len(texts) > 100
+    assert find_texts(texts, files) == {}
+
+
+def record(folder, name):
+    return json.loads((folder / f"{name}.json").read_text())
+
+
+@pytest.mark.parametrize("study", ["llm-judges", "annotators"])
+def test_a_study_of_public_verdicts_runs_and_shows_no_text(study, project, shared_data):
+    folder = run_public(project, study, shared_data / "originals", "limit=300")
+    assert_shows_no_text(folder)
+    for name in yaml_of(study)["notebooks"]:
+        shown = json.dumps(nbformat.read(folder / f"{name}.ipynb", as_version=4))
+        assert "demo world" not in shown.lower()
+        assert "human ratings" not in shown.lower(), name
+
+
+def test_the_published_judges_are_studied_without_a_gpu(project, tmp_path, monkeypatch):
+    """Their real files have not been seen here: the preflight shows the columns before it goes on."""
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    downloads = yaml_of("paper-judges")["needs"]["downloads"]
+    assert preflight(project, "study=paper-judges").returncode == 1  # nothing is there yet
+    fill_cache(tmp_path / "home", tmp_path / "made", downloads, [], (90, 30))
+    done = preflight(project, "study=paper-judges")
+    assert done.returncode == 0, done.stderr
+    assert "needs no GPU" in done.stdout
+    assert "RLHFlow/LLM-Preferences-HelpSteer2, train.jsonl.gz: " in done.stdout
+    assert "rows with dataset, split, id, prompt, response_A, response_B, GPT-4o" in done.stdout
+    done = snakemake(project, "study=paper-judges", *QUICK)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    folder = project / "data" / "paper-judges"
+    assert finished(folder) == sorted(yaml_of("paper-judges")["notebooks"])
+    assert set(pd.read_parquet(folder / "judges.parquet")["judge"]) == set(JUDGES)
