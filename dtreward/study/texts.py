@@ -34,13 +34,14 @@ def find_texts(texts: Iterable[str], files: Iterable[Path]) -> dict[Path, str]:
     """
     plain = [_plain(text) for text in texts]
     wanted = [_sums(text) for text in plain]
-    all_wanted = np.unique(np.concatenate([*wanted, np.empty(0, np.uint64)]))
+    all_wanted = np.unique(np.concatenate([*wanted, np.zeros(1, np.uint64)]))
     found = {}
     for file in files:
         for content in _contents(file):
             shown = _plain(content)
-            places = np.flatnonzero(np.isin(_sums(shown), all_wanted))
-            for place in places:
+            sums = _sums(shown)
+            nearest = np.searchsorted(all_wanted, sums).clip(max=len(all_wanted) - 1)
+            for place in np.flatnonzero(all_wanted[nearest] == sums):
                 piece = shown[place : place + WINDOW]
                 if any(piece in text for text in plain):
                     found.setdefault(file, piece)
