@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal
@@ -125,18 +125,45 @@ def load_language_model(
         >>> load_language_model("data/demo").hidden_size
         192
     """
-    entry = find_entry(name)
     options = options or LoadOptions()
+    checkpoint, folder = _find_plain(name, revision)
+    description = describe(checkpoint, options, folder)
+    return load_backbone(checkpoint, options, replace(description, folder=checkpoint.find()))
+
+
+def put_own_head(
+    backbone: Backbone, name: str | Path, *, revision: str | None = None
+) -> HeadModel | None:
+    """Put the head of a model's own files on its loaded backbone; None where they have none.
+
+    Args:
+        backbone: as `load_language_model` gave it for this name and revision.
+
+    Example:
+        >>> put_own_head(load_language_model("data/demo"), "data/demo").kind
+        'decision-tree'
+    """
+    checkpoint, folder = _find_plain(name, revision)
+    description = describe(checkpoint, LoadOptions(), folder)
+    tensors = _read_tensors(description, weight_files(checkpoint.find()), "")
+    if not tensors:
+        return None
+    entry = find_entry(name) or CatalogueEntry(str(name))
+    choices = CheckpointOptions(revision, None, (), None)
+    head = _make_head(description, tensors, entry, choices)
+    tree = _find_tree(folder, tensors, head, entry, choices)
+    return HeadModel(backbone, head.to(backbone.wide_dtype), tree)
+
+
+def _find_plain(name: str | Path, revision: str | None) -> tuple[Checkpoint, Path]:
+    """Find any model as a language model: its checkpoint, and a folder with its small files."""
+    entry = find_entry(name)
     repo = name if entry is None or Path(name).exists() else entry.repo
     folder, commit = find_folder(repo, revision, weights=False)
-    is_here = Path(repo).exists()
-    location = str(folder.resolve()) if is_here else str(repo)
-    identity = folder.resolve().name if is_here else str(repo)
-    checkpoint = Checkpoint(location, identity, commit, plain=True)
-    description = describe(checkpoint, options, folder)
-    if not is_here:
-        checkpoint.find()  # fetches the weights
-    return load_backbone(checkpoint, options, description)
+    if Path(repo).exists():
+        place = folder.resolve()
+        return Checkpoint(str(place), place.name, commit, plain=True), folder
+    return Checkpoint(str(repo), str(repo), commit, plain=True), folder
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from torch import nn
 
 from dtreward.engine.float8 import Fp8Linear, to_fp8
 from dtreward.engine.forward import last_hidden_states
-from dtreward.models.loader import load
+from dtreward.models.loader import load, load_language_model
 from dtreward.models.precision import use_fp8
 
 TEXTS = (
@@ -40,7 +40,11 @@ def test_a_row_of_zeros_stays_zeros():
 def test_the_table_tells_what_changed(tmp_path):
     folder = make_decision_tree_replica(tmp_path / "tree")
     exact = load(folder)
-    model, table = use_fp8(load(folder), *TEXTS)
+    model = load(folder)
+    backbone, table = use_fp8(model, *TEXTS)
+    assert backbone.transformer is model.backbone.transformer
+    features = np.abs(model.features(CONVERSATIONS) - exact.features(CONVERSATIONS))
+    assert np.isclose(table.loc["features", "mean change"], features.mean())
     before, after = exact.rewards(CONVERSATIONS), model.rewards(CONVERSATIONS)
     change = np.abs(after - before)
     rows = table.loc[list(model.attributes)]
@@ -58,9 +62,17 @@ def test_the_table_tells_what_changed(tmp_path):
 def test_features_of_a_model_turned_to_float8_have_another_key(tmp_path):
     model = load(make_replica(tmp_path / "score"))
     turned, table = use_fp8(load(tmp_path / "score"), *TEXTS)
-    assert turned.backbone.identity != model.backbone.identity
-    assert "preference" in table.index and turned.kind == "score"
-    assert not any(isinstance(each, nn.Linear) for each in turned.backbone.transformer.modules())
+    assert turned.identity != model.backbone.identity
+    assert "preference" in table.index
+    assert not any(isinstance(each, nn.Linear) for each in turned.transformer.modules())
+
+
+def test_of_a_backbone_without_a_head_the_features_are_compared(tmp_path):
+    folder = make_replica(tmp_path / "score")
+    backbone, table = use_fp8(load_language_model(folder), *TEXTS)
+    assert backbone.identity["precision"] == "float8 rows"
+    assert list(table.index) == ["features"]
+    assert table.loc["features", "mean change"] > 0
 
 
 @pytest.mark.parametrize("turned", [False, True])
@@ -80,4 +92,4 @@ def test_a_copy_for_another_device_gives_the_same_bits(tmp_path, turned):
 def test_a_model_without_a_decision_has_no_row_of_preferences(tmp_path):
     folder = make_replica(tmp_path / "five", rows=5)
     _, table = use_fp8(load(folder), *TEXTS)
-    assert "preference" not in table.index and len(table) == 5
+    assert "preference" not in table.index and len(table) == 1 + 5
