@@ -28,7 +28,9 @@ WIDE = 6.75  # inches, two columns of a page
 LETTERS_BESIDE_MAPS = 36  # in a line of the names beside maps, over all maps in a row
 LINE_OF_NAMES = 0.11  # inches
 SAME_POINT = 0.045  # inches; points nearer than this would hide each other
+MOST_ON_A_SIDE = 0.75  # of all names: those of one point stay together
 LEAST_MAP = 1.4  # inches, height of a map
+BESIDE_MAP = 0.06  # of its width, between a map and its names
 AROUND_MAP = 0.95  # inches above and below it
 MANY_ATTRIBUTES = 10  # attributes from which importances stand without their intervals
 MOST_GROUPS = 8  # of pairs, drawn side by side
@@ -324,10 +326,11 @@ def draw_maps(places: pd.DataFrame, *, world: str) -> Figure:
     beside = panels_in_a_row(len(names), 1 if len(judges) > MANY else 3)
     letters = LETTERS_BESIDE_MAPS // beside
     lines = [line for judge in judges for line in wrap(judge, letters)]
-    room = max(LEAST_MAP, LINE_OF_NAMES * (len(lines) + 2) / 2)
+    room = max(LEAST_MAP, LINE_OF_NAMES * MOST_ON_A_SIDE * len(lines))
     height = room + AROUND_MAP
     figure, axes = panels(len(names), height, sharex=False, sharey=False, most=beside)
-    width = WIDE / beside - 1.5 * text_width(lines)
+    # names are smaller than the text measured, and stand at some distance
+    width = (WIDE / beside - 1.5 * text_width(lines)) / (1 + 2 * BESIDE_MAP)
     for axis, name in zip(axes, names, strict=True):
         on_map = places[places["map"] == name]
         scale = _fit_map(axis, on_map, (width, room))
@@ -380,12 +383,13 @@ def _name_points(axis: Axes, points: pd.DataFrame, *, room: float) -> None:
     """
     size = (points["text"].str.count("\n") + 1) * LINE_OF_NAMES
     low, high = axis.get_ylim()
-    height = room * (points["y"] - low) / (high - low)
+    inches = room / (high - low)  # of a unit of y
+    height = inches * (points["y"] - low)
     labels = points.assign(size=size, height=height).sort_values("x")
     is_left = labels["size"].cumsum() - labels["size"] / 2 <= labels["size"].sum() / 2
     for side, at, alignment, near_edge in (
-        (labels[is_left], -0.06, "right", 1),
-        (labels[~is_left], 1.06, "left", 0),
+        (labels[is_left], -BESIDE_MAP, "right", 1),
+        (labels[~is_left], 1 + BESIDE_MAP, "left", 0),
     ):
         from_below = side.sort_values("height")
         middles = _spread_out(from_below["height"].to_numpy(), from_below["size"].to_numpy(), room)
@@ -393,8 +397,8 @@ def _name_points(axis: Axes, points: pd.DataFrame, *, room: float) -> None:
             axis.annotate(
                 point.text,
                 (point.x, point.y),
-                (at, 72 * middle),
-                textcoords=("axes fraction", "axes points"),
+                (at, low + middle / inches),
+                textcoords=("axes fraction", "data"),
                 ha=alignment,
                 va="center",
                 size=6,
