@@ -208,13 +208,21 @@ def test_each_form_of_the_guide_is_read(heading, tmp_path, monkeypatch):
         lines += [
             line.replace("No: 7", "Yes: 7").replace('"rank": 1', '"rank": 2') for line in lines
         ]
+    if heading == "## usr":
+        lines += [
+            line.replace("No: 7", "Yes: 7").replace('"overall": 5', '"overall": 2')
+            for line in lines
+        ]
     if programs:
         path = tmp_path / "pairs.json"
         lines = lines[:1]
     path.write_text("\n".join(lines))
     pairs = load_pairs(path)
     assert f"## {pairs.form}" == heading
-    assert len(pairs.frame) == len(set(pairs.frame["prompt"])) == (1 if programs else 2)
+    prompts = 1 if programs else 2
+    votes = 3 if heading == "## pandalm" else 1
+    assert len(set(pairs.frame["prompt"])) == prompts
+    assert len(pairs.frame) == votes * prompts
     for pair in pairs.frame.itertuples():
         assert (pair.response_1, pair.response_2)[pair.preference] == "No: 7 times 13."
     monkeypatch.chdir(tmp_path)
