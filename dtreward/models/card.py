@@ -56,7 +56,7 @@ class ModelCard:
 def make_card(values: Mapping[str, Any], backbone: Path) -> ModelCard:
     """Make a card of its values, with the backbone's licence where they name none.
 
-    A folder given as `base_model` is named without its path.
+    A folder or file given as `base_model` is named without its path.
 
     Args:
         values: by the names of `ModelCard`.
@@ -81,9 +81,9 @@ def make_card(values: Mapping[str, Any], backbone: Path) -> ModelCard:
     complete = dict(values)
     if "license" not in complete:
         complete |= _read_licence(backbone / "README.md")
-    base_folder = Path(complete["base_model"])
-    if base_folder.is_dir():
-        complete["base_model"] = base_folder.resolve().name
+    base = Path(complete["base_model"])
+    if base.exists():  # a folder, or a GGUF file
+        complete["base_model"] = base.resolve().name
     return ModelCard(**complete)
 
 

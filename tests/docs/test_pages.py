@@ -178,8 +178,9 @@ def test_each_make_command_of_the_readme_plans_what_it_says(line, shell, checkou
     own = checkout / "ratings.parquet"
     if "SOURCE=" in line:
         shell(
-            'python -c \'import pandas; pandas.DataFrame({"prompt": ["a", "a"], "response": '
-            '["b", "c"], "overall": [1, 2]}).to_parquet("ratings.parquet")\''
+            'python -c \'import pandas; pandas.DataFrame({"prompt": list(range(30)) * 2, "response": '
+            '[f"r{n}" for n in range(60)], "overall": [1] * 30 + [2] * 30}).astype({"prompt": str})'
+            '.to_parquet("ratings.parquet")\''
         )
         assert own.exists()
     plan = {"snakemake": 'exec {} --dry-run "$@"', "jupyter": 'echo {} "$@"'}

@@ -101,7 +101,10 @@ def test_one_changed_parameter_runs_only_what_depends_on_it(demo, workshop):
         (["study=demo", "limit=-3"], "expected limit of 0 or more, came -3"),
         (["study=demo", "limit=many"], "expected limit as a whole number, came 'many'"),
         (["study=own", "source=nowhere.csv"], "there is no nowhere.csv here; SOURCE is a"),
-        (["study=demo", "model=data/dmeo"], "there is no data/dmeo here; MODEL is a folder"),
+        (
+            ["study=demo", "model=data/dmeo"],
+            "there is no data/dmeo here (did you mean data/demo?); MODEL",
+        ),
         (["study=own", "source=README.md", "fp8=true"], "run only with MODEL="),
     ],
 )
