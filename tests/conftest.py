@@ -20,6 +20,7 @@ settings.load_profile("timeless")
 LONGEST = (
     "test_study",
     "test_rehearsal",
+    "test_real_studies",
     "test_paper_figures",
     "test_pages",
     "test_site",
@@ -30,8 +31,12 @@ LONGEST = (
 )
 ROOT = Path(__file__).parents[1]
 SMALL = 300  # pairs: a tenth of the demo world
-# What the small demo study is given: few pairs, few resampled trees, few pairs to time.
-SMALL_STUDY = ("study=demo", f"limit={SMALL}", "seed=1", "bootstraps=20", "pairs=60")
+# What the small demo study is given: few pairs, few resampled trees, few pairs to time, few
+# responses for random weights and edits.
+SMALL_STUDY = (
+    *("study=demo", f"limit={SMALL}", "seed=1", "bootstraps=20", "pairs=60"),
+    *("random_backbone=100", "edits=15", "sweep=2"),
+)
 
 
 def pytest_collection_modifyitems(items):

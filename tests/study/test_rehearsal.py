@@ -27,6 +27,7 @@ from dtreward.pairs.columns import TEXTS
 from dtreward.study.chapters import outputs_of
 
 GIVEN = ["device=cpu", "jobs=1", "resamples=20", "bootstraps=2", "shuffles=2", "pairs=4"]
+GIVEN += ["random_backbone=20", "sweep=1"]
 TRAIN, VALIDATION = 90, 30
 
 
