@@ -52,13 +52,13 @@ def test_every_notebook_ran_to_its_end_and_printed_its_claims(demo):
 
 def test_the_probe_stands_beside_random_weights_other_layers_and_edited_responses(demo):
     extracted = json.loads((demo / "02_extract_features.json").read_text())["numbers"]
-    assert extracted["layer"] == -1 and extracted["layers"] == [-1, 1, 2, 3, 4, 5]
+    assert extracted["layer"] == -1 and extracted["layers"] == [-1, 1, 5]
     numbers = json.loads((demo / "03_fit_attribute_probe.json").read_text())["numbers"]
     controls = {"bag of words", "length", "random weights", "shuffled ratings"}
     assert set(numbers["gain"]) == controls
     assert all(gain["low"] > 0 for gain in numbers["gain"]["random weights"].values())
     by_layer = numbers["layers"]["correctness"]
-    assert set(by_layer) == {"-1", "1", "2", "3", "4", "5"}
+    assert set(by_layer) == {"-1", "1", "5"}
     assert by_layer["-1"]["low"] > by_layer["1"]["high"], "sums are checked in upper layers"
     moved = numbers["movements"]["verbosity"]
     assert max(moved, key=lambda name: moved[name]["estimate"]) == "verbosity"
