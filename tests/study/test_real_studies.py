@@ -63,9 +63,12 @@ def record(folder, name):
     return json.loads((folder / f"{name}.json").read_text())
 
 
-@pytest.mark.parametrize("study", ["llm-judges", "annotators"])
+ANNOTATORS = pytest.param("annotators", marks=pytest.mark.slow)  # minutes of CI's thirty
+
+
+@pytest.mark.parametrize("study", ["llm-judges", ANNOTATORS])
 def test_a_study_of_public_verdicts_runs_and_shows_no_text(study, project, shared_data):
-    folder = run_public(project, study, shared_data / "originals", "limit=300")
+    folder = run_public(project, study, shared_data / "originals", "limit=100")
     assert_shows_no_text(folder)
     for name in yaml_of(study)["notebooks"]:
         outputs = outputs_of(nbformat.read(folder / f"{name}.ipynb", as_version=4))
@@ -75,6 +78,7 @@ def test_a_study_of_public_verdicts_runs_and_shows_no_text(study, project, share
         assert "human ratings" not in shown.lower(), name
 
 
+@pytest.mark.slow  # test_rehearsal.py reads the same replicas
 def test_the_published_judges_are_studied_without_a_gpu(project, tmp_path, monkeypatch):
     """Their real files have not been seen here: the preflight shows the columns before it goes on."""
     monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
