@@ -108,7 +108,7 @@ def lie_above(
     """Say of each row whether a number lies above a limit: True, False, or None (cannot tell).
 
     Args:
-        table: the number in the column `name`, its interval in `name`_low and `name`_high.
+        table: the number in the column of that name, its interval in `<name>_low` and `<name>_high`.
         prompts: how many prompts each row rests on; fewer than 20 can tell nothing.
 
     Returns:
