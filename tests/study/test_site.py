@@ -459,7 +459,7 @@ def test_each_figure_of_the_gallery_has_words_and_files_to_download(demo):
         assert {"PDF", "PNG"} <= kinds, card["id"]
         assert "CSV" in kinds or not card["id"].startswith("paper-"), card["id"]
     tables = figures.select("details[id^=paper-table]")
-    assert len(tables) == 5
+    assert len(tables) == len([*(ROOT / "figures/demo/paper").glob("table_*.md")]) > 0
     assert all({"TEX", "MD"} == {a.text for a in one.select(".downloads a")} for one in tables)
 
 
