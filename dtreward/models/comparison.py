@@ -43,6 +43,7 @@ class Comparison(Mapping[str, Any]):
         scores: one number a response, or None where the model gives none.
         tokens_cut: how many tokens were cut from the start of the prompt, for each response; 0
             where the model read all of it.
+        no_verdict: in how many of both orders a model that writes verdicts gave none.
     """
 
     attributes: list[str]
@@ -55,6 +56,7 @@ class Comparison(Mapping[str, Any]):
     swap_flips: bool
     scores: list[float] | None = None
     tokens_cut: list[int] = field(default_factory=lambda: [0, 0])
+    no_verdict: int = 0
     tree: PreferenceTree | None = field(default=None, repr=False)
 
     @classmethod
@@ -105,12 +107,14 @@ class Comparison(Mapping[str, Any]):
         )
 
     @classmethod
-    def of_verdicts(cls, given: float, swapped: float, cut: int = 0) -> Comparison:
+    def of_verdicts(cls, given: float | None, swapped: float | None, cut: int = 0) -> Comparison:
         """Compare by the verdicts in both orders.
+
+        An order without a verdict is counted in `no_verdict`, and as 0.5 in the probability.
 
         Args:
             given: the verdict in the order given: 0.0 for the response shown first, 1.0 for the
-                other, 0.5 for none.
+                other, 0.5 for a tie; None for no verdict.
             swapped: the verdict with response 2 shown first, in the same way.
             cut: tokens that were cut from the start of the prompt.
 
@@ -119,7 +123,13 @@ class Comparison(Mapping[str, Any]):
             1
             >>> Comparison.of_verdicts(0.0, 0.0).probability
             0.5
+            >>> one = Comparison.of_verdicts(1.0, None)
+            >>> one.probability, one.no_verdict
+            (0.75, 1)
         """
+        no_verdict = [given, swapped].count(None)
+        given = 0.5 if given is None else given
+        swapped = 0.5 if swapped is None else swapped
         probability = (given + 1 - swapped) / 2
         rule = "response 2 iff the verdicts of both orders, averaged, name it"
         return cls(
@@ -132,6 +142,7 @@ class Comparison(Mapping[str, Any]):
             effective_rule=(rule,),
             swap_flips=abs(given - swapped) == 1,
             tokens_cut=[cut, cut],
+            no_verdict=no_verdict,
         )
 
     def __getitem__(self, key: str) -> Any:
@@ -183,6 +194,9 @@ class Comparison(Mapping[str, Any]):
         reasons.append(f"In effect: {'; '.join(self.effective_rule)}.")
         flips = "flips" if self.swap_flips else "does not flip"
         reasons.append(f"Swapping the responses {flips} the preference.")
+        if self.no_verdict:
+            orders = "either order" if self.no_verdict == 2 else "one of both orders"
+            reasons.append(f"The model gave no verdict in {orders}.")
         if any(self.tokens_cut):
             first, second = self.tokens_cut
             reasons.append(

@@ -31,7 +31,7 @@ class Critic(RewardModel):
     """A language model that writes which response is better, [[A]] or [[B]], asked in both orders.
 
     The probability of a comparison is the mean of both verdicts: 0.5 if they contradict each
-    other, and 0.25 or 0.75 if only one of them can be read.
+    other, and 0.25 or 0.75 if only one of them can be read; `no_verdict` counts those that cannot.
 
     If a question is too long and the model was loaded with too_long="cut_prompt_start", only the
     start of the user's prompt is cut, not the instruction and not a response. `tokens_cut` then
@@ -112,11 +112,11 @@ class Critic(RewardModel):
         )
 
     @torch.inference_mode()
-    def verdict(self, prompt: str, first: str, second: str) -> float:
+    def verdict(self, prompt: str, first: str, second: str) -> float | None:
         """Ask once, without sampling, which response is better.
 
         Returns:
-            0.0 for the response shown first, 1.0 for the other, 0.5 if the answer names neither.
+            0.0 for the response shown first, 1.0 for the other, None if the answer names neither.
         """
         ids = self.question(prompt, first, second).ids
         inputs = torch.tensor([ids], device=self.backbone.device)
@@ -131,4 +131,4 @@ class Critic(RewardModel):
             return 0.0
         if "[[B]]" in answer:
             return 1.0
-        return 0.5
+        return None

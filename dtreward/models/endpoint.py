@@ -37,7 +37,7 @@ class JudgeModel(RewardModel):
     """A judge behind an endpoint, asked in both orders which response is better.
 
     Each answer is kept in `store` as it arrives (`collect`), and no question is asked twice.
-    An answer that names neither response counts as 0.5, as with `Critic`.
+    An answer that names neither response is no verdict, as with `Critic`.
     """
 
     judge: Judge
@@ -106,8 +106,10 @@ class JudgeModel(RewardModel):
             self._raise_missing(pairs, done)
         answers = verdicts(self.store, pairs, [self.judge], template=self.template)
         positions = answers.sort_values("pair")[ORDERS]
-        values = positions.replace(VALUES).astype(float).fillna(0.5)
-        return [Comparison.of_verdicts(*row) for row in values.to_numpy().tolist()]
+        return [
+            Comparison.of_verdicts(VALUES.get(given), VALUES.get(swapped))
+            for given, swapped in positions.to_numpy().tolist()
+        ]
 
     def _raise_missing(self, pairs: pd.DataFrame, done: Collected) -> NoReturn:
         """Say why questions have no answer: a fault of the pairs, or of the endpoint now."""

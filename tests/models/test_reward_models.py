@@ -629,8 +629,9 @@ def test_a_critic_that_prefers_a_position_prefers_no_response(critic):
 
 def test_a_critic_that_writes_no_verdict_prefers_no_response(tmp_path):
     critic = load(make_critic(tmp_path, opening="]]"))
-    assert critic.verdict(PROMPT, *SIGNED) == 0.5
+    assert critic.verdict(PROMPT, *SIGNED) is None
     output = critic.compare(PROMPT, *SIGNED)
+    assert output.no_verdict == 2
     assert (output.preference, output.probability, output.swap_flips) == (0, 0.5, False)
 
 
@@ -850,7 +851,7 @@ def test_a_gemma_that_judges_is_loaded_as_gemma_never_as_llama(folders, tmp_path
         logits = judge.backbone.transformer(ids).logits[0, -1]
     # float32 rounds by 6e-8 a step; sharp random attention magnifies that.
     torch.testing.assert_close(logits, expected, rtol=0, atol=1e-3 * expected.abs().max().item())
-    assert judge.verdict(PROMPT, *UNSIGNED) in (0.0, 0.5, 1.0)
+    assert judge.verdict(PROMPT, *UNSIGNED) in (0.0, 1.0, None)
 
 
 # MetaMetrics
