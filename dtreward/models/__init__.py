@@ -7,6 +7,7 @@ and why. The files below need torch, so each is imported only when one of its na
 - `load_backbone`: a checkpoint's transformer and tokenizer, checked before weights are read
 - `gguf`: a GGUF file as an ordinary model folder
 - `catalogue`: the reward models known by name, and what their files do not say
+- `outline`: a model on the hub as a folder without its weights
 - `checkpoint`: reads a model's folder: configuration, weight files, head, tree
 - `comparison`: `Comparison`, the result of `compare`, and the base class `RewardModel`
 - `rated_pairs`: pairs whose attributes are the rewards that a model reads

@@ -16,6 +16,7 @@ from typing import Any
 import psutil
 import torch
 import transformers
+from safetensors import safe_open
 from transformers import (
     AutoTokenizer,
     Gemma2ForCausalLM,
@@ -154,13 +155,14 @@ class Description:
     Attributes:
         config: config.json.
         shape: the same as transformers' configuration.
-        chat: its tokenizer and chat template.
+        chat: its tokenizer and chat template; None only where `loader.judge` found that they
+            cannot be read.
     """
 
     folder: Path
     config: dict[str, Any]
     shape: PretrainedConfig
-    chat: ChatTokenizer
+    chat: ChatTokenizer | None
 
 
 def describe(checkpoint: Checkpoint, options: LoadOptions, folder: Path) -> Description:
@@ -180,6 +182,16 @@ def describe(checkpoint: Checkpoint, options: LoadOptions, folder: Path) -> Desc
     limit = shape.max_position_embeddings if checkpoint.writes else longest_in_a_pack(shape)
     chat = _load_tokenizer(folder, shape, limit, options, plain=checkpoint.plain)
     return Description(folder, config, shape, chat)
+
+
+def describe_shape(checkpoint: Checkpoint, folder: Path) -> tuple[dict[str, Any], PretrainedConfig]:
+    """Read and judge config.json alone; give it as it is, and as transformers' configuration.
+
+    Raises:
+        ValueError: as `describe`.
+    """
+    config = read_config(folder)
+    return config, _shape_of(folder, config, writes=checkpoint.writes)
 
 
 def load_backbone(
@@ -208,7 +220,7 @@ def load_backbone(
     shape = description.shape
     files = weight_files(folder, pickled=checkpoint.writes)
     placement = _place(folder.name, config, files, options)
-    _check_marker(folder, chat, marker)
+    check_marker(folder, chat, marker)
     model_class = _class_of(config, writes=checkpoint.writes)
     if checkpoint.writes:
         engine = _writing_engine(shape)
@@ -389,8 +401,12 @@ def _tokenizer_reason(folder: Path, error: Exception) -> str:
     )
 
 
-def _check_marker(folder: Path, chat: ChatTokenizer, marker: str | None) -> None:
-    """Refuse a chat template or tokenizer other than the one that a gate was trained with."""
+def check_marker(folder: Path, chat: ChatTokenizer, marker: str | None) -> None:
+    """Refuse a chat template or tokenizer other than the one that a gate was trained with.
+
+    Raises:
+        ValueError: if the template does not write `marker`, or if a control token of it is none.
+    """
     if marker is None:
         return
     if chat.marker != marker:
@@ -483,12 +499,54 @@ def _read_transformer(
             "do not trust it: take a checkpoint in safetensors"
         )
         raise ValueError(message) from None
+    _refuse_wrong_tensors(folder, problems)
+    _check_finite(folder, transformer)
+    return transformer
+
+
+def check_tensors(
+    checkpoint: Checkpoint, description: Description, files: Sequence[Path]
+) -> dict[str, int]:
+    """Check that a transformer's tensors have the names and shapes of its config.json.
+
+    Only the headers of the files are read.
+
+    Args:
+        files: the checkpoint's safetensors files.
+
+    Returns:
+        How many tensors are stored in each number format.
+
+    Raises:
+        ValueError: with every tensor that is missing, extra or misshapen.
+    """
+    state = {}
+    formats: dict[str, int] = {}
+    for path in files:
+        with safe_open(path, "pt") as file:
+            for name in list(file.keys()):
+                stored = file.get_slice(name)
+                state[name] = torch.empty(stored.get_shape(), device="meta")
+                formats[stored.get_dtype()] = formats.get(stored.get_dtype(), 0) + 1
+    model_class = _class_of(description.config, writes=checkpoint.writes)
+    with _silent():
+        _, problems = model_class.from_pretrained(
+            None,
+            config=description.shape,
+            state_dict=state,
+            device_map={"": torch.device("meta")},
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+        )
+    _refuse_wrong_tensors(description.folder, problems)
+    return formats
+
+
+def _refuse_wrong_tensors(folder: Path, problems: Mapping[str, Any]) -> None:
     wrong = {problem: sorted(map(str, names)) for problem, names in problems.items() if names}
     if wrong:
         advice = "fetch it again, or mend its config.json"
         raise ValueError(f"tensors of {folder} are not those of its config.json; {advice}: {wrong}")
-    _check_finite(folder, transformer)
-    return transformer
 
 
 def _draw_transformer(
@@ -510,6 +568,21 @@ def _draw_transformer(
         return model_class._from_config(
             shape, dtype=placement.dtype, attn_implementation=engine.implementation
         )
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Leave out what transformers prints while it reads a model."""
+    verbosity = transformers.logging.get_verbosity()
+    was_enabled = transformers.logging.is_progress_bar_enabled()
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers.logging.set_verbosity(verbosity)
+        if was_enabled:
+            transformers.logging.enable_progress_bar()
 
 
 @contextmanager

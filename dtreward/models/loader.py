@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
@@ -31,7 +32,10 @@ from dtreward.models.load_backbone import (
     Checkpoint,
     Description,
     LoadOptions,
+    check_marker,
+    check_tensors,
     describe,
+    describe_shape,
     load_backbone,
 )
 from dtreward.tree.tree import PreferenceTree
@@ -174,6 +178,86 @@ class CheckpointOptions:
     reads: str | None
     attributes: tuple[str, ...]
     tree: PreferenceTree | None
+
+
+@dataclass(frozen=True, eq=False)
+class Judgement:
+    """What `load` makes of a checkpoint's files, found out without reading its weights.
+
+    Attributes:
+        entry: what the catalogue says of it; of an unknown model only its name.
+        config: config.json; empty where it cannot be read.
+        description: of the small files; None where config.json cannot be read.
+        formats: how many tensors are stored in each number format.
+        head: with its layers' shapes; None for none, or one that `load` refuses.
+        tree: that decides; None for none.
+        problems: why `load` refuses it, by the step that found it: "class", "tokenizer",
+            "weights", "head", "tree", "template" or "tensors". Empty if `load` takes it.
+    """
+
+    entry: CatalogueEntry
+    config: dict[str, Any]
+    description: Description | None
+    formats: dict[str, int]
+    head: Head | None
+    tree: PreferenceTree | None
+    problems: dict[str, str]
+
+
+def judge(name: str | Path, folder: Path) -> Judgement:
+    """Take every step of `load` that needs no weights, each one though another has failed.
+
+    Args:
+        name: as given to `load`, by which the catalogue knows the model.
+        folder: of its files; of weight files only the headers are read, and the head's values.
+
+    Example:
+        >>> judgement = judge("data/demo", Path("data/demo"))
+        >>> judgement.problems, judgement.head.attributes[0], judgement.formats
+        ({}, 'helpfulness', {'BF16': 56, 'F32': 2})
+    """
+    entry = find_entry(name) or CatalogueEntry(str(name))
+    writes = entry.reads == "verdict"
+    checkpoint = Checkpoint(str(folder.resolve()), folder.resolve().name, "", writes)
+    choices = CheckpointOptions(None, None, (), None)
+    steps = _Steps({})
+    described = steps.take("class", describe_shape, checkpoint, folder)
+    if described is None:
+        return Judgement(entry, {}, None, {}, None, None, steps.problems)
+    config, shape = described
+    steps.take("class", refuse_process_rewards, folder, config)
+    description = steps.take("tokenizer", describe, checkpoint, LoadOptions(), folder)
+    description = description or Description(folder, config, shape, None)
+    files = steps.take("weights", partial(weight_files, pickled=writes), folder) or []
+    head = None
+    tree = None
+    formats = {}
+    if files and files[0].suffix == ".safetensors":
+        tensors = steps.take("head", _read_tensors, description, files, entry.reads)
+        if tensors is not None and not writes:
+            head = steps.take("head", _make_head, description, tensors, entry, choices)
+        if head is not None:
+            tree = steps.take("tree", _find_tree, folder, tensors, head, entry, choices)
+        formats = steps.take("tensors", check_tensors, checkpoint, description, files) or {}
+    if head is not None and head.gated and description.chat is not None:
+        marker = GATE_MARKERS[config["model_type"]]
+        steps.take("template", check_marker, folder, description.chat, marker)
+    return Judgement(entry, config, description, formats, head, tree, steps.problems)
+
+
+@dataclass(frozen=True)
+class _Steps:
+    """Takes steps, and notes why one fails; of a step that fails twice, the first reason."""
+
+    problems: dict[str, str]
+
+    def take(self, name: str, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Call a function; None where it refuses its arguments."""
+        try:
+            return function(*arguments)
+        except ValueError as error:
+            self.problems.setdefault(name, str(error))
+            return None
 
 
 def _load_one(
