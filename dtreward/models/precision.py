@@ -1,6 +1,8 @@
-"""What float8 changes in a model's features, rewards and preferences."""
+"""What fewer bits change in a model's features, rewards and preferences."""
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,6 +14,7 @@ from dtreward.engine.float8 import to_fp8
 from dtreward.engine.forward import last_hidden_states
 from dtreward.models.comparison import Prompts, Texts, conversations_of
 from dtreward.models.head_model import HeadModel
+from dtreward.stats import Interval
 
 COLUMNS = ["mean change", "largest change", "standard deviation", "differences that change sign"]
 
@@ -53,6 +56,34 @@ def use_fp8(
         preferences_after = _preferences(model, prompts, responses1, responses2)
         table.loc["preference", COLUMNS[-1]] = np.mean(preferences_before != preferences_after)
     return backbone, table
+
+
+def describe_formats(measured: Mapping[str, Any]) -> str:
+    """Say what fewer bits changed in rewards and decisions of a model with trained weights.
+
+    Args:
+        measured: the content of `data/measured/trained_smollm2-135m.json`, or of another file that
+            `tests/trained_weights.py` wrote.
+
+    Example:
+        >>> change = {"reward_error_over_spread": {"clarity": 0.1, "depth": 0.3}}
+        >>> change["decisions_flip"] = {"estimate": 0.08, "low": 0.06, "high": 0.11}
+        >>> made = {"model": "small.gguf", "prompts": 60, "machine": {"device": "a GPU"}}
+        >>> told = describe_formats({**made, "pairs": 895, "formats": {"float8": change}})
+        >>> told.endswith("deviation and flipped 0.080 [0.060, 0.110] of a tree's decisions.")
+        True
+    """
+    parts = []
+    for name, change in measured["formats"].items():
+        errors = change["reward_error_over_spread"].values()
+        flips = Interval(**change["decisions_flip"])
+        parts.append(
+            f"{name} moved the rewards by {min(errors):.2f} to {max(errors):.2f} of their standard "
+            f"deviation and flipped {flips} of a tree's decisions"
+        )
+    made = f"{measured['pairs']:,} pairs with {measured['prompts']:,} prompts"
+    device = measured["machine"]["device"]
+    return f"In {measured['model']} ({made}, {device}), {'; '.join(parts)}."
 
 
 def _features(backbone: Backbone, conversations: Conversations) -> Float[np.ndarray, "rows hidden"]:

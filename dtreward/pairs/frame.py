@@ -24,7 +24,8 @@ from dtreward.pairs.split import check_shares, cut_splits
 from dtreward.pairs.text_attributes import MEASURED, TEXT_ATTRIBUTES, measure
 
 RATED = "rated"
-ATTRIBUTES_ARE = "attributes_are"  # the key of a frame's attrs
+ATTRIBUTES_ARE = "attributes_are"  # a key of a frame's attrs, as the next
+PREFERENCE_FROM = "preference_from"
 HELPSTEER2_FORM = "helpsteer2"
 
 
@@ -142,7 +143,7 @@ def load_pairs(  # noqa: PLR0913
     names, attributes_are = _name_attributes(read, choice, tuple(attributes), rated=rated)
     table = table if choice.names else _with_measured(table, names)
     table["split"] = cut_splits(table, test_share, validation_share, rng)
-    frame = _ordered(table, names, attributes_are)
+    frame = _ordered(table, names, _about(read, attributes_are))
     left_out = choice.left_out | ({who: "names who read each row"} if who else {})
     counted = dict(counts) | count_kept(table)
     return Pairs(frame, names, counted, left_out, read.form, attributes_are)
@@ -216,6 +217,21 @@ def attributes_are_of(frame: pd.DataFrame) -> str:
     return frame.attrs.get(ATTRIBUTES_ARE, RATED)
 
 
+def overall_of(frame: pd.DataFrame) -> str:
+    """Name the rating of which the preferences were made, where the attributes are rated beside it.
+
+    Then whoever rated the attributes of a response also gave the preference. It is "" where the
+    source has preferences of its own, or where the attributes are measured or read by a model.
+
+    Example:
+        >>> table = pd.DataFrame({"prompt": "2 + 2?", "response": ["4", "5"], "clear": [2, 1]})
+        >>> overall_of(load_pairs(table.assign(overall=[4, 1]), order_by="overall").frame)
+        'overall'
+    """
+    is_rated = attributes_are_of(frame).startswith(RATED)
+    return frame.attrs.get(PREFERENCE_FROM, "") if is_rated else ""
+
+
 def inputs_name(frame: pd.DataFrame) -> str:
     """Name what a tree on the attributes' own values is fitted to, for tables and figures.
 
@@ -259,6 +275,13 @@ def _rated(read: Formed) -> str:
     """Say who rated a table; the frame of an earlier study says it itself."""
     by_whom = f"{RATED} by {read.rated_by}" if read.rated_by else RATED
     return read.table.attrs.get(ATTRIBUTES_ARE, by_whom)
+
+
+def _about(read: Formed, attributes_are: str) -> dict[str, str]:
+    """Say what attributes and preferences are; the frame of an earlier study says it itself."""
+    made_of = read.order_by.removeprefix("-") if _has_responses(read.table) else ""
+    made_of = read.table.attrs.get(PREFERENCE_FROM, made_of)
+    return {ATTRIBUTES_ARE: attributes_are, PREFERENCE_FROM: made_of}
 
 
 def _has_responses(table: pd.DataFrame) -> bool:
@@ -368,12 +391,12 @@ def count_kept(table: pd.DataFrame) -> dict[str, int]:
     }
 
 
-def _ordered(table: pd.DataFrame, names: Sequence[str], attributes_are: str) -> pd.DataFrame:
+def _ordered(table: pd.DataFrame, names: Sequence[str], about: dict[str, str]) -> pd.DataFrame:
     """Put the study's columns first; those of mixed types become text, for Parquet's sake."""
     first = ["prompt_id", "pair_id", *TEXTS, *rating_columns(names), "preference", "split"]
     others = table.drop(columns=first)
     mixed = [name for name in others if others[name].dtype == object]
     table[mixed] = table[mixed].astype("str")
     frame = table[[*first, *table.columns.difference(first, sort=False)]]
-    frame.attrs = {ATTRIBUTES_ARE: attributes_are}
+    frame.attrs = about
     return frame

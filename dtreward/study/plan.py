@@ -59,6 +59,7 @@ FOLDER_FILES = {
 }
 DATA_FILES = ("*.gz", "*/*.gz", "*.csv", "*.parquet", "*/*.parquet", "*.arrow", "*/*.arrow")
 DEFAULT_PATHS = {  # read also where the study does not name them
+    "few_bits": "../data/measured/trained_smollm2-135m.json",
     "measured": "../data/measured",
     "recurrence": "../data/measured/split_recurrence.json",
 }

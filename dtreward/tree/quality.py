@@ -12,8 +12,10 @@ from dtreward.pairs.split import Evaluation
 from dtreward.stats import (
     FEWEST_PROMPTS,
     DifferenceTest,
+    Interval,
     Prompts,
     accuracy_interval,
+    bootstrap,
     brier_terms,
     difference_test,
     expected_calibration_error,
@@ -250,6 +252,83 @@ def nobody_beats(outcomes: pd.Series) -> bool | None:
     if (outcomes == "worse").any():
         return False
     return True if outcomes.isin(["better", "equal"]).all() else None
+
+
+def is_better(outcomes: pd.Series) -> bool | None:
+    """Say whether ours is better than one rival: yes, no, or None where the data cannot tell.
+
+    It is better in some measure and worse in none, or the reverse. Measures that contradict each
+    other cannot tell. Models that are equal in all measures are a no.
+
+    Args:
+        outcomes: from `judge_differences`, of one rival in all measures.
+
+    Example:
+        >>> is_better(pd.Series(["better", "cannot tell"])), is_better(pd.Series(["equal", "worse"]))
+        (True, False)
+        >>> is_better(pd.Series(["better", "worse"])) is None
+        True
+    """
+    found = set(outcomes)
+    if found == {"equal"} or ("worse" in found and "better" not in found):
+        return False
+    return True if "better" in found and "worse" not in found else None
+
+
+@dataclass(frozen=True)
+class WhatIsLeft:
+    """What a model keeps of its accuracy when predicted ratings take the place of ratings.
+
+    Attributes:
+        on_ratings: its accuracy there.
+        on_rewards: its accuracy on the same pairs.
+        lost: the first minus the second, with the test whether nothing is lost.
+        gain_left: the share of its gain over the floor that remains; None where it is not shown to
+            have any on ratings.
+    """
+
+    on_ratings: Interval
+    on_rewards: Interval
+    lost: DifferenceTest
+    gain_left: Interval | None
+
+
+def what_is_left(
+    on_ratings: Predictions,
+    on_rewards: Predictions,
+    prompts: Prompts,
+    *,
+    floor: float,
+    margin: float,
+    **options: int,
+) -> WhatIsLeft:
+    """Compare a model on ratings with the same model on predicted ratings, pair by pair.
+
+    Args:
+        floor: the accuracy of the constant answer, of which a gain is counted.
+        margin: as in `stats.difference_test`.
+        options: of the bootstrap: `resamples`, `seed`.
+
+    Example:
+        >>> right = Predictions(np.full(40, 0.9), np.full(40, 0.1), np.ones(40))
+        >>> half = Predictions(np.tile([0.9, 0.1], 20), np.full(40, 0.1), np.ones(40))
+        >>> left = what_is_left(right, half, range(40), floor=0.5, margin=0.02)
+        >>> left.lost.difference.estimate, left.gain_left.estimate
+        (0.5, 0.0)
+    """
+    before = on_ratings.correct.astype(float)
+    after = on_rewards.correct.astype(float)
+    accuracy = accuracy_interval(before, prompts, **options)
+    gain_left = None
+    if accuracy.low > floor:
+        moments = np.stack([after, before], axis=1) - floor
+        gain_left = bootstrap(moments, prompts, lambda m: m[..., 0] / m[..., 1], **options)
+    return WhatIsLeft(
+        on_ratings=accuracy,
+        on_rewards=accuracy_interval(after, prompts, **options),
+        lost=difference_test(before, after, prompts, margin=margin, **options),
+        gain_left=gain_left,
+    )
 
 
 def measure_quality(

@@ -10,7 +10,7 @@ from conftest import ROOT
 
 from dtreward.judges.votes import read_preferences
 from dtreward.pairs.data_sets import llmbar
-from dtreward.pairs.frame import load_pairs
+from dtreward.pairs.frame import load_pairs, overall_of
 from dtreward.pairs.votes import merge_votes
 
 SHARED = ROOT.parent / "shared" / "data"
@@ -139,6 +139,23 @@ def test_usr_gives_rated_responses_whose_overall_rating_orders_them(tmp_path):
     more = decided["overall_2"] > decided["overall_1"]
     assert (decided["preference"] == more).all()
     assert "overall" in pairs.left_out
+
+
+def test_a_saved_frame_names_the_rating_that_made_its_preferences_unless_a_model_rated(tmp_path):
+    rows = []
+    for place, overall in enumerate((2.0, 4.5, 4.0)):
+        row = {"source": "hi .", "context": "owls fly .", "system_output": f"reply {place}"}
+        rows.append(row | {"system_id": "A", "scores": {"coherence": 1.0, "overall": overall}})
+    write_json(tmp_path / "topical_chat.json", rows)
+    load_pairs(tmp_path / "topical_chat.json").frame.to_parquet(tmp_path / "pairs.parquet")
+    saved = pd.read_parquet(tmp_path / "pairs.parquet")
+    assert overall_of(saved) == "overall"
+    assert overall_of(load_pairs(saved).frame) == "overall"
+    assert overall_of(load_pairs(saved, attributes=("words",)).frame) == ""
+    read = load_pairs(saved, rated=False).frame
+    assert overall_of(read) == ""
+    own = pd.DataFrame({"prompt": ["2 + 2?"], "response_1": "4", "response_2": "5"})
+    assert overall_of(load_pairs(own.assign(clear_1=1, clear_2=2)).frame) == ""
 
 
 PANDALM = [

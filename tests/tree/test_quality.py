@@ -10,9 +10,11 @@ from dtreward.stats import Interval, calibration_table, floor, rates_by_group
 from dtreward.tree.quality import (
     Predictions,
     compare_predictions,
+    is_better,
     judge_differences,
     measure_quality,
     predict_both_orders,
+    what_is_left,
 )
 from dtreward.tree.quality_figure import draw_calibration, draw_groups, draw_rivals
 from dtreward.tree.rivals import by_classifier, by_tree, constant_answer, longest_response
@@ -164,6 +166,32 @@ def test_all_tests_are_corrected_together():
     many = {(str(n), "accuracy"): tests["accuracy"] for n in range(5)}
     assert one["outcome"].item() == "better"
     assert set(judge_differences(many, 300)["outcome"]) == {"cannot tell"}
+
+
+def test_one_rival_is_beaten_in_some_measure_and_wins_none_or_nobody_can_tell():
+    every = ("better", "worse", "equal", "cannot tell")
+    for one in every:
+        for other in every:
+            outcome = is_better(pd.Series([one, other]))
+            assert outcome is is_better(pd.Series([other, one]))
+            swap = {"better": "worse", "worse": "better"}
+            reverse = is_better(pd.Series([swap.get(one, one), swap.get(other, other)]))
+            assert not (outcome and reverse)
+            assert (outcome is None) == (reverse is None)
+
+
+def test_rewards_that_are_the_ratings_lose_nothing_and_those_of_chance_lose_the_gain():
+    right = np.arange(400) % 10 > 0  # nine of ten
+    options = {"floor": 0.5, "margin": 0.02}
+    same = what_is_left(certain(right), certain(right), range(400), **options)
+    assert same.gain_left.estimate == same.gain_left.low == same.gain_left.high == 1
+    assert same.lost.p_different == 1
+    coin = RANDOM.random(400) < 0.5
+    nothing = what_is_left(certain(right), certain(coin), range(400), **options)
+    assert nothing.gain_left.low < 0 < nothing.gain_left.high < 1
+    assert nothing.lost.difference.low > 0.2
+    none_to_lose = what_is_left(certain(coin), certain(right), range(400), **options)
+    assert none_to_lose.gain_left is None
 
 
 def test_calibration_has_a_panel_an_input_and_a_legend_only_for_several_models(tree):
