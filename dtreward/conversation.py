@@ -14,6 +14,7 @@ from jinja2 import TemplateError, TemplateSyntaxError
 from transformers import PreTrainedTokenizerFast
 
 from dtreward.files import digest
+from dtreward.pooling import EOS, LAST, check_rule, end_ids, end_text
 
 TURN = "<extra_id_1>"
 FIRST_TURN = "<extra_id_0>"
@@ -273,6 +274,8 @@ class ChatTokenizer:
             a request to a critic (`request_ids`) everything but the prompt stays.
         model_limit: most tokens that the model takes; None if that is not known. It changes no
             token ids: messages suggest no longer conversations than these.
+        pooling: which token of a response's conversation is read, a rule of `dtreward.pooling`; the
+            token ids end with it.
 
     Raises:
         ValueError: if an option is not legal, if the tokenizer has no chat template or no BOS, or
@@ -284,6 +287,7 @@ class ChatTokenizer:
     max_length: int = 4096
     too_long: str = "error"
     model_limit: int | None = None
+    pooling: str = LAST
 
     def __post_init__(self) -> None:
         _check_option("bos", self.bos, BOS_OPTIONS)
@@ -297,6 +301,12 @@ class ChatTokenizer:
             )
         if self.bos == "one" and self.tokenizer.bos_token_id is None:
             raise ValueError('tokenizer has no BOS token; pass bos="none"')
+        check_rule(self.pooling)
+        if self.pooling == EOS and self.tokenizer.eos_token_id is None:
+            raise ValueError(
+                'tokenizer has no EOS token, which pooling="eos" reads; add the one that the model '
+                "was trained with to its tokenizer_config.json, or pass another pooling"
+            )
         self._check_template()
 
     def token_ids(self, prompt: Any, response: Any) -> Tokenized:
@@ -359,13 +369,17 @@ class ChatTokenizer:
         content["padding"] = None
         content["truncation"] = None
         content["special"] = str(sorted(self.tokenizer.special_tokens_map.items()))
-        return {
+        identity = {
             "tokenizer": digest(json.dumps(content, sort_keys=True)),
             "chat_template": digest(self.tokenizer.get_chat_template()),
             "bos": self.bos,
             "max_length": str(self.max_length),
             "too_long": self.too_long,
         }
+        # Kept results of the time when all read the last token have no entry for it.
+        if self.pooling != LAST:
+            identity["pooling"] = self.pooling
+        return identity
 
     def _check_template(self) -> None:
         """Refuse a template that fails, or that leaves out a turn whatever its text is."""
@@ -417,9 +431,16 @@ class ChatTokenizer:
                 "template that the model was published with into its place"
             ) from None
 
+    def _write(self, request: _Request, turns: list[dict[str, str]]) -> str:
+        """Render a request's messages, or the same with stand-ins, as far as its last token."""
+        text = self._render(turns, request.add_generation_prompt)
+        if request.add_generation_prompt:
+            return text
+        return end_text(text, self.pooling, self.tokenizer.eos_token)
+
     def _fit(self, request: _Request) -> Tokenized:
         """Tokenize a conversation; if it is too long, cut the start of its prompt."""
-        text = self._render(request.turns, request.add_generation_prompt)
+        text = self._write(request, request.turns)
         _check_complete(text, request.turns)
         encoded = self.tokenizer(
             text, add_special_tokens=False, return_offsets_mapping=True, verbose=False
@@ -430,6 +451,8 @@ class ChatTokenizer:
         while ids and ids[0] == bos:
             ids = ids[1:]
             offsets = offsets[1:]
+        if not request.add_generation_prompt:
+            ids = end_ids(ids, self.pooling, self.tokenizer.eos_token_id)
         opening = (bos,) if self.bos == "one" else ()
         excess = len(opening) + len(ids) - self.max_length
         if excess <= 0:
@@ -455,7 +478,7 @@ class ChatTokenizer:
 
     def _prompt_span(self, request: _Request, text: str, problem: str) -> tuple[int, int]:
         """Find where the prompt starts in the rendered text, and where it ends (exclusive)."""
-        blank = self._render(request.blank, request.add_generation_prompt)
+        blank = self._write(request, request.blank)
         pieces = blank.split(STAND_IN, request.stand_ins)
         header = pieces[0]
         ending = pieces[-1]

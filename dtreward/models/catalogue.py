@@ -48,6 +48,7 @@ class CatalogueEntry:
             other reward models' scores).
         attributes: names of the head's rows, if its configuration does not give them.
         tree: name of its published tree, used if its files have none.
+        pooling: which token its head reads, a rule of `dtreward.pooling`; "" asks its files.
         note: a remark for tables.
     """
 
@@ -56,6 +57,7 @@ class CatalogueEntry:
     attributes: tuple[str, ...] = ()
     tree: str = ""
     note: str = ""
+    pooling: str = "last"
 
 
 # By the model's name on the leaderboard.

@@ -22,7 +22,7 @@ from safetensors import SafetensorError, safe_open
 
 from dtreward.models.catalogue import near_names
 from dtreward.models.gguf import SUFFIX, unpack_gguf
-from dtreward.models.heads import HEAD_PREFIXES
+from dtreward.models.head_names import HEAD_PREFIXES, plain_name
 from dtreward.tree.tree import PreferenceTree
 
 # By config.json's model_type, how the names of transformers' classes begin.
@@ -34,7 +34,10 @@ WEIGHTS = "model.safetensors"
 PICKLED_WEIGHTS = "pytorch_model.bin"
 INDEX = "model.safetensors.index.json"
 ADAPTER = "adapter_config.json"
+VALUE_HEAD = "value_head.safetensors"  # LLaMA-Factory's file with the head, beside the weights
+PICKLED_VALUE_HEAD = "value_head.bin"
 FETCHED = ("*.json", "*.jinja", "*.md", "*.model", "*.txt", "LICENSE", "NOTICE")  # and weights
+SNAPSHOTS = "snapshots"  # the folder of the hub's cache that holds what was fetched
 NAMES = "give a folder, a hub id such as owner/model, or a name of the leaderboard"
 EMBEDDINGS = ("model.embed_tokens.weight", "embed_tokens.weight")  # without its task, the latter
 BACKBONE = ("model.", "embed_tokens.", "layers.", "norm.")  # how its tensors' names begin
@@ -160,47 +163,81 @@ def weight_files(folder: Path, *, pickled: bool = False) -> list[Path]:
 
 
 def read_head(
-    files: Sequence[Path], *, next_token: bool = False, tied: bool = False
+    files: Sequence[Path],
+    *,
+    prefixes: tuple[str, ...] = HEAD_PREFIXES,
+    next_token: bool = False,
+    tied: bool = False,
 ) -> dict[str, torch.Tensor]:
     """Read the tensors of a checkpoint's head, by name, in float64, which changes none of them.
 
     Args:
         files: the checkpoint's safetensors files.
+        prefixes: how the names of a head's tensors begin.
         next_token: read the first row of a language model's head, too; it gives the logit of
             token 0. Without it the language model's head is left out.
         tied: whether the language model's head is its embedding, where the files have no other.
 
     Raises:
-        ValueError: if a tensor holds nan or infinity, or is stored in integers or 8 bits, of which
-            the scales are unknown.
+        ValueError: if a tensor holds nan or infinity, is stored in integers or 8 bits, of which
+            the scales are unknown, or is in two files.
     """
     tensors = {}
     embedding = {}
     for path in files:
         with safe_open(path, "pt") as file:
-            names = list(file.keys())
-            for name in names:
+            stored_names = list(file.keys())
+            for stored_name in stored_names:
+                name = plain_name(stored_name)
                 if name == LANGUAGE_HEAD:
                     if next_token:
-                        tensors[name] = file.get_slice(name)[:1]
-                elif name.startswith(HEAD_PREFIXES):
-                    tensors[name] = file.get_tensor(name)
+                        tensors[name] = file.get_slice(stored_name)[:1]
+                elif name.startswith(prefixes):
+                    _check_new(name, tensors, path)
+                    tensors[name] = file.get_tensor(stored_name)
                 elif next_token and tied and name in EMBEDDINGS:
-                    embedding = {LANGUAGE_HEAD: file.get_slice(name)[:1]}
+                    embedding = {LANGUAGE_HEAD: file.get_slice(stored_name)[:1]}
     tensors = embedding | tensors
     for name, tensor in tensors.items():
         _check_head_tensor(files[0].parent, name, tensor)
     return {name: tensor.double() for name, tensor in tensors.items()}
 
 
-def unknown_tensors(files: Sequence[Path]) -> list[str]:
-    """Name the tensors that belong neither to a transformer nor to a head that is known."""
-    unknown = []
+def has_language_head(files: Sequence[Path]) -> bool:
+    """Say whether a checkpoint has a language model's own head, as tensors of that name."""
+    return any(plain_name(name) == LANGUAGE_HEAD for name in tensor_names(files))
+
+
+def tensor_names(files: Sequence[Path]) -> list[str]:
+    """List the names of all tensors, as they are stored."""
+    names = []
     for path in files:
         with safe_open(path, "pt") as file:
-            names = list(file.keys())
-        unknown += [name for name in names if not name.startswith((*BACKBONE, *HEAD_PREFIXES))]
-    return sorted(unknown)
+            names += file.keys()
+    return names
+
+
+def unknown_tensors(files: Sequence[Path]) -> list[str]:
+    """Name the tensors that belong neither to a transformer nor to a head that is known."""
+    names = map(plain_name, tensor_names(files))
+    return sorted(name for name in names if not name.startswith((*BACKBONE, *HEAD_PREFIXES)))
+
+
+def value_head_file(folder: Path) -> list[Path]:
+    """List the file beside the weights that holds the head, checked to be whole; often none.
+
+    Raises:
+        ValueError: if there is only a pickle of it, or if it is damaged.
+    """
+    if (folder / VALUE_HEAD).exists():
+        return [_check_whole(folder / VALUE_HEAD)]
+    if (folder / PICKLED_VALUE_HEAD).exists():
+        raise ValueError(
+            f"{folder} has its head in {PICKLED_VALUE_HEAD}, a pickle, which is not read; export it "
+            f"again with safetensors, or where you trust it write {VALUE_HEAD} of it with "
+            "torch.load(weights_only=True) and safetensors.torch.save_file()"
+        )
+    return []
 
 
 def stored_dtype(config: Mapping[str, Any], files: Sequence[Path]) -> torch.dtype:
@@ -262,6 +299,15 @@ def read_tree(
     return None
 
 
+def _check_new(name: str, tensors: Mapping[str, torch.Tensor], path: Path) -> None:
+    """Refuse a tensor of a head that an earlier file had, too."""
+    if name in tensors:
+        raise ValueError(
+            f"{path.parent} has {name} of its head twice, the second time in {path.name}; keep the "
+            "one that was trained"
+        )
+
+
 def _check_head_tensor(folder: Path, name: str, tensor: torch.Tensor) -> None:
     """Refuse a tensor of a head that holds no plain numbers, or that is not finite."""
     is_count = name.endswith(COUNTS) and not tensor.is_floating_point()
@@ -316,10 +362,17 @@ def _instead_of_weights(folder: Path) -> str:
             f" nor {INDEX}, which says what is in which shard; it has {', '.join(shards[:3])}: "
             f"fetch {INDEX}, too"
         )
-    if list(folder.glob("*.bin")):
+    # Of a model on the hub only the index of its .bin files was fetched.
+    if list(folder.glob("*.bin")) or (folder / f"{PICKLED_WEIGHTS}.index.json").exists():
         return (
-            "; .bin files are pickles and are not read: where you trust them, load them with "
-            "transformers and save_pretrained() them, or take a revision that has safetensors"
+            "; .bin files are pickles and are not read: the hub keeps its own conversions to "
+            'safetensors in pull requests, so look there and pass revision="refs/pr/N"; or, where '
+            "you trust the files, load them with transformers and save_pretrained() them"
+        )
+    if folder.parent.name == SNAPSHOTS:
+        return (
+            f" nor {INDEX}; if the hub shows .bin files, these are pickles and are not read: look "
+            'for its conversion to safetensors in a pull request and pass revision="refs/pr/N"'
         )
     return f" nor {INDEX}; fetch it again"
 

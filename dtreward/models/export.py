@@ -19,7 +19,7 @@ from dtreward.conversation import PLAIN_TEMPLATE
 from dtreward.files import write_json
 from dtreward.models.card import make_card, write_card
 from dtreward.models.checkpoint import FAMILIES, INDEX, TREE, WEIGHTS, read_config, weight_files
-from dtreward.models.heads import HEAD_PREFIXES
+from dtreward.models.head_names import HEAD_PREFIXES, plain_name
 from dtreward.tree.tree import PreferenceTree
 
 # The code of an exported model; it is copied into each checkpoint.
@@ -141,9 +141,10 @@ def _write_shard(target: Path, source: Path, added: Mapping[str, torch.Tensor]) 
         stored_names = list(file.keys())
         stored_as = {}  # by the name that the tensor gets
         for name in stored_names:
-            if not name.startswith(HEAD_PREFIXES):
+            inner_name = plain_name(name)
+            if not inner_name.startswith(HEAD_PREFIXES):
                 # A backbone saved without its task has no "model." before its tensors' names.
-                new_name = f"model.{name.removeprefix('model.')}"
+                new_name = f"model.{inner_name.removeprefix('model.')}"
                 stored_as[new_name] = name
         is_unchanged = not added and list(stored_as) == stored_names
         is_linked = is_unchanged and _link(target, source)

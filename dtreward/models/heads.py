@@ -10,8 +10,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-# A tensor whose name begins like this belongs to a head; all others belong to the backbone.
-HEAD_PREFIXES = ("score.", "regression_layer.", "gating.", "reward_transform_matrix", "lm_head.")
+from dtreward.models.head_names import HEAD_NAMES, activation_of, name_as_score
+
 GATE_WEIGHT = re.compile(r"gating\.layers\.\d+\.weight$")
 TRANSFORM = "reward_transform_matrix"
 SOFTCAP = "final_logit_softcapping"  # in config.json, of a language model's logits
@@ -75,19 +75,69 @@ class LinearHead(nn.Module):
 class TwoLayerHead(LinearHead):
     """Predict a score from the last token's state through one hidden layer, as INF-ORM does."""
 
-    def __init__(self, hidden: int) -> None:
-        """Make the layers `score.0` and `score.2`; the ReLU between them has no tensors."""
+    def __init__(
+        self,
+        hidden: int,
+        inner: int | None = None,
+        *,
+        activation: type[nn.Module] = nn.ReLU,
+        biases: tuple[bool, bool] = (True, True),
+    ) -> None:
+        """Make the layers `score.0` and `score.2`; what stands between them has no tensors.
+
+        Args:
+            inner: outputs of the first layer; by default as many as inputs.
+            biases: whether the first and the second layer have one.
+        """
         super().__init__(["score"], hidden, bias=True)
-        self.score = nn.Sequential(nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, 1))
+        inner = hidden if inner is None else inner
+        first = nn.Linear(hidden, inner, bias=biases[0])
+        self.score = nn.Sequential(first, activation(), nn.Linear(inner, 1, bias=biases[1]))
 
     def identity_text(self) -> str:
         """Describe the layers in the text that `HeadModel.identity` hashes."""
-        layers = [
-            ("0", _layer_text(self.score[0])),
-            ("1", "ReLU()"),
-            ("2", _layer_text(self.score[2])),
-        ]
+        layers = [(str(place), _layer_text(layer)) for place, layer in enumerate(self.score)]
         return _block("TwoLayerHead", [("score", _block("Sequential", layers))])
+
+
+class NormalHead(nn.Module):
+    """Predict a normal distribution of each attribute, and weight their means, as URM does.
+
+    `score` has two rows an attribute: its mean, which is the reward, and its spread, which the
+    score does not use. The weights are read at the same token, through three layers with SELU
+    between them; nothing makes them positive or sums them to one.
+
+    Source: LxzGordon/URM-LLaMa-3.1-8B, as in sglang's llama_reward.py.
+    """
+
+    gated = False
+    scored = True
+
+    def __init__(self, attributes: Sequence[str], hidden: int) -> None:
+        """Make the layers `score` and `weights.fc`."""
+        super().__init__()
+        self.attributes = tuple(attributes)
+        count = len(self.attributes)
+        self.score = nn.Linear(hidden, 2 * count, bias=False)
+        self.weights = nn.Module()
+        self.weights.fc = nn.Sequential(
+            nn.Linear(hidden, hidden),
+            nn.SELU(),
+            nn.Linear(hidden, hidden),
+            nn.SELU(),
+            nn.Linear(hidden, count),
+        )
+
+    def identity_text(self) -> str:
+        """Describe the layers in the text that `HeadModel.identity` hashes."""
+        layers = [(str(place), _layer_text(layer)) for place, layer in enumerate(self.weights.fc)]
+        weights = _block("Module", [("fc", _block("Sequential", layers))])
+        return _block("NormalHead", [("score", _layer_text(self.score)), ("weights", weights)])
+
+    def forward(self, states: States) -> RewardsAndScore:
+        """Compute one response's rewards and score."""
+        means = self.score(states[0])[0::2]
+        return means, self.weights.fc(states[0]) @ means
 
 
 class GatedHead(nn.Module):
@@ -173,7 +223,7 @@ class GatedHead(nn.Module):
         return (values / self.temperature).softmax(dim=1)[0] * self.gating.logit_scale
 
 
-Head = LinearHead | GatedHead
+Head = LinearHead | GatedHead | NormalHead
 
 
 def make_head(
@@ -199,26 +249,25 @@ def make_head(
         3.0
     """
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    softcap = None
     if set(tensors) == {"lm_head.weight"}:
         tensors = {"score.weight": tensors["lm_head.weight"][:1]}
         softcap = config.get(SOFTCAP)
+    else:
+        tensors = name_as_score(tensors, config)
+        softcap = None
     if "regression_layer.weight" in tensors:
         head = _make_gated_head(tensors, config, attributes)
+    elif any(name.startswith("weights.fc.") for name in tensors):
+        head = _make_normal_head(tensors, config, attributes)
     elif "score.0.weight" in tensors:
-        head = TwoLayerHead(config["hidden_size"])
+        head = _make_two_layer_head(tensors, config)
     elif "score.weight" in tensors:
         _check_rows(tuple(tensors["score.weight"].shape), config)
         names = read_attributes(config, len(tensors["score.weight"]), attributes)
         has_bias = "score.bias" in tensors
         head = LinearHead(names, config["hidden_size"], bias=has_bias, softcap=softcap)
     else:
-        advice = "fetch the checkpoint again"
-        if "ForCausalLM" in str(config.get("architectures")) and not shapes:
-            advice = 'it is a language model: pass reads="verdict", or reads="next token"'
-        raise ValueError(
-            f"expected a head ({', '.join(HEAD_PREFIXES[:3])}); found {shapes or 'none'}; {advice}"
-        )
+        raise ValueError(_no_head(config, shapes))
     head = head.to(next(iter(tensors.values())).dtype)
     try:
         head.load_state_dict(tensors)
@@ -229,6 +278,18 @@ def make_head(
             f"or correct its config.json; found {shapes}: {reason}"
         ) from None
     return head.eval().requires_grad_(False)
+
+
+def _no_head(config: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> str:
+    """Say that a checkpoint has no head that is known, and what to do."""
+    advice = "fetch the checkpoint again"
+    if "ForCausalLM" in str(config.get("architectures")) and not shapes:
+        advice = (
+            'it is a language model: pass reads="verdict", or reads="next token"; if it was '
+            "trained to score, the file with its head, value_head.safetensors, is missing"
+        )
+    known = ", ".join([*HEAD_NAMES, "regression_layer with gating"])
+    return f"expected a head ({known}); found {shapes or 'none'}; {advice}"
 
 
 def read_attributes(
@@ -294,6 +355,37 @@ def _check_rows(shape: tuple[int, ...], config: Mapping[str, Any]) -> None:
             f"score.weight of the head has shape {shape}, expected (rows, {config['hidden_size']}), "
             "a row a reward; fetch the checkpoint again, or correct its config.json"
         )
+
+
+def _make_two_layer_head(tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> TwoLayerHead:
+    """Make a head of two layers, the inner as wide as its tensor says."""
+    first = tensors["score.0.weight"]
+    if first.ndim != 2:
+        raise ValueError(
+            f"the first layer of the head has shape {tuple(first.shape)}, expected two dimensions; "
+            "fetch the checkpoint again"
+        )
+    biases = ("score.0.bias" in tensors, "score.2.bias" in tensors)
+    activation = activation_of(config)
+    return TwoLayerHead(config["hidden_size"], len(first), activation=activation, biases=biases)
+
+
+def _make_normal_head(
+    tensors: Mapping[str, Tensor], config: Mapping[str, Any], attributes: Sequence[str]
+) -> NormalHead:
+    """Make URM's head, which has two rows an attribute."""
+    if "score.weight" not in tensors:
+        raise ValueError(
+            f"the head has {', '.join(sorted(tensors))} and no score.weight; fetch it again"
+        )
+    rows = len(tensors["score.weight"])
+    _check_rows(tuple(tensors["score.weight"].shape), config)
+    if rows % 2:
+        raise ValueError(
+            f"score.weight of the head has {rows} rows, expected two an attribute, its mean and its "
+            "spread; fetch the checkpoint again"
+        )
+    return NormalHead(read_attributes(config, rows // 2, attributes), config["hidden_size"])
 
 
 def _make_gated_head(
@@ -369,8 +461,8 @@ def _layer_text(layer: nn.Module) -> str:
     if isinstance(layer, nn.BatchNorm1d):
         options = "affine=True, bias=True, track_running_stats=True"
         return f"BatchNorm1d({layer.num_features}, eps=1e-05, momentum=0.1, {options})"
-    if isinstance(layer, nn.Identity):
-        return "Identity()"
+    if isinstance(layer, nn.Identity | nn.ReLU | nn.SELU):
+        return f"{type(layer).__name__}()"
     raise TypeError(f"expected a layer of a head, came {type(layer).__name__}; describe it here")
 
 

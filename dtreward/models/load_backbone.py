@@ -36,7 +36,8 @@ from dtreward.engine.packing import check_size
 from dtreward.files import digest, file_digest
 from dtreward.models.checkpoint import find_folder, read_config, stored_dtype, weight_files
 from dtreward.models.gguf import ORIGIN
-from dtreward.models.heads import HEAD_PREFIXES
+from dtreward.models.head_names import HEAD_PREFIXES
+from dtreward.pooling import LAST
 
 HEAD_TENSORS = [f"^{re.escape(prefix)}" for prefix in HEAD_PREFIXES]  # `load` reads heads itself
 
@@ -77,6 +78,7 @@ class LoadOptions:
     max_length: int | None = None
     too_long: str = "error"
     pack_tokens: int | None = None
+    pooling: str | None = None
 
 
 @dataclass(frozen=True)
@@ -379,6 +381,7 @@ def _load_tokenizer(
             max_length=max_length,
             too_long=options.too_long,
             model_limit=limit,
+            pooling=options.pooling or LAST,
         )
     except ValueError as error:
         raise ValueError(f"{folder}: {error}") from None

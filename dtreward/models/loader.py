@@ -17,16 +17,19 @@ from dtreward.models.catalogue import CatalogueEntry, find_entry
 from dtreward.models.checkpoint import (
     LANGUAGE_HEAD,
     find_folder,
+    has_language_head,
     read_head,
     read_tree,
     refuse_process_rewards,
     unknown_tensors,
+    value_head_file,
     weight_files,
 )
 from dtreward.models.comparison import RewardModel
 from dtreward.models.critic import Critic
 from dtreward.models.ensemble import Ensemble
 from dtreward.models.head_model import HeadModel
+from dtreward.models.head_names import head_prefixes, keeps_language_head
 from dtreward.models.heads import GATE_MARKERS, SOFTCAP, Head, make_head, named_rows
 from dtreward.models.load_backbone import (
     Checkpoint,
@@ -38,6 +41,8 @@ from dtreward.models.load_backbone import (
     describe_shape,
     load_backbone,
 )
+from dtreward.models.pooling_rule import find_pooling
+from dtreward.pooling import LAST
 from dtreward.tree.tree import PreferenceTree
 
 READS = ("next token", "verdict")
@@ -52,6 +57,7 @@ def load(  # noqa: PLR0913
     revision: str | None = None,
     reads: str | None = None,
     bos: Literal["one", "none"] | None = None,
+    pooling: str | None = None,
     pack_tokens: int | None = None,
     max_length: int | None = None,
     too_long: Literal["error", "cut_prompt_start"] = "error",
@@ -70,6 +76,9 @@ def load(  # noqa: PLR0913
         reads: of a language model without a reward model's head: "next token" (the logit of token
             0 is the score) or "verdict" (it writes [[A]] or [[B]]); the catalogue knows its own.
         bos: "one" or "none"; by default what the checkpoint records, else "one".
+        pooling: which token the head reads: "last", "last_not_pad" (TRL and transformers), "eos"
+            (OpenRLHF) or "appended:ID" (InternLM2, Athene); see `dtreward.pooling`. By default what
+            the checkpoint's files tell, and an error that asks where they leave it open.
         pack_tokens: tokens of one forward pass. For one value of it, rewards are the same bit for
             bit. By default 1,024 on the CPU and 4,096 on a GPU; 16,384 is faster for many pairs.
         max_length: most tokens of a conversation: by default 4,096, or as many as the model takes
@@ -90,7 +99,7 @@ def load(  # noqa: PLR0913
         >>> load("data/demo").attributes
         ('helpfulness', 'correctness', 'coherence', 'complexity', 'verbosity')
     """
-    options = LoadOptions(device, dtype, attention, bos, max_length, too_long, pack_tokens)
+    options = LoadOptions(device, dtype, attention, bos, max_length, too_long, pack_tokens, pooling)
     if reads and reads not in READS:
         near = get_close_matches(str(reads).lower(), READS, 1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
@@ -98,12 +107,13 @@ def load(  # noqa: PLR0913
     if isinstance(attributes, str):
         raise TypeError(f"attributes must be a list of names, came the text {attributes!r}")
     choices = CheckpointOptions(revision, reads, tuple(attributes or ()), tree)
-    entry = find_entry(name) or CatalogueEntry(str(name))
+    entry = find_entry(name) or CatalogueEntry(str(name), pooling="")
     if entry.reads != "scores":
         return _load_one(name, entry, options, choices)
-    if revision or reads or attributes or tree:
+    if revision or reads or attributes or tree or pooling:
         raise ValueError(
-            f"{name} is several models: give revision, reads, attributes or tree to each of them"
+            f"{name} is several models: give revision, reads, attributes, tree or pooling to each "
+            "of them"
         )
     return _load_ensemble(options)
 
@@ -131,7 +141,7 @@ def load_language_model(
     """
     options = options or LoadOptions()
     checkpoint, folder = _find_plain(name, revision)
-    description = describe(checkpoint, options, folder)
+    description, options = _describe(checkpoint, options, folder, known=LAST)
     return load_backbone(checkpoint, options, replace(description, folder=checkpoint.find()))
 
 
@@ -148,14 +158,16 @@ def put_own_head(
         'decision-tree'
     """
     checkpoint, folder = _find_plain(name, revision)
-    description = describe(checkpoint, LoadOptions(), folder)
-    tensors = _read_tensors(description, weight_files(checkpoint.find()), "")
+    plain = describe(checkpoint, LoadOptions(), folder)
+    tensors = _read_tensors(plain, weight_files(checkpoint.find()), "")
     if not tensors:
         return None
-    entry = find_entry(name) or CatalogueEntry(str(name))
+    entry = find_entry(name) or CatalogueEntry(str(name), pooling="")
     choices = CheckpointOptions(revision, None, (), None)
-    head = _make_head(description, tensors, entry, choices)
+    head = _make_head(plain, tensors, entry, choices)
     tree = _find_tree(folder, tensors, head, entry, choices)
+    rule = find_pooling(folder, plain.config, plain.chat, known=entry.pooling)
+    backbone = replace(backbone, chat=replace(backbone.chat, pooling=rule))
     return HeadModel(backbone, head.to(backbone.wide_dtype), tree)
 
 
@@ -168,6 +180,23 @@ def _find_plain(name: str | Path, revision: str | None) -> tuple[Checkpoint, Pat
         place = folder.resolve()
         return Checkpoint(str(place), place.name, commit, plain=True), folder
     return Checkpoint(str(repo), str(repo), commit, plain=True), folder
+
+
+def _describe(
+    checkpoint: Checkpoint, options: LoadOptions, folder: Path, known: str
+) -> tuple[Description, LoadOptions]:
+    """Describe a checkpoint, and settle which token is read; the options then say it, too.
+
+    Args:
+        known: the rule of the catalogue; "" where the folder is asked.
+    """
+    plain = describe(checkpoint, replace(options, pooling=None), folder)
+    rule = find_pooling(folder, plain.config, plain.chat, asked=options.pooling or "", known=known)
+    try:
+        chat = replace(plain.chat, pooling=rule)
+    except ValueError as error:
+        raise ValueError(f"{folder}: {error}") from None
+    return replace(plain, chat=chat), replace(options, pooling=rule)
 
 
 @dataclass(frozen=True)
@@ -276,7 +305,13 @@ def _load_one(
         checkpoint = Checkpoint(str(folder.resolve()), folder.resolve().name, commit, writes)
     else:
         checkpoint = Checkpoint(entry.repo, entry.repo, commit, writes)
-    description = describe(checkpoint, options, folder)
+    if writes and options.pooling:
+        raise ValueError(
+            f'pooling={options.pooling!r} is which token a head reads, and reads="verdict" has no '
+            "head; leave one of them out"
+        )
+    known = LAST if reads else entry.pooling
+    description, options = _describe(checkpoint, options, folder, known)
     refuse_process_rewards(folder, description.config)
     if not is_folder:
         checkpoint.find()  # fetches the weights
@@ -306,6 +341,7 @@ def _load_ensemble(options: LoadOptions) -> Ensemble:
             pack_tokens=options.pack_tokens,
             max_length=options.max_length,
             too_long=options.too_long,
+            pooling=LAST,
         )
         for member in ensemble.AVAILABLE
     }
@@ -318,25 +354,35 @@ def _read_tensors(
     """Read the head's tensors; of a language model (`reads` is not empty) those of no other head."""
     folder = description.folder
     tied = description.shape.tie_word_embeddings
-    tensors = read_head(files, next_token=bool(reads), tied=tied)
+    files = [*files, *value_head_file(folder)]
+    prefixes = head_prefixes(description.config)
+    tensors = read_head(files, prefixes=prefixes, next_token=bool(reads), tied=tied)
     if reads and set(tensors) != {LANGUAGE_HEAD}:
         raise ValueError(
             f'reads="{reads}" takes a language model with the head {LANGUAGE_HEAD} and no other; '
             f"{folder} has {', '.join(tensors) or 'none'}: leave reads out, or fetch it again"
         )
-    foreign = [] if tensors else _foreign_heads(folder, files)
+    foreign = [] if tensors else unknown_tensors(files)[:3]
     if foreign:
         raise ValueError(
             f"{folder} has no head that load knows, but {', '.join(foreign)}; if that is one row "
             "of weights, save it as score.weight (and its bias as score.bias) beside the others"
         )
+    if tensors and not reads and not keeps_language_head(description.config, tensors):
+        _refuse_language_head(description, files, tensors)
     return tensors
 
 
-def _foreign_heads(folder: Path, files: Sequence[Path]) -> list[str]:
-    """Name what looks like a head of another library: tensors, or a file beside the weights."""
-    beside = sorted(path.name for path in folder.glob("value_head.*"))
-    return [*unknown_tensors(files)[:3], *beside]
+def _refuse_language_head(
+    description: Description, files: Sequence[Path], tensors: Mapping[str, torch.Tensor]
+) -> None:
+    """Refuse a sequence classifier that has a language model's head left over."""
+    if has_language_head(files):
+        raise ValueError(
+            f"{description.folder} has {LANGUAGE_HEAD} beside its head ({', '.join(tensors)}), and "
+            f"a {description.config.get('architectures')} has no such tensor; if the language "
+            "model's head is left over, save the checkpoint without it"
+        )
 
 
 def _make_head(

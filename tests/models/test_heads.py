@@ -47,7 +47,8 @@ def linear_head_of_two_rewards():
 
 def two_layer_head():
     tensors = linear_layer("score.0", HIDDEN, HIDDEN) | linear_layer("score.2", 1, HIDDEN)
-    return make_head(tensors, {"hidden_size": HIDDEN})
+    config = {"hidden_size": HIDDEN, "architectures": ["INFORMForSequenceClassification"]}
+    return make_head(tensors, config)
 
 
 def gate_with_norms(*places):
