@@ -25,7 +25,9 @@ MARKERS = {
 
 
 def text_of(template: str, turns: Turns) -> str:
-    """Write a conversation as its template does, one BOS in front."""
+    """Write a conversation as its template does, one BOS in front, none for Qwen."""
+    if template.startswith("qwen"):
+        return qwen_text(template, turns)
     llama = template.startswith("llama")
     roles = ("user", "assistant" if llama else "model")
     text = "<|begin_of_text|>" if llama else "<bos>"
@@ -40,6 +42,17 @@ def text_of(template: str, turns: Turns) -> str:
             text += f"<|start_header_id|>{role}<|end_header_id|>\n\n{turn.strip()}<|eot_id|>"
         else:
             text += f"<start_of_turn>{role}\n{turn.strip()}<end_of_turn>\n"
+    return text
+
+
+def qwen_text(template: str, turns: Turns) -> str:
+    """Write a conversation as Qwen does; Qwen3 opens the last response with an empty thought."""
+    text = ""
+    for place, turn in enumerate(turns):
+        role = ("user", "assistant")[place % 2]
+        is_last_response = role == "assistant" and place == len(turns) - 1
+        thought = "<think>\n\n</think>\n\n" if template == "qwen3" and is_last_response else ""
+        text += f"<|im_start|>{role}\n{thought}{turn.strip()}<|im_end|>\n"
     return text
 
 
@@ -84,6 +97,14 @@ def read(
             inner = head["score.0.weight"] @ states[last] + head["score.0.bias"]
             rewards = head["score.2.weight"] @ inner.clamp(min=0) + head["score.2.bias"]
             return rewards, rewards[0]
+        if replica.reading == "normal":
+            means = torch.stack([head["score.weight"][2 * n] @ states[last] for n in range(5)])
+            inner = states[last]
+            for place in (0, 2):
+                layer = f"weights.fc.{place}"
+                inner = selu(head[f"{layer}.weight"] @ inner + head[f"{layer}.bias"])
+            weights = head["weights.fc.4.weight"] @ inner + head["weights.fc.4.bias"]
+            return means, (means * weights).sum()
         quantiles = head["regression_layer.weight"] @ states[last]
         rows = [
             quantiles[n * replica.quantiles : (n + 1) * replica.quantiles].mean()
@@ -93,6 +114,12 @@ def read(
         gate = gate_of(replica, head, states[prompt_end(folder, replica.family, ids)])
         mixed = rewards @ head["reward_transform_matrix"] if replica.transform else rewards
         return rewards, (gate * mixed).sum()
+
+
+def selu(values: torch.Tensor) -> torch.Tensor:
+    """Klambauer et al. (2017), with the constants of their section 2."""
+    scale, alpha = 1.0507009873554805, 1.6732632423543772
+    return scale * torch.where(values > 0, values, alpha * (values.exp() - 1))
 
 
 def gate_of(replica: Replica, head: dict, state: torch.Tensor) -> torch.Tensor:

@@ -36,9 +36,9 @@ class Replica:
 
     Args:
         repo: hub id.
-        family: "llama", "gemma" or "gemma2".
+        family: "llama", "gemma", "gemma2", "qwen2" or "qwen3".
         template: a key of `TEMPLATES`.
-        reading: "linear", "two layers", "gated" or "next token".
+        reading: "linear", "two layers", "gated", "normal" or "next token".
         rows: of the head: attributes, or objectives.
         quantiles: of each objective.
         gate: places of the gate's linear layers and of its batch norms.
@@ -95,6 +95,13 @@ class Replica:
         if self.reading == "two layers":
             first = {"score.0.weight": draw(HIDDEN, HIDDEN), "score.0.bias": draw(HIDDEN)}
             return first | {"score.2.weight": draw(1, HIDDEN), "score.2.bias": draw(1)}
+        if self.reading == "normal":
+            tensors = {"score.weight": draw(2 * self.rows, HIDDEN)}
+            for place, outputs in ((0, HIDDEN), (2, HIDDEN), (4, self.rows)):
+                name = f"weights.fc.{place}"
+                tensors[f"{name}.weight"] = draw(outputs, HIDDEN, scale=HIDDEN**-0.5)
+                tensors[f"{name}.bias"] = draw(outputs)
+            return tensors
         if self.reading != "gated":  # a language model's
             return {"lm_head.weight": draw(vocabulary(self.family), HIDDEN)}
         tensors, wide = {}, self.config["gating_hidden_dim"]
@@ -126,6 +133,7 @@ def _gated(repo: str, family: str, template: str, **options: Any) -> Replica:
 
 def _classifier(repo: str, family: str, template: str) -> Replica:
     names = {"llama": "Llama", "gemma": "Gemma", "gemma2": "Gemma2"}
+    names |= {"qwen2": "Qwen2", "qwen3": "Qwen3"}
     return Replica(repo, family, template, "linear", f"{names[family]}ForSequenceClassification")
 
 
@@ -208,6 +216,48 @@ REPLICAS = {
         head_dtype=torch.float32,
     ),
 }
+# What people have run since.
+URM = "URM-LLaMa-3.1-8B"
+NEWER = {
+    URM: Replica(
+        f"LxzGordon/{URM}",
+        "llama",
+        "llama-3.1",
+        "normal",
+        "LlamaForSequenceClassificationWithNormal_Weights",
+        rows=5,
+        code="modeling_custom.LlamaForSequenceClassificationWithNormal_Weights",
+        names=tuple(f"LABEL_{place}" for place in range(10)),
+        head_dtype=torch.float16,
+    ),
+}
+NEWER |= {
+    name: _classifier(f"Skywork/{name}", "llama", template)
+    for name, template in (
+        ("Skywork-Reward-V2-Llama-3.1-8B", "llama-3, no BOS"),
+        ("Skywork-Reward-V2-Llama-3.1-8B-40M", "llama-3, no BOS"),
+        ("Skywork-Reward-V2-Llama-3.2-1B", "llama-3.1"),
+        ("Skywork-Reward-V2-Llama-3.2-3B", "llama-3.1"),
+    )
+}
+NEWER |= {
+    f"Skywork-Reward-V2-Qwen3-{size}": _classifier(
+        f"Skywork/Skywork-Reward-V2-Qwen3-{size}", "qwen3", "qwen3"
+    )
+    for size in ("0.6B", "1.7B", "4B", "8B")
+}
+NEWER |= {
+    name: Replica(
+        f"nvidia/{name}", "llama", "llama-3.1", "next token", "LlamaForCausalLM", shards=3
+    )
+    for name in ("Llama-3.3-Nemotron-70B-Reward", "Llama-3.3-Nemotron-70B-Reward-Multilingual")
+}
+NEWER |= {
+    f"Qwen-{version}-Nemotron-32B-Reward": _classifier(
+        f"nvidia/Qwen-{version}-Nemotron-32B-Reward", family, family
+    )
+    for version, family in (("3", "qwen3"), ("2.5", "qwen2"))
+}
 # Of MetaMetrics' five members, those that are plain score heads.
 MEMBERS = {
     repo: _classifier(repo, family, template)
@@ -237,6 +287,15 @@ GEMMA = (
     "{{ '<start_of_turn>' + role + '\n' + m['content'] | trim + '<end_of_turn>\n' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<start_of_turn>model\n' }}{% endif %}"
 )
+# Qwen writes no BOS; Qwen3 opens the last response with an empty thought.
+QWEN = (
+    "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' }}THOUGHT"
+    "{{ m['content'] | trim + '<|im_end|>\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+THOUGHT = (
+    "{% if loop.last and m['role'] == 'assistant' %}{{ '<think>\n\n</think>\n\n' }}{% endif %}"
+)
 LOOP = "{% for m in messages %}" + TURN + "{% endfor %}" + ASK
 TEMPLATES = {
     "llama-3": "{{ bos_token }}" + LOOP,
@@ -244,6 +303,8 @@ TEMPLATES = {
     "llama-3.1": DATE + LOOP,
     "gemma": "{{ bos_token }}" + GEMMA,
     "gemma, no BOS": GEMMA,
+    "qwen2": QWEN.replace("THOUGHT", ""),
+    "qwen3": QWEN.replace("THOUGHT", THOUGHT),
 }
 LLAMA_SPECIAL = (
     "<|begin_of_text|>",
@@ -262,10 +323,16 @@ LLAMA_PATTERN = (
     r"|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 LLAMA_MERGES = [("Ċ", "Ċ"), ("[", "["), ("]", "]"), ("Ġ", "Ġ")]
+QWEN_SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<think>", "</think>")
 GEMMA_SPECIAL = ("<pad>", "<eos>", "<bos>", "<unk>", "<mask>")
 
 
-def llama_core() -> Tokenizer:
+def qwen_core() -> Tokenizer:
+    """Byte-level BPE as Llama's, without a BOS; the special tokens stand last."""
+    return byte_level_core(QWEN_SPECIAL)
+
+
+def byte_level_core(special: tuple[str, ...]) -> Tokenizer:
     """Byte-level BPE; "\\n\\n", "[[" and "]]" are one token, and the special tokens stand last."""
     vocab = {byte: n for n, byte in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
     vocab |= {left + right: len(vocab) + n for n, (left, right) in enumerate(LLAMA_MERGES)}
@@ -274,7 +341,13 @@ def llama_core() -> Tokenizer:
     level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     core.pre_tokenizer = pre_tokenizers.Sequence([split, level])
     core.decoder = decoders.ByteLevel()
-    core.add_special_tokens([AddedToken(each, special=True) for each in LLAMA_SPECIAL])
+    core.add_special_tokens([AddedToken(each, special=True) for each in special])
+    return core
+
+
+def llama_core() -> Tokenizer:
+    """Byte-level BPE, with a BOS before each text."""
+    core = byte_level_core(LLAMA_SPECIAL)
     bos = (LLAMA_SPECIAL[0], core.token_to_id(LLAMA_SPECIAL[0]))
     core.post_processor = processors.TemplateProcessing(
         single=f"{bos[0]} $A", pair=f"{bos[0]} $A {bos[0]} $B", special_tokens=[bos]
@@ -307,18 +380,29 @@ def gemma_core() -> Tokenizer:
 
 def vocabulary(family: str) -> int:
     """Count the tokens."""
-    return (llama_core() if family == "llama" else gemma_core()).get_vocab_size()
+    return core_of(family).get_vocab_size()
+
+
+def core_of(family: str) -> Tokenizer:
+    """Make a family's tokenizer."""
+    if family.startswith("qwen"):
+        return qwen_core()
+    return llama_core() if family == "llama" else gemma_core()
 
 
 def write_tokenizer(folder: Path, family: str, template: str) -> Tokenizer:
     """Write the tokenizer's three files, the chat template inside its configuration."""
     folder.mkdir(parents=True, exist_ok=True)
-    if family == "llama":
-        core, kind = llama_core(), "PreTrainedTokenizerFast"
+    core = core_of(family)
+    if family.startswith("qwen"):
+        kind = "Qwen2Tokenizer"
+        special = {"eos_token": "<|im_end|>", "pad_token": "<|endoftext|>"}
+    elif family == "llama":
+        kind = "PreTrainedTokenizerFast"
         special = {"bos_token": LLAMA_SPECIAL[0], "eos_token": "<|eot_id|>"}
         special |= {"pad_token": "<|finetune_right_pad_id|>"}
     else:
-        core, kind = gemma_core(), "GemmaTokenizer"
+        kind = "GemmaTokenizer"
         special = {"bos_token": "<bos>", "eos_token": "<eos>"}
         special |= {"pad_token": "<pad>", "unk_token": "<unk>"}
     core.save(str(folder / "tokenizer.json"))
@@ -357,6 +441,11 @@ def backbone_config(family: str, tokenizer: Tokenizer) -> dict[str, Any]:
         config |= {"hidden_act": "silu", "mlp_bias": False, "pretraining_tp": 1}
         config |= {"rope_scaling": scaling, "rope_theta": 500000.0, "tie_word_embeddings": False}
         tokens = ("<|begin_of_text|>", "<|eot_id|>", "<|finetune_right_pad_id|>")
+    elif family.startswith("qwen"):
+        config |= {"hidden_act": "silu", "rope_theta": 1000000.0, "tie_word_embeddings": False}
+        config |= {"use_sliding_window": False}
+        config |= {"head_dim": 12} if family == "qwen3" else {}
+        tokens = ("<|endoftext|>", "<|im_end|>", "<|endoftext|>")
     else:
         config |= {"head_dim": 12, "hidden_act": "gelu_pytorch_tanh", "rope_theta": 10000.0}
         config |= {"hidden_activation": "gelu_pytorch_tanh"}
@@ -386,14 +475,22 @@ def backbone_tensors(config: dict[str, Any], generator: torch.Generator) -> Tens
     norms += ["pre_feedforward_layernorm", "post_feedforward_layernorm"] * (
         config["model_type"] == "gemma2"
     )
-    around = float(config["model_type"] == "llama")  # Gemma's norms multiply by one plus these
+    family = config["model_type"]
+    around = float(not family.startswith("gemma"))  # Gemma's norms multiply by one plus these
+    if family == "qwen3":
+        norms += ["self_attn.q_norm", "self_attn.k_norm"]
+    lengths = {name: each if name.startswith("self_attn") else hidden for name in norms}
     tensors = {"model.embed_tokens.weight": draw(config["vocab_size"], hidden)}
     for layer in range(config["num_hidden_layers"]):
         prefix = f"model.layers.{layer}"
         tensors |= {f"{prefix}.{name}.weight": draw(*shape) for name, shape in shapes.items()}
         tensors |= {
-            f"{prefix}.{name}.weight": draw(hidden, scale=0.1, mean=around) for name in norms
+            f"{prefix}.{name}.weight": draw(length, scale=0.1, mean=around)
+            for name, length in lengths.items()
         }
+        if family == "qwen2":
+            rows = {"q": queries, "k": keys, "v": keys}
+            tensors |= {f"{prefix}.self_attn.{n}_proj.bias": draw(rows[n]) for n in rows}
     return tensors | {"model.norm.weight": draw(hidden, scale=0.1, mean=around)}
 
 

@@ -11,6 +11,7 @@ and why. The files below need torch, so each is imported only when one of its na
 - `checkpoint`: reads a model's folder: configuration, weight files, head, tree
 - `comparison`: `Comparison`, the result of `compare`, and the base class `RewardModel`
 - `rated_pairs`: pairs whose attributes are the rewards that a model reads
+- `adapter`: a LoRA adapter, merged into its model on load
 - `head_names`: the names under which trainers write a head, and which forms are known
 - `pooling_rule`: which token a head was trained to read, found by a checkpoint's files
 - `heads`: the layers that turn hidden states into rewards and a score

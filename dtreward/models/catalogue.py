@@ -60,7 +60,12 @@ class CatalogueEntry:
     pooling: str = "last"
 
 
-# By the model's name on the leaderboard.
+def _same_names(owner: str, *names: str, reads: str = "") -> dict[str, CatalogueEntry]:
+    """Make a row for each of an owner's models whose name here is its name on the hub."""
+    return {name: CatalogueEntry(f"{owner}/{name}", reads=reads) for name in names}
+
+
+# The study's leaderboard by the names there, ArmoRM, and what people have run since.
 CATALOGUE = {
     "Decision-Tree-Reward-Gemma-2-27B": CatalogueEntry(
         "RLHFlow/Decision-Tree-Reward-Gemma-2-27B", tree="Decision-Tree-Reward-Gemma-2-27B"
@@ -95,6 +100,25 @@ CATALOGUE = {
     "QRM-Llama3.1-8B-v2": CatalogueEntry("nicolinho/QRM-Llama3.1-8B-v2", attributes=ATTRIBUTES),
     "Skywork-Reward-Llama-3.1-8B-v0.2": CatalogueEntry("Skywork/Skywork-Reward-Llama-3.1-8B-v0.2"),
     "ArmoRM-Llama3-8B-v0.1": CatalogueEntry("RLHFlow/ArmoRM-Llama3-8B-v0.1", attributes=ARMORM),
+    "URM-LLaMa-3.1-8B": CatalogueEntry("LxzGordon/URM-LLaMa-3.1-8B", attributes=ATTRIBUTES),
+    **_same_names(
+        "Skywork",
+        "Skywork-Reward-V2-Llama-3.1-8B",
+        "Skywork-Reward-V2-Llama-3.1-8B-40M",
+        "Skywork-Reward-V2-Llama-3.2-1B",
+        "Skywork-Reward-V2-Llama-3.2-3B",
+        "Skywork-Reward-V2-Qwen3-0.6B",
+        "Skywork-Reward-V2-Qwen3-1.7B",
+        "Skywork-Reward-V2-Qwen3-4B",
+        "Skywork-Reward-V2-Qwen3-8B",
+    ),
+    **_same_names(
+        "nvidia",
+        "Llama-3.3-Nemotron-70B-Reward",
+        "Llama-3.3-Nemotron-70B-Reward-Multilingual",
+        reads="next token",
+    ),
+    **_same_names("nvidia", "Qwen-3-Nemotron-32B-Reward", "Qwen-2.5-Nemotron-32B-Reward"),
 }
 
 

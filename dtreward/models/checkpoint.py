@@ -121,10 +121,13 @@ def read_config(folder: Path) -> dict[str, Any]:
         'llama'
     """
     if (folder / ADAPTER).exists():
-        raise ValueError(f"{folder} is an adapter; merge it into its model and save that")
+        raise ValueError(
+            f"{folder} is an adapter, which `load` merges into its base model; give the base model "
+            "here, or merge the adapter with peft and save the whole model"
+        )
     if not (folder / "config.json").exists():
         raise ValueError(f"{folder} is no model: it has no config.json{_models_in(folder)}")
-    config = _read_object(folder / "config.json")
+    config = read_object(folder / "config.json")
     model_type = config.get("model_type")
     if model_type not in list(FAMILIES):  # a list, because the file's value may be unhashable
         raise ValueError(
@@ -197,9 +200,19 @@ def read_head(
                     tensors[name] = file.get_tensor(stored_name)
                 elif next_token and tied and name in EMBEDDINGS:
                     embedding = {LANGUAGE_HEAD: file.get_slice(stored_name)[:1]}
-    tensors = embedding | tensors
+    return check_head_tensors(files[0].parent, embedding | tensors)
+
+
+def check_head_tensors(
+    folder: Path, tensors: Mapping[str, torch.Tensor]
+) -> dict[str, torch.Tensor]:
+    """Check a head's tensors, and give them in float64.
+
+    Raises:
+        ValueError: if one holds nan or infinity, or is stored in integers or 8 bits.
+    """
     for name, tensor in tensors.items():
-        _check_head_tensor(files[0].parent, name, tensor)
+        _check_head_tensor(folder, name, tensor)
     return {name: tensor.double() for name, tensor in tensors.items()}
 
 
@@ -404,7 +417,7 @@ def _weight_names(folder: Path, single: str) -> list[str]:
         return [single]
     if not index.exists():
         return []
-    weight_map = _read_object(index).get("weight_map")
+    weight_map = read_object(index).get("weight_map")
     names = set()
     if isinstance(weight_map, dict):
         names = {str(name) for name in weight_map.values()}
@@ -427,8 +440,12 @@ def _check_whole(path: Path) -> Path:
         raise ValueError(f"{path} is absent or not whole ({error}); fetch it again") from error
 
 
-def _read_object(path: Path) -> dict[str, Any]:
-    """Read a JSON file that holds an object; a ValueError for anything else."""
+def read_object(path: Path) -> dict[str, Any]:
+    """Read a JSON file that holds an object.
+
+    Raises:
+        ValueError: for anything else.
+    """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:

@@ -64,11 +64,18 @@ def _refuse_or_warn(unread: Mapping[int, str], rows: int, on_error: OnError, wha
 
 @dataclass(frozen=True, eq=False)
 class HeadModel(RewardModel):
-    """A frozen backbone, the head on it, and perhaps a tree that decides on the head's rewards."""
+    """A frozen backbone, the head on it, and perhaps a tree that decides on the head's rewards.
+
+    Attributes:
+        normalisation: mean and standard deviation of the scores in training, where OpenRLHF
+            recorded them. They are only recorded here, too: the training compared scores as they
+            are, so that their probabilities are those of scores that are not normalised.
+    """
 
     backbone: Backbone
     head: Head
     tree: PreferenceTree | None = None
+    normalisation: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         layer = self.backbone.layers[0]
@@ -95,13 +102,17 @@ class HeadModel(RewardModel):
         """All that changes its answers: backbone, tokenizer, head and tree."""
         tensors = [*self.head.parameters(), *self.head.buffers()]
         contents = [tensor.detach().numpy().tobytes() for tensor in tensors]
-        return {
+        identity = {
             "kind": self.kind,
             "attributes": self.attributes,
             "head": digest(self.head.identity_text(), *contents),
             "tree": None if self.tree is None else self.tree.to_dict(),
             "backbone": self.backbone.identity | self.backbone.chat.identity,
         }
+        if self.normalisation:
+            mean, std = self.normalisation
+            identity["normalisation"] = {"mean": mean, "std": std, "applied": False}
+        return identity
 
     def features(
         self, conversations: Conversations, *, on_error: OnError = "error"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
@@ -140,6 +141,29 @@ def keeps_language_head(config: Mapping[str, Any], tensors: Iterable[str]) -> bo
     if any(name.startswith("v_head.") for name in tensors):
         return True
     return any(name.endswith(KEEP_LANGUAGE_HEAD) for name in class_names(config))
+
+
+def normalisation_of(config: Mapping[str, Any]) -> tuple[float, float] | None:
+    """Read mean and standard deviation of the scores in training, which OpenRLHF records.
+
+    Raises:
+        ValueError: if they are no numbers by which scores could be normalised.
+
+    Example:
+        >>> normalisation_of({"value_head_prefix": "score", "mean": -0.5, "std": 2.0})
+        (-0.5, 2.0)
+    """
+    if OPENRLHF_NAME not in config or ("mean" not in config and "std" not in config):
+        return None
+    mean = config.get("mean")
+    std = config.get("std")
+    are_numbers = all(isinstance(value, int | float) for value in (mean, std))
+    if not are_numbers or not math.isfinite(mean) or not 0 < std < math.inf:
+        raise ValueError(
+            f"config.json has mean {mean!r} and std {std!r} of the scores; expected a number and "
+            "one above 0: take both out, as the order of responses does not depend on them"
+        )
+    return float(mean), float(std)
 
 
 def class_names(config: Mapping[str, Any]) -> list[str]:

@@ -34,9 +34,10 @@ from dtreward.engine.attention import check_kernel, choose, prepare
 from dtreward.engine.backbone import Backbone
 from dtreward.engine.packing import check_size
 from dtreward.files import digest, file_digest
+from dtreward.models.adapter import Adapter, merge_adapter
 from dtreward.models.checkpoint import find_folder, read_config, stored_dtype, weight_files
 from dtreward.models.gguf import ORIGIN
-from dtreward.models.head_names import HEAD_PREFIXES
+from dtreward.models.head_names import HEAD_PREFIXES, WRAPPER, head_prefixes, plain_name
 from dtreward.pooling import LAST
 
 HEAD_TENSORS = [f"^{re.escape(prefix)}" for prefix in HEAD_PREFIXES]  # `load` reads heads itself
@@ -93,6 +94,7 @@ class Checkpoint:
         plain: whether a tokenizer without a chat template takes the plain transcript
             (`conversation.PLAIN_TEMPLATE`); for language models that nobody taught to chat.
         random_seed: of random weights in the place of its own; None for its own.
+        adapter: that is merged into its weights; location and commit are then the base model's.
     """
 
     location: str
@@ -101,6 +103,7 @@ class Checkpoint:
     writes: bool = False
     plain: bool = False
     random_seed: int | None = None
+    adapter: Adapter | None = None
 
     def find(self) -> Path:
         """Find the checkpoint's folder on this machine, fetching it where it is absent."""
@@ -182,7 +185,11 @@ def describe(checkpoint: Checkpoint, options: LoadOptions, folder: Path) -> Desc
     check_kernel(options.attention)
     shape = _shape_of(folder, config, writes=checkpoint.writes)
     limit = shape.max_position_embeddings if checkpoint.writes else longest_in_a_pack(shape)
-    chat = _load_tokenizer(folder, shape, limit, options, plain=checkpoint.plain)
+    adapted = checkpoint.adapter
+    if adapted and (adapted.folder / "tokenizer.json").exists():
+        chat = _load_tokenizer(adapted.folder, shape, limit, options, plain=checkpoint.plain)
+    else:
+        chat = _load_tokenizer(folder, shape, limit, options, plain=checkpoint.plain)
     return Description(folder, config, shape, chat)
 
 
@@ -231,6 +238,8 @@ def load_backbone(
     seed = checkpoint.random_seed
     if seed is None:
         transformer = _read_transformer(folder, model_class, shape, placement, engine, files)
+        if checkpoint.adapter:
+            merge_adapter(transformer, checkpoint.adapter)
     else:
         transformer = _draw_transformer(model_class, shape, placement, engine, seed)
     identity = {
@@ -256,6 +265,8 @@ def _identify_weights(
     if checkpoint.random_seed is not None:
         weights = f"random, seed {checkpoint.random_seed}, in the shape of {weights}"
     identity = {"model": checkpoint.name, "revision": checkpoint.commit, "weights": weights}
+    if checkpoint.adapter:
+        identity["adapter"] = checkpoint.adapter.identity
     if ORIGIN in config:
         identity[ORIGIN] = config[ORIGIN]["file"]
     return identity
@@ -495,6 +506,7 @@ def _read_transformer(
                 ignore_mismatched_sizes=True,  # reported below, with everything else that is wrong
                 output_loading_info=True,
                 weights_only=True,
+                key_mapping={f"^{re.escape(WRAPPER)}": ""},
             )
     except UnpicklingError:  # torch's own message tells how to run what is in the file
         message = (
@@ -502,7 +514,7 @@ def _read_transformer(
             "do not trust it: take a checkpoint in safetensors"
         )
         raise ValueError(message) from None
-    _refuse_wrong_tensors(folder, problems)
+    _refuse_wrong_tensors(folder, problems, shape)
     _check_finite(folder, transformer)
     return transformer
 
@@ -529,7 +541,7 @@ def check_tensors(
         with safe_open(path, "pt") as file:
             for name in list(file.keys()):
                 stored = file.get_slice(name)
-                state[name] = torch.empty(stored.get_shape(), device="meta")
+                state[plain_name(name)] = torch.empty(stored.get_shape(), device="meta")
                 formats[stored.get_dtype()] = formats.get(stored.get_dtype(), 0) + 1
     model_class = _class_of(description.config, writes=checkpoint.writes)
     with _silent():
@@ -541,12 +553,21 @@ def check_tensors(
             ignore_mismatched_sizes=True,
             output_loading_info=True,
         )
-    _refuse_wrong_tensors(description.folder, problems)
+    _refuse_wrong_tensors(description.folder, problems, description.shape)
     return formats
 
 
-def _refuse_wrong_tensors(folder: Path, problems: Mapping[str, Any]) -> None:
+def _refuse_wrong_tensors(
+    folder: Path, problems: Mapping[str, Any], shape: PretrainedConfig
+) -> None:
+    """Refuse tensors that are missing, misshapen, or neither the transformer's nor the head's."""
     wrong = {problem: sorted(map(str, names)) for problem, names in problems.items() if names}
+    # Heads under the usual names are ignored by the class; config.json may give a name of its own.
+    own_names = tuple(set(head_prefixes(shape.to_dict())) - set(HEAD_PREFIXES))
+    unexpected = wrong.pop("unexpected_keys", [])
+    extra = [name for name in unexpected if not name.startswith(own_names)]
+    if extra:
+        wrong["unexpected_keys"] = extra
     if wrong:
         advice = "fetch it again, or mend its config.json"
         raise ValueError(f"tensors of {folder} are not those of its config.json; {advice}: {wrong}")

@@ -13,8 +13,10 @@ import torch
 
 from dtreward.engine.backbone import Backbone
 from dtreward.models import ensemble
+from dtreward.models.adapter import Adapter, read_adapter, read_adapter_head
 from dtreward.models.catalogue import CatalogueEntry, find_entry
 from dtreward.models.checkpoint import (
+    ADAPTER,
     LANGUAGE_HEAD,
     find_folder,
     has_language_head,
@@ -29,7 +31,7 @@ from dtreward.models.comparison import RewardModel
 from dtreward.models.critic import Critic
 from dtreward.models.ensemble import Ensemble
 from dtreward.models.head_model import HeadModel
-from dtreward.models.head_names import head_prefixes, keeps_language_head
+from dtreward.models.head_names import head_prefixes, keeps_language_head, normalisation_of
 from dtreward.models.heads import GATE_MARKERS, SOFTCAP, Head, make_head, named_rows
 from dtreward.models.load_backbone import (
     Checkpoint,
@@ -191,7 +193,14 @@ def _describe(
         known: the rule of the catalogue; "" where the folder is asked.
     """
     plain = describe(checkpoint, replace(options, pooling=None), folder)
-    rule = find_pooling(folder, plain.config, plain.chat, asked=options.pooling or "", known=known)
+    config = plain.config
+    place = folder
+    if checkpoint.adapter:
+        # The configuration that it was trained with is not kept: only its tokenizer is.
+        config = config | {"pad_token_id": plain.chat.tokenizer.pad_token_id}
+        config = config | {"transformers_version": ""}
+        place = checkpoint.adapter.folder
+    rule = find_pooling(place, config, plain.chat, asked=options.pooling or "", known=known)
     try:
         chat = replace(plain.chat, pooling=rule)
     except ValueError as error:
@@ -221,7 +230,7 @@ class Judgement:
         head: with its layers' shapes; None for none, or one that `load` refuses.
         tree: that decides; None for none.
         problems: why `load` refuses it, by the step that found it: "class", "tokenizer",
-            "weights", "head", "tree", "template" or "tensors". Empty if `load` takes it.
+            "pooling", "weights", "head", "tree", "template" or "tensors". Empty if `load` takes it.
     """
 
     entry: CatalogueEntry
@@ -245,7 +254,7 @@ def judge(name: str | Path, folder: Path) -> Judgement:
         >>> judgement.problems, judgement.head.attributes[0], judgement.formats
         ({}, 'helpfulness', {'BF16': 56, 'F32': 2})
     """
-    entry = find_entry(name) or CatalogueEntry(str(name))
+    entry = find_entry(name) or CatalogueEntry(str(name), pooling="")
     writes = entry.reads == "verdict"
     checkpoint = Checkpoint(str(folder.resolve()), folder.resolve().name, "", writes)
     choices = CheckpointOptions(None, None, (), None)
@@ -256,6 +265,9 @@ def judge(name: str | Path, folder: Path) -> Judgement:
     config, shape = described
     steps.take("class", refuse_process_rewards, folder, config)
     description = steps.take("tokenizer", describe, checkpoint, LoadOptions(), folder)
+    if description is not None and not entry.reads:
+        known = partial(find_pooling, known=entry.pooling)
+        steps.take("pooling", known, folder, config, description.chat)
     description = description or Description(folder, config, shape, None)
     files = steps.take("weights", partial(weight_files, pickled=writes), folder) or []
     head = None
@@ -301,6 +313,10 @@ def _load_one(
     # The hub's weights are hundreds of GB, so what the small files say is judged before.
     location = name if is_folder else entry.repo
     folder, commit = find_folder(location, choices.revision, weights=False)
+    if (folder / ADAPTER).exists():
+        folder, commit = find_folder(location, choices.revision)  # fetches its weights
+        label = entry.repo if commit else folder.resolve().name
+        return _load_adapted(label, folder, entry, options, choices)
     if is_folder:
         checkpoint = Checkpoint(str(folder.resolve()), folder.resolve().name, commit, writes)
     else:
@@ -325,8 +341,59 @@ def _load_one(
     head = _make_head(description, tensors, entry, choices)
     tree = _find_tree(folder, tensors, head, entry, choices)
     marker = GATE_MARKERS[description.config["model_type"]] if head.gated else None
+    normalisation = None if reads else _read_normalisation(description)
+    backbone = load_backbone(checkpoint, options, description, marker=marker)
+    return HeadModel(backbone, head.to(backbone.wide_dtype), tree, normalisation)
+
+
+def _read_normalisation(description: Description) -> tuple[float, float] | None:
+    try:
+        return normalisation_of(description.config)
+    except ValueError as error:
+        raise ValueError(f"{description.folder}: {error}") from None
+
+
+def _load_adapted(
+    label: str,
+    folder: Path,
+    entry: CatalogueEntry,
+    options: LoadOptions,
+    choices: CheckpointOptions,
+) -> HeadModel:
+    """Load the base model of an adapter, merge the adapter, and put on it the adapter's head.
+
+    Args:
+        label: names the model in identities.
+        folder: of the adapter.
+    """
+    if choices.reads:
+        raise ValueError(
+            f"{folder} is an adapter with a head; reads={choices.reads!r} is for language models: "
+            "leave it out"
+        )
+    adapter = read_adapter(folder)
+    base_folder, commit = _find_base(adapter)
+    location = adapter.base if commit else str(base_folder.resolve())
+    checkpoint = Checkpoint(location, label, commit, adapter=adapter)
+    description, options = _describe(checkpoint, options, base_folder, entry.pooling)
+    tensors = read_adapter_head(adapter, description.config)
+    head = _make_head(replace(description, folder=folder), tensors, entry, choices)
+    tree = _find_tree(folder, tensors, head, entry, choices)
+    marker = GATE_MARKERS[description.config["model_type"]] if head.gated else None
+    description = replace(description, folder=checkpoint.find())  # fetches the base's weights
     backbone = load_backbone(checkpoint, options, description, marker=marker)
     return HeadModel(backbone, head.to(backbone.wide_dtype), tree)
+
+
+def _find_base(adapter: Adapter) -> tuple[Path, str]:
+    """Find the small files of an adapter's base model."""
+    try:
+        return find_folder(adapter.base, adapter.revision, weights=False)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f"{adapter.folder} is an adapter to {adapter.base}: {error}; if that model is elsewhere, "
+            f"say where in base_model_name_or_path of its {ADAPTER}"
+        ) from None
 
 
 def _load_ensemble(options: LoadOptions) -> Ensemble:

@@ -22,8 +22,10 @@ from reward_replicas import (
     CRITIC,
     HIDDEN,
     MEMBERS,
+    NEWER,
     REPLICAS,
     TEMPLATES,
+    URM,
     WORSE,
     make_critic,
     split,
@@ -51,11 +53,22 @@ from dtreward.models.loader import load
 from dtreward.tree.tree import PreferenceTree
 
 UNAVAILABLE = {"TextEval-Llama3.1-70B"}
-ALL = REPLICAS | MEMBERS
+# The eight sizes and the two languages of a model have the same files: one of each stands for them.
+KINDS = (URM, "Skywork-Reward-V2-Llama-3.1-8B", "Skywork-Reward-V2-Qwen3-8B")
+KINDS += ("Qwen-2.5-Nemotron-32B-Reward",)
+ALL = REPLICAS | {name: NEWER[name] for name in KINDS} | MEMBERS
+EVERY = ALL | NEWER
 GATED = [name for name, each in ALL.items() if each.reading == "gated"]
 SCORED = [name for name, each in ALL.items() if not each.tree]
 GEMMA_2 = [name for name, each in ALL.items() if each.family == "gemma2"]
-HEADS = ("score.", "regression_layer.", "gating.", "reward_transform_matrix", "lm_head.")
+HEADS = (
+    "score.",
+    "weights.fc.",
+    "regression_layer.",
+    "gating.",
+    "reward_transform_matrix",
+    "lm_head.",
+)
 
 PROMPT = "Jane has 12 apples and gives 4 away.\n\nHow many are left?\n"
 LATER = f"{PROMPT}<extra_id_1>Assistant\nEight.\n<extra_id_1>User\n Are you sure? été 数学 🍎"
@@ -87,7 +100,7 @@ EXACT = {"dtype": "float64"}
 def folders(tmp_path_factory) -> dict[str, Path]:
     """A replica of each model that has a head, by its name on the leaderboard or its hub id."""
     parent = tmp_path_factory.mktemp("hub")
-    return {name: each.make(parent) for name, each in ALL.items()}
+    return {name: each.make(parent) for name, each in EVERY.items()}
 
 
 @pytest.fixture(scope="session")
@@ -98,7 +111,7 @@ def critic_folder(tmp_path_factory) -> Path:
 @pytest.fixture
 def hub(folders, critic_folder, monkeypatch) -> list:
     """The hub, which has the replicas; what was asked of it is noted."""
-    asked, has = [], {ALL[name].repo: folder for name, folder in folders.items()}
+    asked, has = [], {EVERY[name].repo: folder for name, folder in folders.items()}
     has |= {CRITIC: critic_folder}
 
     def fetch(repo_id, **options):
@@ -129,7 +142,8 @@ def all_scores(model) -> np.ndarray:
 
 def test_every_model_of_the_catalogue_has_a_replica_or_is_marked_unavailable(hub):
     others = {"MetaMetrics-RM-v1.0", "Skywork-Critic-Llama-3.1-70B"}
-    assert set(CATALOGUE) == set(REPLICAS) | others | UNAVAILABLE
+    assert set(CATALOGUE) == set(REPLICAS) | set(NEWER) | others | UNAVAILABLE
+    assert all(CATALOGUE[name].repo == NEWER[name].repo for name in NEWER)
     assert all(not CATALOGUE[name].repo and CATALOGUE[name].note for name in UNAVAILABLE)
     assert set(WEIGHTS) - set(MEMBERS) == {name for name in WEIGHTS if "internlm2" in name}
 
@@ -137,7 +151,8 @@ def test_every_model_of_the_catalogue_has_a_replica_or_is_marked_unavailable(hub
 def test_the_catalogue_has_the_models_of_the_published_leaderboard_and_armorm(root):
     rows = (root / "dtreward/published/leaderboard.csv").read_text().splitlines()[1:]
     assert all(any(name in row for name in CATALOGUE) for row in rows)
-    assert len(CATALOGUE) == len(rows) + 1
+    older = [name for name in CATALOGUE if name not in NEWER]
+    assert len(older) == len(rows) + 1
 
 
 @pytest.mark.parametrize("module", ["replicas", "reward_replicas", "reward_references"])
@@ -148,15 +163,15 @@ def test_replicas_and_references_know_nothing_of_the_package(root, module):
     assert names and not any(name.startswith("dtreward") for name in names)
 
 
-@pytest.mark.parametrize("name", REPLICAS)
-def test_a_name_of_the_leaderboard_is_found_on_the_hub_by_its_repository(hub, name):
+@pytest.mark.parametrize("name", [*REPLICAS, *KINDS])
+def test_a_name_of_the_catalogue_is_found_on_the_hub_by_its_repository(hub, name):
     model = load(name)
-    assert [each.repo for each in hub] == [REPLICAS[name].repo] * 2
-    assert model.backbone.identity["model"] == REPLICAS[name].repo
+    assert [each.repo for each in hub] == [ALL[name].repo] * 2
+    assert model.backbone.identity["model"] == ALL[name].repo
     assert ["*.safetensors" in each.allow_patterns for each in hub] == [False, True]
     asked = [pattern for each in hub for pattern in each.allow_patterns]
     assert not any(pattern.endswith((".bin", ".py", "*")) for pattern in asked)
-    assert dict(load(REPLICAS[name].repo).backbone.identity) == dict(model.backbone.identity)
+    assert dict(load(ALL[name].repo).backbone.identity) == dict(model.backbone.identity)
 
 
 @pytest.mark.parametrize("name", CATALOGUE)
@@ -190,7 +205,8 @@ def test_a_model_is_found_by_its_repository_by_its_owner_and_name_and_by_a_folde
 
 
 @pytest.mark.parametrize(
-    "given", [{"revision": "abc"}, {"attributes": ["x"]}, {"reads": "verdict"}]
+    "given",
+    [{"revision": "abc"}, {"attributes": ["x"]}, {"reads": "verdict"}, {"pooling": "eos"}],
 )
 def test_what_belongs_to_one_model_is_refused_of_one_made_of_several(hub, given):
     with pytest.raises(ValueError, match="is several"):
@@ -201,16 +217,16 @@ def test_what_belongs_to_one_model_is_refused_of_one_made_of_several(hub, given)
 # Scores
 
 
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", EVERY)
 def test_scores_are_those_of_a_second_computation_in_float64(folders, name):
     model = load(folders[name], **EXACT)
     rewards = model.rewards(list(CONVERSATIONS))
-    assert rewards.dtype == np.float64 and rewards.shape == (len(CONVERSATIONS), ALL[name].rows)
-    told = all_scores(model) if name in SCORED else [None] * len(CONVERSATIONS)
+    assert rewards.dtype == np.float64 and rewards.shape == (len(CONVERSATIONS), EVERY[name].rows)
+    told = all_scores(model) if not EVERY[name].tree else [None] * len(CONVERSATIONS)
     for row, turns in enumerate(CONVERSATIONS.values()):
-        expected, score = reference.read(ALL[name], folders[name], turns)
+        expected, score = reference.read(EVERY[name], folders[name], turns)
         np.testing.assert_allclose(rewards[row], expected.numpy(), rtol=1e-6)
-        if name in SCORED:
+        if not EVERY[name].tree:
             assert told[row] == pytest.approx(score.item(), rel=1e-6)
     assert np.ptp(rewards[:, 0]) > 1e-3  # they are not all the same
 
@@ -247,15 +263,18 @@ def test_padding_that_others_need_changes_nothing(folders, name):
 
 @pytest.mark.parametrize("name", ALL)
 def test_a_pad_token_that_ends_every_turn_changes_nothing(folders, tmp_path, name):
-    end = "<|eot_id|>" if ALL[name].family == "llama" else "<end_of_turn>"
-    model = load(folders[name])
+    ends = {"llama": "<|eot_id|>", "qwen2": "<|im_end|>", "qwen3": "<|im_end|>"}
+    end = ends.get(ALL[name].family, "<end_of_turn>")
+    # What is not in the catalogue must be told that the pad token is read, too.
+    known = {} if name in CATALOGUE else {"pooling": "last"}
+    model = load(folders[name], **known)
     number = model.backbone.chat.tokenizer.convert_tokens_to_ids(end)
     changed = {"pad_token_id": number, "eos_token_id": number}
     copy = spoilt(folders[name], tmp_path, config=changed)
     for file in ("tokenizer_config.json", "special_tokens_map.json"):
         settings = json.loads((copy / file).read_text())
         (copy / file).write_text(json.dumps(settings | {"pad_token": end, "eos_token": end}))
-    other = load(copy)
+    other = load(copy, **known)
     assert other.backbone.chat.tokenizer.pad_token_id == number
     texts = list(CONVERSATIONS)
     assert np.array_equal(other.rewards(texts), model.rewards(texts))
@@ -501,6 +520,7 @@ def test_each_missing_or_cut_tensor_of_a_head_is_an_error(folders, tmp_path, nam
     heads = [each for each in tensors if each.startswith(HEADS)]
     gated = 11 if ALL[name].transform else 22
     counts = {"linear": 1 + ALL[name].bias, "two layers": 4, "next token": 1, "gated": gated}
+    counts["normal"] = 7
     assert len(heads) == counts[ALL[name].reading]
     unused = [each for each in heads if each.endswith(".num_batches_tracked")]
     without = spoilt(folders[name], tmp_path, **dict.fromkeys(unused))
