@@ -362,7 +362,7 @@ def _make_two_layer_head(tensors: Mapping[str, Tensor], config: Mapping[str, Any
     first = tensors["score.0.weight"]
     if first.ndim != 2:
         raise ValueError(
-            f"the first layer of the head has shape {tuple(first.shape)}, expected two dimensions; "
+            f"score.0.weight of the head has shape {tuple(first.shape)}, expected two dimensions; "
             "fetch the checkpoint again"
         )
     biases = ("score.0.bias" in tensors, "score.2.bias" in tensors)

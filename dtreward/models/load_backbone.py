@@ -238,8 +238,7 @@ def load_backbone(
     seed = checkpoint.random_seed
     if seed is None:
         transformer = _read_transformer(folder, model_class, shape, placement, engine, files)
-        if checkpoint.adapter:
-            merge_adapter(transformer, checkpoint.adapter)
+        _merge(transformer, checkpoint.adapter)
     else:
         transformer = _draw_transformer(model_class, shape, placement, engine, seed)
     identity = {
@@ -255,6 +254,12 @@ def load_backbone(
         return Backbone(transformer, chat, identity, again=again)
     prepare(transformer, compiled=engine.compiled)
     return Backbone(transformer, chat, identity, engine.pack_tokens, engine.kernels, again)
+
+
+def _merge(transformer: PreTrainedModel, adapter: Adapter | None) -> None:
+    """Merge an adapter into the weights, where there is one."""
+    if adapter is not None:
+        merge_adapter(transformer, adapter)
 
 
 def _identify_weights(

@@ -192,6 +192,11 @@ def _describe(
     Args:
         known: the rule of the catalogue; "" where the folder is asked.
     """
+    if checkpoint.writes and options.pooling:
+        raise ValueError(
+            f'pooling={options.pooling!r} is which token a head reads, and reads="verdict" has no '
+            "head; leave one of them out"
+        )
     plain = describe(checkpoint, replace(options, pooling=None), folder)
     config = plain.config
     place = folder
@@ -281,7 +286,7 @@ def judge(name: str | Path, folder: Path) -> Judgement:
             tree = steps.take("tree", _find_tree, folder, tensors, head, entry, choices)
         formats = steps.take("tensors", check_tensors, checkpoint, description, files) or {}
     if head is not None and head.gated and description.chat is not None:
-        marker = GATE_MARKERS[config["model_type"]]
+        marker = steps.take("template", _gate_marker, description, head)
         steps.take("template", check_marker, folder, description.chat, marker)
     return Judgement(entry, config, description, formats, head, tree, steps.problems)
 
@@ -321,11 +326,6 @@ def _load_one(
         checkpoint = Checkpoint(str(folder.resolve()), folder.resolve().name, commit, writes)
     else:
         checkpoint = Checkpoint(entry.repo, entry.repo, commit, writes)
-    if writes and options.pooling:
-        raise ValueError(
-            f'pooling={options.pooling!r} is which token a head reads, and reads="verdict" has no '
-            "head; leave one of them out"
-        )
     known = LAST if reads else entry.pooling
     description, options = _describe(checkpoint, options, folder, known)
     refuse_process_rewards(folder, description.config)
@@ -340,10 +340,23 @@ def _load_one(
     tensors = _read_tensors(description, files, reads)
     head = _make_head(description, tensors, entry, choices)
     tree = _find_tree(folder, tensors, head, entry, choices)
-    marker = GATE_MARKERS[description.config["model_type"]] if head.gated else None
+    marker = _gate_marker(description, head)
     normalisation = None if reads else _read_normalisation(description)
     backbone = load_backbone(checkpoint, options, description, marker=marker)
     return HeadModel(backbone, head.to(backbone.wide_dtype), tree, normalisation)
+
+
+def _gate_marker(description: Description, head: Head) -> str | None:
+    """Give what the chat template writes where a gate reads; None for a head without a gate."""
+    if not head.gated:
+        return None
+    family = description.config["model_type"]
+    if family not in GATE_MARKERS:
+        raise ValueError(
+            f"{description.folder}: its gate reads the end of the prompt, which is known for "
+            f"{', '.join(GATE_MARKERS)}, and not for {family}; only these are read with a gate"
+        )
+    return GATE_MARKERS[family]
 
 
 def _read_normalisation(description: Description) -> tuple[float, float] | None:
@@ -379,7 +392,7 @@ def _load_adapted(
     tensors = read_adapter_head(adapter, description.config)
     head = _make_head(replace(description, folder=folder), tensors, entry, choices)
     tree = _find_tree(folder, tensors, head, entry, choices)
-    marker = GATE_MARKERS[description.config["model_type"]] if head.gated else None
+    marker = _gate_marker(description, head)
     description = replace(description, folder=checkpoint.find())  # fetches the base's weights
     backbone = load_backbone(checkpoint, options, description, marker=marker)
     return HeadModel(backbone, head.to(backbone.wide_dtype), tree)

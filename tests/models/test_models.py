@@ -384,7 +384,7 @@ def test_a_wrong_entry_of_the_configuration_gets_one_line(copy, entries, words):
 
 
 @pytest.mark.parametrize(
-    "name", ["v_head.summary.weight", "value_head.weight", "classifier.weight"]
+    "name", ["classification_head.weight", "v_head_2.weight", "classifier.weight"]
 )
 def test_a_head_of_another_library_is_named(tmp_path, name):
     folder = make_replica(tmp_path / "other", rows=1)
@@ -394,10 +394,10 @@ def test_a_head_of_another_library_is_named(tmp_path, name):
     assert f"no head that load knows, but {name}; if that is one row" in refusal(folder)
 
 
-def test_a_head_in_a_file_of_its_own_is_named(tmp_path):
+def test_a_damaged_file_with_the_head_is_named(tmp_path):
     folder = make_replica(tmp_path / "other", rows=0)
     (folder / "value_head.safetensors").touch()
-    assert "no head that load knows, but value_head.safetensors; if" in refusal(folder)
+    assert "value_head.safetensors is absent or not whole" in refusal(folder)
 
 
 @pytest.mark.parametrize("dtype", [torch.int8, torch.float8_e4m3fn])

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import reward_references as reference
 import torch
+from huggingface_hub import try_to_load_from_cache
 from replicas import FIVE, read_tensors, write_tensors
 from reward_replicas import (
     BETTER,
@@ -313,6 +314,22 @@ def test_a_model_whose_files_lack_the_tree_decides_by_the_published_one(folders,
     assert load(copy).tree.rule_sentences() == published.rule_sentences()
     with pytest.raises(ValueError, match="gives no scores"):
         load(copy).scores([(PROMPT, "Eight.")])
+
+
+@pytest.mark.slow
+def test_skywork_reward_v2_gives_the_usage_example_its_published_scores(root):
+    name = "Skywork-Reward-V2-Llama-3.1-8B"
+    repo = CATALOGUE[name].repo
+    if not isinstance(try_to_load_from_cache(repo, "model.safetensors.index.json"), str):
+        pytest.skip(f"{repo} is not in the hub's cache")
+    example = json.loads((root / "dtreward/published/usage_example.json").read_text())
+    pair = (example["prompt"], example["response1"], example["response2"])
+    scores = load(name, dtype="bfloat16").compare(*pair).scores
+    # bfloat16 has 8 significant bits. SGLang's scores, 23.125 and 3.578125, are one unit in the
+    # last place from the published ones; two units are allowed.
+    published = np.array(example["published_scores"][name]["scores"])
+    last_place = 2.0 ** (np.floor(np.log2(published)) - 7)
+    assert (np.abs(scores - published) <= 2 * last_place).all()
 
 
 def test_nemotrons_score_is_the_first_score_that_generate_gives(folders):
