@@ -81,18 +81,16 @@ class TwoLayerHead(LinearHead):
         inner: int | None = None,
         *,
         activation: type[nn.Module] = nn.ReLU,
-        biases: tuple[bool, bool] = (True, True),
     ) -> None:
-        """Make the layers `score.0` and `score.2`; what stands between them has no tensors.
+        """Make the layers `score.0` and `score.2`, both with a bias, as all known classes have.
 
         Args:
             inner: outputs of the first layer; by default as many as inputs.
-            biases: whether the first and the second layer have one.
+            activation: what stands between the layers; it has no tensors.
         """
         super().__init__(["score"], hidden, bias=True)
         inner = hidden if inner is None else inner
-        first = nn.Linear(hidden, inner, bias=biases[0])
-        self.score = nn.Sequential(first, activation(), nn.Linear(inner, 1, bias=biases[1]))
+        self.score = nn.Sequential(nn.Linear(hidden, inner), activation(), nn.Linear(inner, 1))
 
     def identity_text(self) -> str:
         """Describe the layers in the text that `HeadModel.identity` hashes."""
@@ -365,9 +363,7 @@ def _make_two_layer_head(tensors: Mapping[str, Tensor], config: Mapping[str, Any
             f"score.0.weight of the head has shape {tuple(first.shape)}, expected two dimensions; "
             "fetch the checkpoint again"
         )
-    biases = ("score.0.bias" in tensors, "score.2.bias" in tensors)
-    activation = activation_of(config)
-    return TwoLayerHead(config["hidden_size"], len(first), activation=activation, biases=biases)
+    return TwoLayerHead(config["hidden_size"], len(first), activation=activation_of(config))
 
 
 def _make_normal_head(
