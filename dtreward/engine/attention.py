@@ -14,6 +14,7 @@ from torch.nn import functional
 from transformers import AttentionInterface, PretrainedConfig, PreTrainedModel
 from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
 
+from dtreward.engine.experts import tile_experts
 from dtreward.engine.packing import lay_out, plan_packs
 
 
@@ -41,6 +42,8 @@ class _Scoring:
 
 
 KERNELS = ("flash_attn", "fa3_fwd", "varlen_attn", "flex", "plain")  # in the order of choice
+# Keywords of transformers that change nothing in a pack without padding, and this package's own.
+IGNORED = ("dropout", "is_causal", "output_attentions", "position_ids", "rows", "taps", "use_cache")
 WINDOWED = ("flash_attn", "flex", "plain")  # those with soft-cap and window, in the same order
 SIXTEEN_BIT = ("flash_attn", "fa3_fwd", "varlen_attn")  # those of 16 bit numbers on a GPU
 TEST_WINDOW = 64  # of the self-test, where a model has a sliding window
@@ -207,6 +210,8 @@ def varlen_attn(
     window: int,
 ) -> Tensor:
     """Run FlashAttention-2 as torch ships it: 16 bit, CUDA, a window; has no soft-cap."""
+    if softcap:
+        raise ValueError(f"varlen_attn has no soft-cap, and the layer has one of {softcap}")
     torch_varlen_attn = import_module("torch.nn.attention.varlen").varlen_attn
     # torch 2.11 groups heads without being asked; later versions want the argument.
     grouping = {}
@@ -365,17 +370,25 @@ def attend(  # noqa: PLR0913
     scaling: float,
     softcap: float | None = None,
     sliding_window: int | None = None,
-    **unused: Any,
+    **ignored: Any,
 ) -> tuple[Tensor, None]:
     """Compute a layer's attention; transformers calls this, with a pack's arrays as keywords.
 
     Args:
         query, key, value: shape (1, heads, tokens, width).
         kernel: one of `KERNELS`.
+        ignored: keywords that change nothing here (`IGNORED`).
 
     Returns:
         the states, shape (1, tokens, heads, width), and no weights.
+
+    Raises:
+        TypeError: if the layer passes something else, such as the sinks of gpt-oss (`s_aux`).
     """
+    unknown = [name for name in ignored if name not in IGNORED and ignored[name] is not None]
+    if unknown or attention_mask is not None or ignored.get("is_causal") is False:
+        names = ", ".join(unknown or ["a mask, or is_causal=False"])
+        raise TypeError(f"its attention takes {names}, which packed attention does not compute")
     states = packed_attention(
         query[0].transpose(0, 1),
         key[0].transpose(0, 1),
@@ -406,7 +419,8 @@ def last_layer(
     """Compute the last decoder layer: keys and values of all tokens, everything else of `rows` only.
 
     Args:
-        layer: of Llama, Gemma or Gemma-2.
+        layer: built like those of Llama, Qwen3, Gemma-2 or Gemma-3 (`law.check` tells whether it
+            is).
         hidden_states: shape (1, tokens, hidden).
         position_embeddings: cosines and sines of the rotary embedding.
         rows: tokens whose states are read; None for all, by the layer's own forward.
@@ -421,7 +435,7 @@ def last_layer(
     normed = layer.input_layernorm(hidden_states)
     kept = hidden_states[:, rows]
     states = _attention_of_rows(layer.self_attn, normed, position_embeddings, rows, options)
-    if hasattr(layer, "pre_feedforward_layernorm"):  # Gemma-2
+    if hasattr(layer, "pre_feedforward_layernorm"):  # Gemma-2, Gemma-3
         kept = kept + layer.post_attention_layernorm(states)
         mlp = layer.mlp(layer.pre_feedforward_layernorm(kept))
         return kept + layer.post_feedforward_layernorm(mlp)
@@ -487,6 +501,9 @@ def _attention_of_rows(
     cos, sin = position_embeddings
     asked = _by_heads(attention.q_proj(normed[:, rows]), attention.head_dim)
     key = _by_heads(attention.k_proj(normed), attention.head_dim)
+    if hasattr(attention, "q_norm"):  # Qwen3, Gemma-3
+        asked = attention.q_norm(asked)
+        key = attention.k_norm(key)
     value = _by_heads(attention.v_proj(normed), attention.head_dim)
     asked, _ = apply_rotary_pos_emb(asked, asked, cos[:, rows], sin[:, rows])
     _, key = apply_rotary_pos_emb(key, key, cos, sin)
@@ -500,10 +517,17 @@ def _attention_of_rows(
         value,
         scaling=attention.scaling,
         softcap=getattr(attention, "attn_logit_softcapping", None),
-        sliding_window=getattr(attention, "sliding_window", None),
+        sliding_window=_window_of(attention),
         **options,
     )
     return attention.o_proj(states[:, rows].flatten(2))
+
+
+def _window_of(attention: nn.Module) -> int | None:
+    """Give a layer's sliding window; Mistral's layers have that of the configuration."""
+    if hasattr(attention, "sliding_window"):
+        return attention.sliding_window
+    return getattr(attention.config, "sliding_window", None)
 
 
 def _by_heads(states: Tensor, head_dim: int) -> Tensor:
@@ -512,7 +536,13 @@ def _by_heads(states: Tensor, head_dim: int) -> Tensor:
 
 
 def prepare(transformer: PreTrainedModel, *, compiled: bool, pruned: bool = True) -> None:
-    """Make a loaded transformer ready for packs: prune its last layer, and compile its layers."""
+    """Make a loaded transformer ready for packs: prune its last layer, and compile its layers.
+
+    Args:
+        pruned: whether `last_layer` computes the last layer; else it computes all tokens.
+    """
+    if transformer.device.type == "cpu":
+        tile_experts(transformer)
     if pruned:
         _replace_forward(transformer.layers[-1], last_layer)
     if compiled:
@@ -624,8 +654,9 @@ def self_test(
         return torch.randn((plan.size, heads, width), generator=generator).to(device, dtype)
 
     query = draw(heads)
-    key = draw(config.num_key_value_heads)
-    value = draw(config.num_key_value_heads)
+    key_heads = getattr(config, "num_key_value_heads", None) or heads
+    key = draw(key_heads)
+    value = draw(key_heads)
     options = (segments, width**-0.5, softcap, window)
     states = _kernel(kernel)(query, key, value, *options).float()
     exact = plain(query.float(), key.float(), value.float(), *options)
