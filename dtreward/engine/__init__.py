@@ -4,6 +4,9 @@ The room packs conversations without padding; a state does not depend on what el
 
 - `packing`: which conversations lie together in a pack, and where
 - `attention`: attention over packs, by the first kernel that works here
+- `experts`: mixtures of experts on a CPU
+- `small_copy`: a small copy of a decoder, with each kind of its layers
+- `law`: the check, on the small copy, that packs change nothing
 - `backbone`: a transformer, the tokenizer that feeds it, and what names both
 - `tokens`: conversations as token ids, and why some cannot be read
 - `forward`: packs through a backbone, in memory

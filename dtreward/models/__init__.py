@@ -5,6 +5,7 @@ and why. The files below need torch, so each is imported only when one of its na
 
 - `loader`: the public `load`: which checkpoint, which head, which tree
 - `load_backbone`: a checkpoint's transformer and tokenizer, checked before weights are read
+- `decoders`: the classes of transformers that read a checkpoint
 - `gguf`: a GGUF file as an ordinary model folder
 - `catalogue`: the reward models known by name, and what their files do not say
 - `outline`: a model on the hub as a folder without its weights

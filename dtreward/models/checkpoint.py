@@ -21,12 +21,11 @@ from huggingface_hub.errors import (
 from safetensors import SafetensorError, safe_open
 
 from dtreward.models.catalogue import near_names
+from dtreward.models.decoders import is_decoder, unknown_decoder
 from dtreward.models.gguf import SUFFIX, unpack_gguf
 from dtreward.models.head_names import HEAD_PREFIXES, plain_name
 from dtreward.tree.tree import PreferenceTree
 
-# By config.json's model_type, how the names of transformers' classes begin.
-FAMILIES = {"llama": "Llama", "gemma": "Gemma", "gemma2": "Gemma2"}
 LANGUAGE_HEAD = "lm_head.weight"
 TREE = "decision_tree.json"
 PICKLED_TREE = "decision_tree.pkl"
@@ -129,10 +128,8 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise ValueError(f"{folder} is no model: it has no config.json{_models_in(folder)}")
     config = read_object(folder / "config.json")
     model_type = config.get("model_type")
-    if model_type not in list(FAMILIES):  # a list, because the file's value may be unhashable
-        raise ValueError(
-            f"model_type must be one of {', '.join(FAMILIES)}, {folder} has {model_type!r}"
-        )
+    if not is_decoder(model_type):
+        raise ValueError(f"{folder}: {unknown_decoder(model_type)}")
     hidden = config.get("hidden_size")
     labels = config.get("id2label", {})
     if not _is_hidden_size(hidden) or not _are_labels(labels):

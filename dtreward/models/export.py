@@ -18,12 +18,23 @@ from safetensors.torch import save_file
 from dtreward.conversation import PLAIN_TEMPLATE
 from dtreward.files import write_json
 from dtreward.models.card import make_card, write_card
-from dtreward.models.checkpoint import FAMILIES, INDEX, TREE, WEIGHTS, read_config, weight_files
+from dtreward.models.checkpoint import INDEX, TREE, WEIGHTS, read_config, weight_files
+from dtreward.models.decoders import CLASSIFIER, class_prefix, has_classifier
 from dtreward.models.head_names import HEAD_PREFIXES, plain_name
 from dtreward.tree.tree import PreferenceTree
 
 # The code of an exported model; it is copied into each checkpoint.
 MODELING = Path(__file__).with_name("checkpoint_files") / "modeling_decision_tree_reward_model.py"
+IN_FILE = ("Llama", "Gemma2")  # the decoders whose models the file has
+# The model of another decoder, which is added to the copy.
+FURTHER_MODEL = """
+
+{imports}
+
+
+class {prefix}ForDecisionTreeRewardModel(DecisionTreeRewardMixin, {bases}):
+    \"\"\"The model with this backbone.\"\"\"
+"""
 COPIED = ("*token*.json", "tokenizer.model", "*.jinja", "LICENSE*", "NOTICE*")
 # Some versions of transformers store paths of the machine that saved the folder under the first
 # three keys; the last one is the number of the backbone's old labels.
@@ -79,6 +90,7 @@ def export_checkpoint(  # noqa: PLR0913
     try:
         _write_weights(partial, backbone, head)
         _copy_files(partial, backbone)
+        _write_code(partial / MODELING.name, config["model_type"])
         write_json(partial / "config.json", _tree_config(config, attributes, bos))
         _drop_keys(partial)
         tree.save(partial / TREE)
@@ -107,7 +119,7 @@ def _check_parts(
 
 def _tree_config(config: Mapping[str, Any], attributes: Sequence[str], bos: str) -> dict[str, Any]:
     """Make the checkpoint's config.json out of the backbone's."""
-    class_name = f"{FAMILIES[config['model_type']]}ForDecisionTreeRewardModel"
+    class_name = f"{class_prefix(config['model_type'])}ForDecisionTreeRewardModel"
     return {
         **config,
         "architectures": [class_name],
@@ -167,13 +179,29 @@ def _link(target: Path, source: Path) -> bool:
 
 
 def _copy_files(partial: Path, backbone: Path) -> None:
-    """Copy the tokenizer and licence of the backbone, and the code of the exported model."""
+    """Copy the tokenizer and licence of the backbone."""
     for pattern in COPIED:
         for path in backbone.glob(pattern):
             shutil.copyfile(path, partial / path.name)
     if not _has_chat_template(partial):
         (partial / "chat_template.jinja").write_text(PLAIN_TEMPLATE, encoding="utf-8")
-    shutil.copyfile(MODELING, partial / MODELING.name)
+
+
+def _write_code(target: Path, model_type: str) -> None:
+    """Copy the code of the exported model, and add the class of a decoder that it does not have."""
+    code = MODELING.read_text(encoding="utf-8")
+    prefix = class_prefix(model_type)
+    if prefix not in IN_FILE:
+        bases = [f"{prefix}{CLASSIFIER}"]
+        imports = f"from transformers import {prefix}{CLASSIFIER}  # noqa: E402"
+        if not has_classifier(model_type):
+            bases = [f"Generic{CLASSIFIER}", f"{prefix}PreTrainedModel"]
+            imports = (
+                f"from transformers import {bases[1]}  # noqa: E402\n"
+                f"from transformers.modeling_layers import {bases[0]}  # noqa: E402"
+            )
+        code += FURTHER_MODEL.format(imports=imports, prefix=prefix, bases=", ".join(bases))
+    target.write_text(code, encoding="utf-8")
 
 
 def _has_chat_template(folder: Path) -> bool:

@@ -17,46 +17,21 @@ import psutil
 import torch
 import transformers
 from safetensors import safe_open
-from transformers import (
-    AutoTokenizer,
-    Gemma2ForCausalLM,
-    Gemma2Model,
-    GemmaForCausalLM,
-    GemmaModel,
-    LlamaForCausalLM,
-    LlamaModel,
-    PretrainedConfig,
-    PreTrainedModel,
-)
+from transformers import AutoTokenizer, PretrainedConfig, PreTrainedModel
 
 from dtreward.conversation import PLAIN_TEMPLATE, ChatTokenizer
 from dtreward.engine.attention import check_kernel, choose, prepare
 from dtreward.engine.backbone import Backbone
+from dtreward.engine.law import check_architecture
 from dtreward.engine.packing import check_size
 from dtreward.files import digest, file_digest
 from dtreward.models.adapter import Adapter, merge_adapter
 from dtreward.models.checkpoint import find_folder, read_config, stored_dtype, weight_files
+from dtreward.models.decoders import backbone_class, language_model_class
 from dtreward.models.gguf import ORIGIN
 from dtreward.models.head_names import HEAD_PREFIXES, WRAPPER, head_prefixes, plain_name
 from dtreward.pooling import LAST
 
-HEAD_TENSORS = [f"^{re.escape(prefix)}" for prefix in HEAD_PREFIXES]  # `load` reads heads itself
-
-
-def _without_head(model_class: type[PreTrainedModel]) -> type[PreTrainedModel]:
-    """Derive a transformer class that does not complain about the tensors of a head."""
-    ignored = {"_keys_to_ignore_on_load_unexpected": HEAD_TENSORS}
-    return type(model_class.__name__, (model_class,), ignored)
-
-
-BACKBONES = {
-    model_class.config_class.model_type: _without_head(model_class)
-    for model_class in (LlamaModel, GemmaModel, Gemma2Model)
-}
-LANGUAGE_MODELS = {
-    model_class.config_class.model_type: model_class
-    for model_class in (LlamaForCausalLM, GemmaForCausalLM, Gemma2ForCausalLM)
-}
 CONTROL_TOKEN = re.compile(r"<[^<>]+>")
 # Rotary embeddings whose angles depend on a token's position alone.
 FIXED_ROPE = ("default", "linear", "yarn", "llama3")
@@ -134,23 +109,28 @@ class Engine:
         kernels: of the packed attention; none for a language model that writes.
         pack_tokens: tokens of one forward pass; None for a language model that writes.
         compiled: whether layers are compiled.
+        pruned: whether the last layer is computed only for the tokens that are read.
     """
 
     implementation: str
     kernels: tuple[str, str] | None = None
     pack_tokens: int | None = None
     compiled: bool = False
+    pruned: bool = True
 
     @property
     def identity(self) -> dict[str, str]:
         """What of it changes the hidden states."""
         if self.kernels is None:
             return {"attention": self.implementation}
-        return {
+        identity = {
             "attention": "+".join(dict.fromkeys(self.kernels)),
             "pack_tokens": str(self.pack_tokens),
             "compiled": "layers" if self.compiled else "no",
         }
+        if not self.pruned:
+            identity["last_layer"] = "whole"
+        return identity
 
 
 @dataclass(frozen=True)
@@ -234,7 +214,8 @@ def load_backbone(
     if checkpoint.writes:
         engine = _writing_engine(shape)
     else:
-        engine = _choose_engine(shape, placement, options)
+        pruned = _is_pruning_exact(folder, model_class, shape)
+        engine = _choose_engine(shape, placement, options, pruned=pruned)
     seed = checkpoint.random_seed
     if seed is None:
         transformer = _read_transformer(folder, model_class, shape, placement, engine, files)
@@ -252,7 +233,7 @@ def load_backbone(
     again = partial(_load_on, checkpoint, options)
     if engine.kernels is None:
         return Backbone(transformer, chat, identity, again=again)
-    prepare(transformer, compiled=engine.compiled)
+    prepare(transformer, compiled=engine.compiled, pruned=engine.pruned)
     return Backbone(transformer, chat, identity, engine.pack_tokens, engine.kernels, again)
 
 
@@ -356,14 +337,16 @@ def longest_in_a_pack(shape: PretrainedConfig) -> int:
         2048
     """
     positions = shape.max_position_embeddings
-    rope = shape.rope_parameters
-    rope_type = rope.get("rope_type", "default")
-    if rope_type in (*FIXED_ROPE, "dynamic"):  # dynamic angles change beyond all positions
-        return positions
-    if rope_type == "longrope":
-        return min(positions, rope["original_max_position_embeddings"])
-    legal = ", ".join((*FIXED_ROPE, "dynamic", "longrope"))
-    raise ValueError(f"config.json has rope_type {rope_type!r}; expected one of {legal}")
+    rope = getattr(shape, "rope_parameters", None) or {}
+    by_layer_type = [value for value in rope.values() if isinstance(value, Mapping)]  # Gemma-3
+    for parameters in by_layer_type or [rope]:
+        rope_type = parameters.get("rope_type", "default")
+        if rope_type == "longrope":
+            positions = min(positions, parameters["original_max_position_embeddings"])
+        elif rope_type not in (*FIXED_ROPE, "dynamic"):  # dynamic changes beyond all positions
+            legal = ", ".join((*FIXED_ROPE, "dynamic", "longrope"))
+            raise ValueError(f"config.json has rope_type {rope_type!r}; expected one of {legal}")
+    return positions
 
 
 def _load_tokenizer(
@@ -390,10 +373,11 @@ def _load_tokenizer(
         raise ValueError(_tokenizer_reason(folder, error)) from None
     if plain and not tokenizer.chat_template:
         tokenizer.chat_template = PLAIN_TEMPLATE
+    has_bos = tokenizer.bos_token_id is not None  # Qwen's has none
     try:
         return ChatTokenizer(
             tokenizer,
-            bos=options.bos or getattr(shape, "bos_rule", "one"),
+            bos=options.bos or getattr(shape, "bos_rule", "one" if has_bos else "none"),
             max_length=max_length,
             too_long=options.too_long,
             model_limit=limit,
@@ -445,10 +429,13 @@ def check_marker(folder: Path, chat: ChatTokenizer, marker: str | None) -> None:
 def _writing_engine(shape: PretrainedConfig) -> Engine:
     """Choose transformers' own attention, for a language model that writes."""
     # Transformers' sdpa drops Gemma-2's soft-cap.
-    return Engine("eager" if shape.model_type == "gemma2" else "sdpa")
+    is_capped = getattr(shape, "attn_logit_softcapping", None)
+    return Engine("eager" if is_capped else "sdpa")
 
 
-def _choose_engine(shape: PretrainedConfig, placement: Placement, options: LoadOptions) -> Engine:
+def _choose_engine(
+    shape: PretrainedConfig, placement: Placement, options: LoadOptions, *, pruned: bool
+) -> Engine:
     """Choose the packed attention's kernels, the size of packs, and whether to compile."""
     pack_tokens = options.pack_tokens
     if pack_tokens is None:
@@ -457,12 +444,12 @@ def _choose_engine(shape: PretrainedConfig, placement: Placement, options: LoadO
     check_size(pack_tokens)
     kernels = choose(shape, placement.device, placement.dtype, options.attention)
     compiled = placement.device.type == "cuda" and not placement.spread
-    return Engine("packed", kernels, pack_tokens, compiled)
+    return Engine("packed", kernels, pack_tokens, compiled, pruned)
 
 
 def _class_of(config: Mapping[str, Any], *, writes: bool) -> type[PreTrainedModel]:
-    classes = LANGUAGE_MODELS if writes else BACKBONES
-    return classes[config["model_type"]]
+    model_type = config["model_type"]
+    return language_model_class(model_type) if writes else backbone_class(model_type)
 
 
 def _shape_of(folder: Path, config: Mapping[str, Any], *, writes: bool) -> PretrainedConfig:
@@ -482,7 +469,19 @@ def _shape_of(folder: Path, config: Mapping[str, Any], *, writes: bool) -> Pretr
             f"{folder}: transformers makes no model of config.json ({_in_one_line(error)}); fetch "
             "it again, or correct it"
         ) from None
+    if not writes:
+        _is_pruning_exact(folder, model_class, shape)
     return shape
+
+
+def _is_pruning_exact(
+    folder: Path, model_class: type[PreTrainedModel], shape: PretrainedConfig
+) -> bool:
+    """Refuse a decoder that cannot be read in packs; say whether its last layer may be pruned."""
+    try:
+        return check_architecture(model_class, shape)
+    except ValueError as error:
+        raise ValueError(f"{folder}: {error}") from None
 
 
 def _in_one_line(error: Exception) -> str:

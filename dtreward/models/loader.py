@@ -77,7 +77,8 @@ def load(  # noqa: PLR0913
         attention: a kernel of `dtreward.engine.attention`: by default the first that works here.
         reads: of a language model without a reward model's head: "next token" (the logit of token
             0 is the score) or "verdict" (it writes [[A]] or [[B]]); the catalogue knows its own.
-        bos: "one" or "none"; by default what the checkpoint records, else "one".
+        bos: "one" or "none"; by default what the checkpoint records, else "one" where the tokenizer
+            has a BOS token (Qwen's has none).
         pooling: which token the head reads: "last", "last_not_pad" (TRL and transformers), "eos"
             (OpenRLHF) or "appended:ID" (InternLM2, Athene); see `dtreward.pooling`. By default what
             the checkpoint's files tell, and an error that asks where they leave it open.
