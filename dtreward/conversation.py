@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import date
 from functools import cached_property
 from typing import Any
 
@@ -45,7 +46,12 @@ PLAIN_TEMPLATE = (
 )
 STAND_IN = "\ue000"  # stands for a text in a rendered template; private use, so none trims it
 # Llama 3.1's own date; templates of later models would write today's into every header.
-DATE = "26 Jul 2024"
+DATE = date(2024, 7, 26)
+TODAY = re.compile(r"""strftime_now\(\s*(["'])(.*?)\1\s*\)""")
+# The pair whose text is part of a model's identity.
+FIXED_PAIR = ("How many apples are left?", "Three apples are left.")
+RENDERED = "rendered"  # entries of an identity that earlier versions did not write
+LAST_TOKEN = "last_token"
 
 
 def messages(prompt: Any, response: Any = None) -> list[dict[str, str]]:
@@ -363,7 +369,13 @@ class ChatTokenizer:
 
     @property
     def identity(self) -> dict[str, str]:
-        """All that changes token ids: digests of tokenizer and template, and the options."""
+        """All that changes token ids: digests of tokenizer and template, and the options.
+
+        The text that the template makes of a fixed pair, and its last token, show what no digest
+        does: a system turn or an empty thought that the template adds, and where it ends.
+        """
+        text = self._render(messages(*FIXED_PAIR))
+        last = self.tokenizer(text, add_special_tokens=False)["input_ids"][-1]
         content = json.loads(self.tokenizer.backend_tokenizer.to_str())
         # `token_ids` uses neither, and any other call of the tokenizer may set them.
         content["padding"] = None
@@ -375,11 +387,30 @@ class ChatTokenizer:
             "bos": self.bos,
             "max_length": str(self.max_length),
             "too_long": self.too_long,
+            RENDERED: text,
+            LAST_TOKEN: self.tokenizer.convert_ids_to_tokens(last),
         }
         # Kept results of the time when all read the last token have no entry for it.
         if self.pooling != LAST:
             identity["pooling"] = self.pooling
         return identity
+
+    @cached_property
+    def _template(self) -> str:
+        """The chat template, with a fixed date in the place of today's.
+
+        Raises:
+            ValueError: if the template asks for today's date in a form that is not in its text.
+        """
+        template = self.tokenizer.get_chat_template()
+        fixed = TODAY.sub(lambda call: repr(DATE.strftime(call[2])), template)
+        if "strftime_now(" in fixed:
+            raise ValueError(
+                "the tokenizer's chat template writes today's date, by a call of strftime_now "
+                "without a format in quotes, so that scores would change from day to day; write a "
+                "date into the template"
+            )
+        return fixed
 
     def _check_template(self) -> None:
         """Refuse a template that fails, or that leaves out a turn whatever its text is."""
@@ -413,9 +444,10 @@ class ChatTokenizer:
         try:
             return self.tokenizer.apply_chat_template(
                 turns,
+                chat_template=self._template,
                 tokenize=False,
                 add_generation_prompt=add_generation_prompt,
-                date_string=DATE,
+                date_string=DATE.strftime("%d %b %Y"),
             )
         except TemplateSyntaxError as error:
             where = f"line {error.lineno} of the tokenizer's chat template"
@@ -494,11 +526,14 @@ def _check_complete(text: str, turns: Sequence[Mapping[str, str]]) -> None:
     """Refuse a rendered conversation that lacks text of a message; white space may be trimmed.
 
     Templates of models that think leave out what stands before "</think>", so that two responses
-    could be read as one.
+    could be read as one. The text of a system turn may stand anywhere: Mistral's templates put it
+    before the last question.
     """
     start = 0
     for place, turn in enumerate(turns):
         content = turn["content"].strip()
+        if turn["role"] == "system" and content in text:
+            continue
         start = text.find(content, start)
         if start < 0:
             raise ValueError(
@@ -506,6 +541,26 @@ def _check_complete(text: str, turns: Sequence[Mapping[str, str]]) -> None:
                 f"({turn['role']}: {content!r:.60}); drop this pair, or correct the template"
             )
         start += len(content)
+
+
+def without_later_entries(identity: Any) -> Any:
+    """Give an identity as earlier versions wrote it, so that what they made can still be read.
+
+    Args:
+        identity: of a chat tokenizer, or what holds one at any depth.
+
+    Example:
+        >>> without_later_entries({"backbone": {"bos": "one", "rendered": "<s>Hi", "last_token": "Hi"}})
+        {'backbone': {'bos': 'one'}}
+    """
+    if isinstance(identity, Mapping):
+        kept = {
+            name: value for name, value in identity.items() if name not in (RENDERED, LAST_TOKEN)
+        }
+        return {name: without_later_entries(value) for name, value in kept.items()}
+    if isinstance(identity, list | tuple):
+        return type(identity)(without_later_entries(value) for value in identity)
+    return identity
 
 
 def _fold_system_turn(turns: list[dict[str, str]]) -> list[dict[str, str]]:

@@ -396,7 +396,8 @@ def test_identity_changes_with_all_that_changes_token_ids(llama, gemma):
     ]
     identities = [tuple(one.identity.items()) for one in [chat, *changed]]
     assert len(set(identities)) == len(identities)
-    assert set(chat.identity) == {"tokenizer", "chat_template", "bos", "max_length", "too_long"}
+    written = {"tokenizer", "chat_template", "bos", "max_length", "too_long"}
+    assert set(chat.identity) == {*written, "rendered", "last_token"}
 
 
 def test_identity_survives_use_and_rebuilding(llama, tmp_path):

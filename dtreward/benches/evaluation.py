@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
+from dtreward.conversation import without_later_entries
 from dtreward.engine.tokens import Unread
 from dtreward.files import digest, write_atomically
 from dtreward.models.comparison import Comparison, RewardModel
@@ -174,8 +175,14 @@ def _stored(path: Path, settings: str, rows: int, make: Callable[[], pd.DataFram
         stored = pd.read_parquet(path)
     except (OSError, ValueError):  # the file is absent or damaged
         stored = pd.DataFrame()
-    if len(stored) == rows and set(stored.get("settings", [])) == {settings}:
+    found = set(stored.get("settings", []))
+    if len(stored) == rows and found in ({settings}, {_written_earlier(settings)}):
         return stored
     made = make().assign(settings=settings)
     write_atomically(path, lambda target: made.to_parquet(target, index=False))
     return pd.read_parquet(path)
+
+
+def _written_earlier(settings: str) -> str:
+    """Give settings as earlier versions wrote them."""
+    return json.dumps(without_later_entries(json.loads(settings)), sort_keys=True)

@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 from tqdm.auto import tqdm
 
-from dtreward.conversation import Conversations, prompt_text
+from dtreward.conversation import Conversations, prompt_text, without_later_entries
 from dtreward.engine.backbone import FINAL, LAYERS, Backbone, differing_fields
 from dtreward.engine.forward import (
     as_features,
@@ -162,6 +162,7 @@ def extract_features(  # noqa: PLR0913
     key = _key(backbone, conversations, shard_size)
     earlier = _read_manifest(store)
     if earlier is not None:
+        key = _as_recorded(earlier.key, key)
         _check_key(folder, earlier.key, key)
     work = _plan_work(backbone, conversations, shard_size, on_error)
     manifest = _new_manifest(backbone, work, key, earlier)
@@ -300,6 +301,12 @@ def _key(backbone: Backbone, conversations: Conversations, shard_size: int) -> d
         "conversations": _texts(conversations),
         "shard_size": str(shard_size),
     }
+
+
+def _as_recorded(stored: Mapping[str, Any], key: dict[str, str]) -> dict[str, str]:
+    """Give a key as the run that stored features wrote it: earlier versions had fewer entries."""
+    earlier = without_later_entries(key)
+    return earlier if stored == earlier else key
 
 
 def _check_key(folder: str | Path, stored: Mapping[str, Any], key: Mapping[str, str]) -> None:
