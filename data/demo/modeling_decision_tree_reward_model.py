@@ -5,6 +5,7 @@ Needs torch, transformers and huggingface_hub. Nothing is pickled: the tree is J
 
 import json
 import re
+from datetime import date
 from pathlib import Path
 
 import torch
@@ -12,6 +13,10 @@ from huggingface_hub import hf_hub_download
 from jinja2.exceptions import TemplateError
 from torch import nn
 from transformers import Gemma2ForSequenceClassification, LlamaForSequenceClassification
+
+# Some templates would otherwise write today's date.
+DATE = date(2024, 7, 26)
+TODAY = re.compile(r"""strftime_now\(\s*(["'])(.*?)\1\s*\)""")
 
 
 class Float32Linear(nn.Linear):
@@ -95,8 +100,13 @@ class DecisionTreeRewardMixin:
         if turns[0]["role"] == "system" and not takes_system_turn(tokenizer):
             system, user, *later = turns
             turns = [user | {"content": f"{system['content']}\n\n{user['content']}"}, *later]
-        # A fixed date: some templates would otherwise write today's.
-        text = tokenizer.apply_chat_template(turns, tokenize=False, date_string="26 Jul 2024")
+        template = tokenizer.get_chat_template()
+        text = tokenizer.apply_chat_template(
+            turns,
+            chat_template=TODAY.sub(lambda call: repr(DATE.strftime(call[2])), template),
+            tokenize=False,
+            date_string=DATE.strftime("%d %b %Y"),
+        )
         ids = tokenizer(text, add_special_tokens=False)["input_ids"]
         while ids and ids[0] == tokenizer.bos_token_id:
             ids = ids[1:]

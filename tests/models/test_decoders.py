@@ -9,14 +9,23 @@ import numpy as np
 import pytest
 import torch
 from huggingface_hub import constants
-from replicas import make_tokenizer, read_tensors, write_tensors
-from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
+from replicas import FIVE, make_tokenizer, read_tensors, write_tensors
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+)
 
 from dtreward.engine import attention, law
 from dtreward.engine.law import check_architecture
 from dtreward.engine.small_copy import draw_weights, layers_needed, shrink
+from dtreward.models import card
 from dtreward.models.decoders import backbone_class
+from dtreward.models.export import export_checkpoint
 from dtreward.models.loader import load
+from dtreward.tree.tree import PreferenceTree
 
 WINDOW = 24  # tokens; every conversation below is longer
 SHAPE = {
@@ -120,6 +129,41 @@ def test_a_decoder_gives_in_packs_what_it_gives_alone_and_the_same_bits_in_any_c
     for row in (0, 3):  # alone, so that nothing shares its prompt
         assert np.array_equal(model.features(CONVERSATIONS[row : row + 1])[0], features[row])
     assert len(np.unique(features, axis=0)) == len(features)
+
+
+def save_nothing(figure, stem):
+    """Leave a card's pictures out, which take most of an export's time."""
+    place = Path(f"{stem}.pdf")
+    place.touch()
+    return [place]
+
+
+@pytest.mark.parametrize("decoder", ["qwen3", "granite"], indirect=True)
+def test_a_tree_exported_on_a_new_decoder_runs_in_plain_transformers(
+    decoder, tmp_path, monkeypatch
+):
+    """Of Granite transformers has no classifier of its own."""
+    monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(card, "save_figure", save_nothing)
+    folder, _ = decoder
+    generator = np.random.default_rng(0)
+    exported = export_checkpoint(
+        tmp_path / "tree",
+        backbone_folder=folder,
+        weight=generator.normal(size=(5, SHAPE["hidden_size"])).astype(np.float32),
+        bias=generator.normal(size=5).astype(np.float32),
+        attributes=FIVE,
+        tree=PreferenceTree.published("Human"),
+        card={"name": "a/tree", "base_model": "a/model"},
+    )
+    prompt, response = CONVERSATIONS[1]
+    plain = AutoModelForSequenceClassification.from_pretrained(
+        exported, trust_remote_code=True, attn_implementation="eager", dtype=torch.float32
+    )
+    rewards = plain.rewards(prompt, response, AutoTokenizer.from_pretrained(exported))
+    model = load(exported, device="cpu")
+    assert model.kind == "decision-tree"
+    np.testing.assert_allclose(model.rewards([(prompt, response)])[0], rewards, rtol=1e-4)
 
 
 HYBRID = {"num_hidden_layers": 4, "layer_types": ["linear_attention"] * 3 + ["full_attention"]}
