@@ -162,8 +162,7 @@ def extract_features(  # noqa: PLR0913
     key = _key(backbone, conversations, shard_size)
     earlier = _read_manifest(store)
     if earlier is not None:
-        key = _as_recorded(earlier.key, key)
-        _check_key(folder, earlier.key, key)
+        key = _agreed_key(folder, earlier.key, key)
     work = _plan_work(backbone, conversations, shard_size, on_error)
     manifest = _new_manifest(backbone, work, key, earlier)
     store.write(MANIFEST, as_json(manifest))
@@ -303,20 +302,24 @@ def _key(backbone: Backbone, conversations: Conversations, shard_size: int) -> d
     }
 
 
-def _as_recorded(stored: Mapping[str, Any], key: dict[str, str]) -> dict[str, str]:
-    """Give a key as the run that stored features wrote it: earlier versions had fewer entries."""
+def _agreed_key(
+    folder: str | Path, stored: Mapping[str, Any], key: dict[str, str]
+) -> dict[str, str]:
+    """Give the key of an earlier run, which may lack later entries, if it is this run's.
+
+    Raises:
+        ValueError: if the features in the folder were made with another key.
+    """
     earlier = without_later_entries(key)
-    return earlier if stored == earlier else key
-
-
-def _check_key(folder: str | Path, stored: Mapping[str, Any], key: Mapping[str, str]) -> None:
-    """Refuse to go on in a folder whose features were made with another key."""
+    if stored == earlier:
+        return earlier
     differences = differing_fields(stored, key, "now")
     if differences:
         raise ValueError(
             f"{folder} holds features that were made with other settings: {differences}; choose "
             "another folder, or delete it"
         )
+    return key
 
 
 def _plan_work(
