@@ -61,7 +61,7 @@ def shrink(config: PretrainedConfig) -> PretrainedConfig:
         >>> from transformers import Qwen3Config
         >>> small = shrink(Qwen3Config(num_hidden_layers=64))
         >>> small.num_hidden_layers, small.hidden_size, small.head_dim
-        (4, 64, 24)
+        (4, 64, 32)
     """
     small = deepcopy(config)
     layers = layers_needed(config)
