@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ TRL_TAG = "reward-trainer"  # of model cards that TRL's RewardTrainer writes
 # Before it, transformers read the token before the first pad token, and not the last other one.
 RIGHTMOST_SINCE = (4, 49)
 FIXED_PAIR = ("2 + 2?", "4")  # of which the last token is looked at
+LONG = 10**6  # tokens; the pair is read whatever the limit is
 
 
 def find_pooling(
@@ -51,7 +53,7 @@ def find_pooling(
         'last'
     """
     pad = config.get("pad_token_id")
-    last = chat.token_ids(*FIXED_PAIR).ids[-1]
+    last = replace(chat, max_length=LONG).token_ids(*FIXED_PAIR).ids[-1]
     rule = asked or known or _rule_of_files(folder, config, chat)
     if not rule and pad != last:
         return LAST  # all trainers read the last token, or the one that they put behind it
