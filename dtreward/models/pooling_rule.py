@@ -15,6 +15,7 @@ from dtreward.models.checkpoint import VALUE_HEAD
 from dtreward.models.head_names import OPENRLHF_NAME, class_names
 from dtreward.pooling import APPENDED, EOS, LAST, LAST_NOT_PAD, check_rule
 
+RECORDED = "pooling_rule"  # an entry of config.json that whoever knows the rule may write there
 APPENDED_TOKEN = "reward_token_id"  # InternLM2's entry of config.json
 ATHENE = ("AtheneForSequenceClassification", "CustomAutoModelForSequenceClassification")
 EXPORTED = "bos_rule"  # an entry of config.json in checkpoints that this project exports
@@ -67,6 +68,8 @@ def find_pooling(
 
 def _rule_of_files(folder: Path, config: Mapping[str, Any], chat: ChatTokenizer) -> str:
     """Tell the rule by what trainers leave in a checkpoint; "" where nothing tells."""
+    if RECORDED in config:
+        return str(config[RECORDED])
     if isinstance(config.get(APPENDED_TOKEN), int):
         return f"{APPENDED}:{config[APPENDED_TOKEN]}"
     if any(name in ATHENE for name in class_names(config)):
@@ -124,5 +127,5 @@ def _question(folder: Path, chat: ChatTokenizer, last: int) -> str:
         "and trainers differ in what the head then reads. If it was trained with TRL or with a "
         f"sequence classifier of transformers, pass pooling={LAST_NOT_PAD!r}, which leaves pad "
         f"tokens at the end out; if it was trained to read the end of the response, pass "
-        f"pooling={LAST!r}"
+        f"pooling={LAST!r}. Notebooks take the same word as {RECORDED} from its config.json"
     )

@@ -186,6 +186,7 @@ def test_a_card_that_says_nothing_is_no_hint(trapped, tmp_path, card):
         ({"value_head_prefix": "score"}, "eos"),
         ({"reward_token_id": 7}, "appended:7"),
         ({"bos_rule": "one"}, "last"),
+        ({"pooling_rule": "appended:9", "value_head_prefix": "score"}, "appended:9"),
     ],
 )
 def test_entries_that_trainers_leave_in_the_configuration_tell_the_rule(
@@ -217,5 +218,8 @@ def test_a_rule_that_cannot_be_followed_is_an_error_that_says_why(classifier, tm
     no_pad = changed(classifier, tmp_path / "model", pad_token_id=None)
     with pytest.raises(ValueError, match="needs the pad token"):
         load(no_pad, pooling="last_not_pad")
+    wrong = changed(classifier, tmp_path / "wrong", pooling_rule=["last"])
+    with pytest.raises(ValueError, match=r"pooling must be one of last, .*came .*last"):
+        load(wrong)
     with pytest.raises(ValueError, match="has no head; leave one of them out"):
         load(classifier, pooling="eos", reads="verdict")
