@@ -371,11 +371,13 @@ class ChatTokenizer:
     def identity(self) -> dict[str, str]:
         """All that changes token ids: digests of tokenizer and template, and the options.
 
-        The text that the template makes of a fixed pair, and its last token, show what no digest
-        does: a system turn or an empty thought that the template adds, and where it ends.
+        The text that the template makes of a fixed pair, and the token that is read, show what no
+        digest does: a system turn or an empty thought that the template adds, and where it ends.
         """
         text = self._render(messages(*FIXED_PAIR))
-        last = self.tokenizer(text, add_special_tokens=False)["input_ids"][-1]
+        text = end_text(text, self.pooling, self.tokenizer.eos_token)
+        ids = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        last = end_ids(ids, self.pooling, self.tokenizer.eos_token_id)[-1]
         content = json.loads(self.tokenizer.backend_tokenizer.to_str())
         # `token_ids` uses neither, and any other call of the tokenizer may set them.
         content["padding"] = None
@@ -388,7 +390,7 @@ class ChatTokenizer:
             "max_length": str(self.max_length),
             "too_long": self.too_long,
             RENDERED: text,
-            LAST_TOKEN: self.tokenizer.convert_ids_to_tokens(last),
+            LAST_TOKEN: str(self.tokenizer.convert_ids_to_tokens(last)),
         }
         # Kept results of the time when all read the last token have no entry for it.
         if self.pooling != LAST:

@@ -201,8 +201,7 @@ def load_backbone(
     Raises:
         ValueError: for an illegal option, another marker, or a wrong tensor.
     """
-    if description is None:
-        description = describe(checkpoint, options, checkpoint.find())
+    description = description or describe(checkpoint, options, checkpoint.find())
     folder = description.folder
     config = description.config
     chat = description.chat

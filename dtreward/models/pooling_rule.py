@@ -10,7 +10,7 @@ from typing import Any
 
 from huggingface_hub import metadata_load
 
-from dtreward.conversation import ChatTokenizer
+from dtreward.conversation import FIXED_PAIR, ChatTokenizer
 from dtreward.models.checkpoint import VALUE_HEAD
 from dtreward.models.head_names import OPENRLHF_NAME, class_names
 from dtreward.pooling import APPENDED, EOS, LAST, LAST_NOT_PAD, check_rule
@@ -22,8 +22,7 @@ EXPORTED = "bos_rule"  # an entry of config.json in checkpoints that this projec
 TRL_TAG = "reward-trainer"  # of model cards that TRL's RewardTrainer writes
 # Before it, transformers read the token before the first pad token, and not the last other one.
 RIGHTMOST_SINCE = (4, 49)
-FIXED_PAIR = ("2 + 2?", "4")  # of which the last token is looked at
-LONG = 10**6  # tokens; the pair is read whatever the limit is
+LONG = 10**6  # tokens; the fixed pair is read whatever the limit is
 
 
 def find_pooling(
