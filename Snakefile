@@ -57,5 +57,5 @@ for notebook in PLAN.notebooks:
         resources:
             gpu=int(PLAN.needs_gpu(notebook)),
         shell:
-            RUN + " {input.notebook:q} {params.executed:q} {params.json:q}"
-            " --stamp {output:q} --leave-out {params.left_out:q}"
+            RUN + " --stamp {output:q} {input.notebook:q} {params.executed:q} {params.json:q}"
+            " {params.left_out:q}"

@@ -334,6 +334,10 @@ class ChatTokenizer:
                 blank = _fold_system_turn(blank)
         return self._fit(_Request(turns, blank, stand_ins))
 
+    def rendered(self, prompt: Any, response: str) -> str:
+        """Write a conversation as the chat template does, before it is cut into tokens."""
+        return self._render(messages(prompt, response))
+
     @cached_property
     def marker(self) -> str:
         """What the template writes between a prompt and its response, the end of the turn first."""

@@ -22,7 +22,7 @@ FLOORS = (  # a file or room imports from its own floor's room and from the floo
     ("judges",),
     ("models",),
     ("benches",),
-    ("study", "explorer", "benchmark", "demo"),
+    ("study", "explorer", "benchmark", "demo", "keyboard"),
     ("cli",),
 )
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}

@@ -8,7 +8,11 @@ and why. The files below need torch, so each is imported only when one of its na
 - `decoders`: the classes of transformers that read a checkpoint
 - `gguf`: a GGUF file as an ordinary model folder
 - `catalogue`: the reward models known by name, and what their files do not say
-- `outline`: a model on the hub as a folder without its weights
+- `names`: what may be a model's name, judged before torch is imported
+- `check`: does a model hold what the catalogue assumes, before it is downloaded?
+- `findings`: what a check has found, as text and as plain values
+- `facts`: what a model's files hold, beside what the catalogue and publications say
+- `remote`: a model on the hub as a folder without its weights
 - `checkpoint`: reads a model's folder: configuration, weight files, head, tree
 - `comparison`: `Comparison`, the result of `compare`, and the base class `RewardModel`
 - `rated_pairs`: pairs whose attributes are the rewards that a model reads
@@ -19,6 +23,7 @@ and why. The files below need torch, so each is imported only when one of its na
 - `head_model`: a backbone with a head, and perhaps a tree
 - `probe`: linear probes, fitted to ratings
 - `probe_figure`: how well probes read, drawn
+- `scoring`: what a model says of every pair of a table, in a file that grows part by part
 - `critic`: a language model that writes which response is better
 - `ensemble`: a weighted sum of other models' scores
 - `endpoint`: a model behind a web address as a reward model

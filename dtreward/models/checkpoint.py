@@ -4,26 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import torch
 from huggingface_hub import snapshot_download
-from huggingface_hub.errors import (
-    GatedRepoError,
-    HfHubHTTPError,
-    HFValidationError,
-    LocalEntryNotFoundError,
-    RepositoryNotFoundError,
-    RevisionNotFoundError,
-)
 from safetensors import SafetensorError, safe_open
 
-from dtreward.models.catalogue import near_names
 from dtreward.models.decoders import is_decoder, unknown_decoder
-from dtreward.models.gguf import SUFFIX, unpack_gguf
+from dtreward.models.gguf import unpack_gguf
 from dtreward.models.head_names import HEAD_PREFIXES, plain_name
+from dtreward.models.names import HUB_ERRORS, not_given, refuse_no_name
 from dtreward.tree.tree import PreferenceTree
 
 LANGUAGE_HEAD = "lm_head.weight"
@@ -37,7 +28,6 @@ VALUE_HEAD = "value_head.safetensors"  # LLaMA-Factory's file with the head, bes
 PICKLED_VALUE_HEAD = "value_head.bin"
 FETCHED = ("*.json", "*.jinja", "*.md", "*.model", "*.txt", "LICENSE", "NOTICE")  # and weights
 SNAPSHOTS = "snapshots"  # the folder of the hub's cache that holds what was fetched
-NAMES = "give a folder, a hub id such as owner/model, or a name of the leaderboard"
 EMBEDDINGS = ("model.embed_tokens.weight", "embed_tokens.weight")  # without its task, the latter
 BACKBONE = ("model.", "embed_tokens.", "layers.", "norm.")  # how its tensors' names begin
 COUNTS = "num_batches_tracked"  # of batch norms: a whole number
@@ -81,14 +71,9 @@ def find_folder(
             raise ValueError(f"{name} is a folder: it has no revision {revision!r}; leave it out")
         return Path(name), ""
     name = str(name)
-    if not name.strip():
-        raise FileNotFoundError(f"the model's name is empty: {NAMES}")
-    if Path(name).is_file() and Path(name).suffix == SUFFIX:
-        return unpack_gguf(name), ""
+    refuse_no_name(name)
     if Path(name).is_file():
-        raise FileNotFoundError(f"{name} is a file: give the folder with its config.json")
-    if name.count("/") != 1 or name[0] in "./~":
-        raise FileNotFoundError(f"no folder {name}{_hint(name)}: {NAMES}")
+        return unpack_gguf(name), ""
     patterns = [*FETCHED, PICKLED_TREE]
     if weights:
         patterns.append("*.safetensors")
@@ -98,12 +83,9 @@ def find_folder(
         fetched = snapshot_download(
             name, revision=revision, allow_patterns=patterns, ignore_patterns=["*/*"]
         )
-    except (OSError, HfHubHTTPError, HFValidationError) as error:
-        reason = _hub_reason(error, revision)
-        # The library's own error has many lines; `reason` says what a reader can do about it.
-        raise FileNotFoundError(
-            f"no folder {name} here{_hint(name)}, and the hub did not give it: {reason}"
-        ) from None
+    except HUB_ERRORS as error:
+        # The library's own error has many lines; this one says what a reader can do about it.
+        raise not_given(name, error, revision) from None
     folder = Path(fetched)
     return folder, folder.name
 
@@ -329,33 +311,6 @@ def _check_head_tensor(folder: Path, name: str, tensor: torch.Tensor) -> None:
         )
     if not tensor.isfinite().all():
         raise ValueError(f"{folder}: {name} of the head holds nan or infinity; fetch it again")
-
-
-def _hint(name: str) -> str:
-    """Suggest what may have been meant by a name that is no folder: folders first, then models."""
-    found = []
-    for place in ("..", "data", "../data"):  # from notebooks/, or without the folder of all models
-        if Path(place, name, "config.json").is_file():
-            found.append(f"{place}/{name}")
-    beside = Path(name).parent
-    if beside.is_dir():
-        folders = [str(path.parent) for path in beside.glob("*/config.json")]
-        found += get_close_matches(name, folders, n=2)
-    found += near_names(name)
-    return f" (did you mean {' or '.join(found)}?)" if found else ""
-
-
-def _hub_reason(error: Exception, revision: str | None) -> str:
-    """Say in one sentence why the hub gave nothing, and what to do."""
-    if isinstance(error, GatedRepoError):
-        return "it is gated; accept its terms on its page, then log in with `hf auth login`"
-    if isinstance(error, RepositoryNotFoundError):
-        return "it has no such model, or a private one; correct the name, or `hf auth login`"
-    if isinstance(error, RevisionNotFoundError):
-        return f"it has no revision {revision!r} of it"
-    if isinstance(error, LocalEntryNotFoundError):
-        return "it cannot be reached from here, and no earlier download has the whole model"
-    return " ".join(f"{type(error).__name__}: {error}".split())[:300]
 
 
 def _models_in(folder: Path) -> str:

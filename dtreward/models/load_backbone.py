@@ -522,9 +522,18 @@ def _read_transformer(
     return transformer
 
 
-def check_tensors(
-    checkpoint: Checkpoint, description: Description, files: Sequence[Path]
-) -> dict[str, int]:
+def count_formats(files: Sequence[Path]) -> dict[str, int]:
+    """Count the tensors of safetensors files by number format, such as "BF16"."""
+    formats: dict[str, int] = {}
+    for path in files:
+        with safe_open(path, "pt") as file:
+            for name in list(file.keys()):
+                stored = file.get_slice(name).get_dtype()
+                formats[stored] = formats.get(stored, 0) + 1
+    return formats
+
+
+def check_tensors(checkpoint: Checkpoint, description: Description, files: Sequence[Path]) -> None:
     """Check that a transformer's tensors have the names and shapes of its config.json.
 
     Only the headers of the files are read.
@@ -532,20 +541,15 @@ def check_tensors(
     Args:
         files: the checkpoint's safetensors files.
 
-    Returns:
-        How many tensors are stored in each number format.
-
     Raises:
         ValueError: with every tensor that is missing, extra or misshapen.
     """
     state = {}
-    formats: dict[str, int] = {}
     for path in files:
         with safe_open(path, "pt") as file:
             for name in list(file.keys()):
-                stored = file.get_slice(name)
-                state[plain_name(name)] = torch.empty(stored.get_shape(), device="meta")
-                formats[stored.get_dtype()] = formats.get(stored.get_dtype(), 0) + 1
+                shape = file.get_slice(name).get_shape()
+                state[plain_name(name)] = torch.empty(shape, device="meta")
     model_class = _class_of(description.config, writes=checkpoint.writes)
     with _silent():
         _, problems = model_class.from_pretrained(
@@ -557,7 +561,6 @@ def check_tensors(
             output_loading_info=True,
         )
     _refuse_wrong_tensors(description.folder, problems, description.shape)
-    return formats
 
 
 def _refuse_wrong_tensors(

@@ -39,6 +39,7 @@ from dtreward.models.load_backbone import (
     LoadOptions,
     check_marker,
     check_tensors,
+    count_formats,
     describe,
     describe_shape,
     load_backbone,
@@ -232,8 +233,10 @@ class Judgement:
         entry: what the catalogue says of it; of an unknown model only its name.
         config: config.json; empty where it cannot be read.
         description: of the small files; None where config.json cannot be read.
+        pooling: which token the head reads; "" where no file tells, or there is no head.
         formats: how many tensors are stored in each number format.
-        head: with its layers' shapes; None for none, or one that `load` refuses.
+        head: None for none, or one that `load` refuses.
+        head_shapes: of the tensors of a head, by name; of a language model's only one row is read.
         tree: that decides; None for none.
         problems: why `load` refuses it, by the step that found it: "class", "tokenizer",
             "pooling", "weights", "head", "tree", "template" or "tensors". Empty if `load` takes it.
@@ -242,10 +245,21 @@ class Judgement:
     entry: CatalogueEntry
     config: dict[str, Any]
     description: Description | None
+    pooling: str
     formats: dict[str, int]
     head: Head | None
+    head_shapes: dict[str, tuple[int, ...]]
     tree: PreferenceTree | None
     problems: dict[str, str]
+
+    @property
+    def decides(self) -> str:
+        """What the loaded model would decide by: the `kind` of a `RewardModel`."""
+        if self.entry.reads == "verdict":
+            return "verdict"
+        if self.tree is not None:
+            return "decision-tree"
+        return "score" if self.head is not None and self.head.scored else "multi-attribute"
 
 
 def judge(name: str | Path, folder: Path) -> Judgement:
@@ -267,29 +281,34 @@ def judge(name: str | Path, folder: Path) -> Judgement:
     steps = _Steps({})
     described = steps.take("class", describe_shape, checkpoint, folder)
     if described is None:
-        return Judgement(entry, {}, None, {}, None, None, steps.problems)
+        return Judgement(entry, {}, None, "", {}, None, {}, None, steps.problems)
     config, shape = described
     steps.take("class", refuse_process_rewards, folder, config)
+    pooling = ""
     description = steps.take("tokenizer", describe, checkpoint, LoadOptions(), folder)
     if description is not None and not entry.reads:
         known = partial(find_pooling, known=entry.pooling)
-        steps.take("pooling", known, folder, config, description.chat)
+        pooling = steps.take("pooling", known, folder, config, description.chat) or ""
     description = description or Description(folder, config, shape, None)
     files = steps.take("weights", partial(weight_files, pickled=writes), folder) or []
     head = None
     tree = None
+    tensors = {}
     formats = {}
     if files and files[0].suffix == ".safetensors":
-        tensors = steps.take("head", _read_tensors, description, files, entry.reads)
-        if tensors is not None and not writes:
+        tensors = steps.take("head", _read_tensors, description, files, entry.reads) or {}
+        if "head" not in steps.problems and not writes:
             head = steps.take("head", _make_head, description, tensors, entry, choices)
         if head is not None:
             tree = steps.take("tree", _find_tree, folder, tensors, head, entry, choices)
-        formats = steps.take("tensors", check_tensors, checkpoint, description, files) or {}
+        formats = count_formats(files)
+        steps.take("tensors", check_tensors, checkpoint, description, files)
     if head is not None and head.gated and description.chat is not None:
         marker = steps.take("template", _gate_marker, description, head)
         steps.take("template", check_marker, folder, description.chat, marker)
-    return Judgement(entry, config, description, formats, head, tree, steps.problems)
+    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    found = (pooling, formats, head, shapes, tree)
+    return Judgement(entry, config, description, *found, steps.problems)
 
 
 @dataclass(frozen=True)

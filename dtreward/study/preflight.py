@@ -20,7 +20,7 @@ from typing import Any
 
 import psutil
 import yaml
-from huggingface_hub import constants
+from huggingface_hub import constants, try_to_load_from_cache
 
 from dtreward.files import write_json
 from dtreward.study.hub import Download, columns_of, find_commits, read_downloads
@@ -120,7 +120,39 @@ def check(study: Parameters, given: Parameters, folder: Path) -> list[str]:
         missing += missing_memory(needs["memory_gb"])
     missing += missing_disk(needs["disk_gb"], downloads, folder)
     missing += _check_commits(downloads, folder, record=not missing)
-    return missing or _show_columns(downloads, folder)
+    return missing or check_models(downloads, folder) or _show_columns(downloads, folder)
+
+
+def check_models(downloads: list[Download], folder: Path) -> list[str]:
+    """Check the models that are still to be downloaded, by their small files and weights' headers.
+
+    Prints what differs from what was published, and gives a sentence for each model that `load`
+    would refuse after hours of downloading.
+
+    Args:
+        downloads: of a study; those of data sets, and models in the hub's cache, are left out.
+        folder: of the study, where the commits are kept.
+    """
+    from dtreward.models.check import check_model  # imports torch, which takes seconds
+
+    commits = json.loads((folder / REVISIONS).read_text(encoding="utf-8"))
+    wrong = []
+    for one in downloads:
+        commit = commits[one.name]
+        is_here = try_to_load_from_cache(one.name, "config.json", revision=commit) is not None
+        if one.kind != "model" or is_here:
+            continue
+        try:
+            found = check_model(one.name, commit)
+        except (OSError, ValueError) as error:
+            wrong.append(f"{one.name}: {' '.join(str(error).split())}")
+            continue
+        print(f"  {one.name}: {found.verdict}")
+        for fact in found.differences:
+            print(f"    {fact.name} {fact.outcome}: {fact.found}; expected {fact.expected}")
+        if found.refused:
+            wrong.append(f"{one.name}: {found.reason}")
+    return wrong
 
 
 def _show_columns(downloads: list[Download], folder: Path) -> list[str]:

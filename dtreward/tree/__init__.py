@@ -20,7 +20,25 @@ The room fits, explains, stores and draws them; it reads scikit-learn's pickles 
 - `outline`: a tree as nested lists, for narrow screens
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from dtreward.tree.nodes import ATTRIBUTES, Step
-from dtreward.tree.tree import PreferenceTree
+
+if TYPE_CHECKING:
+    from dtreward.tree.tree import PreferenceTree
 
 __all__ = ["ATTRIBUTES", "PreferenceTree", "Step"]
+HOMES = {"PreferenceTree": "dtreward.tree.tree"}
+
+
+def __getattr__(name: str) -> object:
+    """Import `PreferenceTree` when it is first used, because its module needs scikit-learn."""
+    if name in HOMES:
+        return getattr(import_module(HOMES[name]), name)
+    message = f"dtreward.tree has no {name!r}; it has {', '.join(__all__)} and its modules"
+    raise AttributeError(message)
+
+
+def __dir__() -> list[str]:
+    return __all__

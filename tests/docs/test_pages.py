@@ -36,6 +36,7 @@ NOT_RUN = {  # the first words of a block or command in a line, and what it need
     "HF_HUB_OFFLINE=": "real models and data; tests/study/test_rehearsal.py sets it over replicas",
     "from dtreward.benches": "a class of your own; tests/benches evaluates one",
     ".venv/bin/python -m dtreward.benchmark": "a GPU; tests/engine/test_benchmark.py measures a tiny shape",
+    "dtreward check --all": "the network; tests/models/test_check.py asks a hub on this machine",
     "python -m dtreward.benchmark": "the same, as data/README.md names it",
 }
 COMMAND = re.compile(r"(make|python|conda|git|pip|snakemake|[A-Z_]+=\S+|\.venv/bin/\w+)\b")
@@ -60,6 +61,8 @@ def how_it_is_checked(page, language, text, heading):
         return "test_each_form_of_the_guide_is_read"
     if page == TUTORIAL[0] and heading.startswith(TUTORIAL[1]):
         return "test_the_tutorial_does_what_it_says"
+    if page == "docs/command-line.md" and language in ("console", "csv"):
+        return "test_each_command_of_the_guide_prints_what_it_shows"
     if any(text.startswith(start) for start in NOT_RUN):
         return "not run"
     if language == "python":
@@ -78,7 +81,7 @@ def how_it_is_checked(page, language, text, heading):
 @pytest.mark.parametrize("page", PAGES)
 def test_every_block_is_run_or_listed_with_the_reason_why_not(page):
     tests = "".join(
-        (ROOT / "tests" / "docs" / name).read_text() for name in ("test_pages.py", "test_readme.py")
+        path.read_text() for path in sorted((ROOT / "tests" / "docs").glob("test_*.py"))
     )
     for language, text, heading in blocks(page):
         test = how_it_is_checked(page, language, text, heading)

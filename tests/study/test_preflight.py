@@ -20,6 +20,9 @@ import torch
 import yaml
 from conftest import ROOT
 from hub_cache import commit_of
+from hub_server import serve
+from huggingface_hub.file_download import repo_folder_name
+from reward_replicas import REPLICAS
 
 from dtreward.study import preflight
 from dtreward.study.hub import read_downloads
@@ -96,6 +99,11 @@ def ask(tmp_path, endpoint, *words, study="paper-llama-8b", **environment):
         endpoint = f"http://127.0.0.1:{endpoint.server_address[1]}"
     clean = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
     clean |= {"HF_HOME": str(tmp_path / "home"), "HF_ENDPOINT": endpoint} | environment
+    for repo, newest in repositories().items():  # models in the cache are not checked again
+        snapshots = tmp_path / "home/hub" / repo_folder_name(repo_id=repo, repo_type="model")
+        for commit_ in (newest, commit_of("pushed since")):
+            (snapshots / "snapshots" / commit_).mkdir(parents=True, exist_ok=True)
+            (snapshots / "snapshots" / commit_ / "config.json").write_text("{}")
     command = [
         sys.executable,
         "-m",
@@ -325,6 +333,30 @@ def test_a_word_without_a_value_is_named(tmp_path):
     done = ask(tmp_path, "http://hub.invalid", "limit 5", study="demo")
     assert done.returncode == 1 and "expected name=value, came 'limit 5'" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_model_that_load_would_refuse_stops_it_before_the_download(tmp_path, monkeypatch, capsys):
+    folders = {
+        repo: REPLICAS[repo.split("/")[1]].make(tmp_path)
+        for repo in (GATED, "RLHFlow/Decision-Tree-Reward-Llama-3.1-8B")
+    }
+    downloads = {repo: {"kind": "model", "gb": 0.001, "revision": ""} for repo in folders}
+    needs = {"memory_gb": 0.1, "disk_gb": 0.001, "hours": 1, "downloads": downloads}
+    study = {"notebooks": ["09"], "parameters": {"study": "x"}, "needs": needs}
+    study["09"] = {"models": list(folders)}
+    (tmp_path / "x").mkdir()
+    monkeypatch.setattr(preflight.constants, "HF_HUB_OFFLINE", False)
+    with serve(folders) as server:
+        monkeypatch.setattr(preflight.constants, "ENDPOINT", server.address)
+        template = f"{server.address}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+        monkeypatch.setattr(preflight.constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        assert preflight.check(study, {"device": "cpu"}, tmp_path / "x") == []
+        told = capsys.readouterr().out
+        assert "load takes it: decision-tree" in told and "load takes it: score" in told
+        assert "licence differs: the card names none; expected skywork" in told
+        next(folders[GATED].glob("*.safetensors")).unlink()
+        (sentence,) = preflight.check(study, {"device": "cpu"}, tmp_path / "x")
+    assert sentence.startswith(f"{GATED}: refuses it: ") and "absent or not whole" in sentence
 
 
 def test_make_study_asks_before_snakemake_starts():

@@ -31,6 +31,7 @@ SMALL_FILES = (
     "chat_template.*",
     "special_tokens_map.json",
     "added_tokens.json",
+    "README.md",  # the model's card may name its trainer
 )
 TOKENIZER = "tokenizer.json"
 LARGEST_SMALL_FILE = 2**23  # bytes; a published index of 600 tensors has 66 KB
