@@ -150,9 +150,9 @@ def score(  # noqa: PLR0913
     max_length: MaxLength = None,
     too_long: TooLong = "error",
 ) -> None:
-    """Score every pair of a table: rewards, scores, preference and probability a row.
+    """Score every pair of a table.
 
-    A run that was interrupted goes on where it stopped.
+    The output has rewards, scores, preference and probability a row. A run that was interrupted goes on where it stopped.
     """
     with _refusals():
         from dtreward.models.names import require_model
@@ -180,9 +180,9 @@ def check(
     revision: Revision = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say whether models hold what is assumed of them, before they are downloaded.
+    """Check models before they are downloaded.
 
-    Of a model on the hub only small files and the headers of its weights are read. The exit status
+    Says whether their files hold what is assumed of them, and what `load` will do. Of a model on the hub only small files and the headers of its weights are read. The exit status
     is 1 where `load` would refuse a model.
     """
     from dtreward.models.check import check_model, leaderboard

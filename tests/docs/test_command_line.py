@@ -51,5 +51,5 @@ def test_each_command_of_the_guide_prints_what_it_shows(command, shown, place, m
         printed += f"{ended.value.code}\n"
     assert NUMBER.sub("#", printed) == NUMBER.sub("#", shown)
     found = [float(number) for number in NUMBER.findall(printed)]
-    # The last digit that is printed may differ on another machine.
-    assert found == pytest.approx([float(number) for number in NUMBER.findall(shown)], abs=0.02)
+    # Of a bfloat16 model the last digits differ on another machine, as in the tutorial's test.
+    assert found == pytest.approx([float(number) for number in NUMBER.findall(shown)], abs=0.15)
