@@ -6,7 +6,8 @@ Every answer is stored as it arrives, so that a stopped run loses none.
 - `reply`: what an endpoint's reply says
 - `ask`: put questions to endpoints, many at once
 - `store`: answers in a SQLite file
-- `verdict`: what an answer says, and one verdict from both orders
+- `reading`: which response an answer names, by the `phrases` of several languages
+- `verdict`: outcomes of a pair: one verdict from both orders
 - `outcomes`: what came of the questions: outcomes, consistency, positions, certainty
 - `public_verdicts`: verdicts of single public data sets
 - `votes`: answers that others collected
@@ -24,9 +25,10 @@ Every answer is stored as it arrives, so that a stopped run loses none.
 
 from dtreward.judges.agreement import agreement, consistency
 from dtreward.judges.judge import TEMPLATE, Judge, render
+from dtreward.judges.reading import verdict
 from dtreward.judges.store import stored_answers, verdicts
 from dtreward.judges.trees import bootstrap_trees
-from dtreward.judges.verdict import OUTCOMES, verdict
+from dtreward.judges.verdict import OUTCOMES
 from dtreward.judges.votes import read_preferences
 
 __all__ = [

@@ -11,8 +11,9 @@ import pandas as pd
 
 from dtreward.files import digest
 from dtreward.judges.judge import TEMPLATE, Judge
+from dtreward.judges.reading import verdict
 from dtreward.judges.reply import Answer
-from dtreward.judges.verdict import ORDERS, judged_frame, verdict
+from dtreward.judges.verdict import ORDERS, judged_frame
 from dtreward.pairs.columns import TEXTS, expect_columns
 
 COLUMNS = "judge, shown, state, text, logprob_a, logprob_b, tokens"

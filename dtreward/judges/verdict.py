@@ -1,34 +1,12 @@
-"""What an answer says, and one verdict from both orders."""
+"""Outcomes of a pair: one verdict from both orders."""
 
 from __future__ import annotations
-
-import re
 
 import numpy as np
 import pandas as pd
 
 ORDERS = ["given", "swapped"]  # response 1 shown first, response 2 shown first
 OUTCOMES = ("decided", "inconsistent", "unparsed", "refused", "error", "missing")
-# A letter alone, or with as much of "is the better response" as the first tokens hold.
-BETTER = (
-    r"is( (the )?(better|best|preferred|superior)\b"
-    r"|( (t|th|the|the b|the be|the bet|the bett))?\W*$)"
-)
-CHOOSES = re.compile(rf"\W*(?:response )?([ab])\W*?($|[.:](\s|$)|\n|\s{BETTER})", re.IGNORECASE)
-REFUSES = re.compile(r"\W*(I.?m (sorry|unable)|Sorry|I (can.?t|cannot|won.?t|am unable)|As an AI)")
-
-
-def verdict(text: str) -> str:
-    """Read the first words of an answer: "A", "B", "refused" or "unparsed".
-
-    Example:
-        >>> [verdict(text) for text in ("A is the", "**B**", "A good answer", "I'm sorry, but")]
-        ['A', 'B', 'unparsed', 'refused']
-    """
-    choice = CHOOSES.match(text)
-    if choice:
-        return choice[1].upper()
-    return "refused" if REFUSES.match(text) else "unparsed"
 
 
 def judged_frame(states: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:

@@ -11,6 +11,7 @@ import torch
 from dtreward.conversation import Tokenized, messages, prompt_text
 from dtreward.engine.backbone import Backbone
 from dtreward.engine.tokens import Unread, check_on_error
+from dtreward.judges.reading import verdict
 from dtreward.models.comparison import (
     Comparison,
     Comparisons,
@@ -127,8 +128,5 @@ class Critic(RewardModel):
             max_new_tokens=self.max_tokens,
         )
         answer = self.backbone.chat.tokenizer.decode(written[0, len(ids) :])
-        if "[[A]]" in answer:
-            return 0.0
-        if "[[B]]" in answer:
-            return 1.0
-        return None
+        is_cut = written.shape[1] - len(ids) >= self.max_tokens
+        return {"A": 0.0, "B": 1.0}.get(verdict(answer, is_cut=is_cut))

@@ -25,9 +25,10 @@ from dtreward.files import digest
 from dtreward.judges import ask
 from dtreward.judges.ask import GIVE_UP, collect
 from dtreward.judges.judge import TEMPLATE, Judge, render
+from dtreward.judges.reading import verdict
 from dtreward.judges.reply import asked_pause
 from dtreward.judges.store import stored_answers, verdicts
-from dtreward.judges.verdict import OUTCOMES, judged_frame, verdict
+from dtreward.judges.verdict import OUTCOMES, judged_frame
 from dtreward.judges.votes import read_preferences
 
 __all__ = ["llm_server"]  # a fixture
@@ -591,51 +592,6 @@ def test_judges_of_one_name_are_refused(tmp_path):
 
 
 # --------------------------------------------------------------------------------- words and texts
-
-
-@pytest.mark.parametrize(
-    ("text", "wanted"),
-    [
-        ("A", "A"),
-        (" b ", "B"),
-        ("A is the better response", "A"),
-        ("**B** is", "B"),
-        ('"A is the better', "A"),
-        ("Response A is", "A"),
-        ("B.", "B"),
-        ("B: because", "B"),
-        ("B is better", "B"),
-        ("A is the preferred", "A"),
-        ("[[A]]", "A"),
-        ("A\n\nIt is", "A"),
-        ("A is not better", "unparsed"),
-        ("A is worse than B", "unparsed"),
-        ("A is the worse response", "unparsed"),
-        ("A is incorrect", "unparsed"),
-        ("A is wrong; B is right", "unparsed"),
-        ("A is no better than B", "unparsed"),
-        ("A is neither", "unparsed"),
-        ("B is inferior", "unparsed"),
-        ("A, B are equal", "unparsed"),
-        ("A = B", "unparsed"),
-        ("A/B", "unparsed"),
-        ("A-level maths", "unparsed"),
-        ('a "good" answer', "unparsed"),
-        ("A good answer", "unparsed"),
-        ("As I see it", "unparsed"),
-        ("Both are good", "unparsed"),
-        ("Based on", "unparsed"),
-        ("", "unparsed"),
-        ("I'm sorry, but", "refused"),
-        ("I’m sorry", "refused"),
-        ("I cannot compare", "refused"),
-        ("I can't", "refused"),
-        ("As an AI", "refused"),
-        ("I think A", "unparsed"),
-    ],
-)
-def test_a_verdict_is_read_from_the_first_words_and_never_guessed(text, wanted):
-    assert verdict(text) == wanted
 
 
 def test_a_template_shows_all_turns_and_leaves_braces_alone():

@@ -20,8 +20,8 @@ from safetensors.numpy import save
 from sklearn.tree import DecisionTreeClassifier
 
 from dtreward.engine.features import read_features, shard_digest
+from dtreward.judges.reading import verdict
 from dtreward.judges.reply import read_answer
-from dtreward.judges.verdict import verdict
 from dtreward.models.checkpoint import read_config, read_head, read_tree, weight_files
 from dtreward.models.heads import make_head
 from dtreward.study.run import run
