@@ -3,12 +3,15 @@
 Every answer is stored as it arrives, so that a stopped run loses none.
 
 - `judge`: a model behind an endpoint, and what it is asked
+- `question`: what judges can be asked
+- `spending`: what questions cost, before and after they are asked
 - `reply`: what an endpoint's reply says
 - `ask`: put questions to endpoints, many at once
 - `store`: answers in a SQLite file
 - `reading`: which response an answer names, by the `phrases` of several languages
 - `verdict`: outcomes of a pair: one verdict from both orders
 - `outcomes`: what came of the questions: outcomes, consistency, positions, certainty
+- `ratings`: attributes of responses by a judge
 - `public_verdicts`: verdicts of single public data sets
 - `votes`: answers that others collected
 - `agreement`: consistency of judges, and their agreement with people and each other

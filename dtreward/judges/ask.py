@@ -4,23 +4,31 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from threading import Event, Lock
 from time import monotonic
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
 from dtreward.files import digest
-from dtreward.judges.judge import TEMPLATE, Judge, render
-from dtreward.judges.reply import Answer, Outcome, read_reply
-from dtreward.judges.store import both_orders, keep_answer, open_store, stored_answers
+from dtreward.judges.judge import TEMPLATE, Judge
+from dtreward.judges.question import PairQuestion, Question
+from dtreward.judges.reply import (
+    FEW_REPEATS,
+    Answer,
+    Outcome,
+    guess_tokens,
+    guessed_answer,
+    read_reply,
+)
+from dtreward.judges.spending import Collected, Limits, Spending
+from dtreward.judges.store import both_orders, keep_answer, open_store, state_of, stored_answers
 
 try:
     import httpx
@@ -28,33 +36,25 @@ except ImportError as error:
     raise ImportError('asking judges needs httpx: pip install "dtreward[judges]"') from error
 
 GIVE_UP = 20  # errors in a row after which a judge is left out for the rest of a run
+NO_VERDICT = 20  # first replies without a verdict after which a judge is left out
+ADVICE = {  # by what the replies without a verdict are
+    "cut": "they were cut: raise its max_tokens, or max_tokens_if_cut",
+    "refused": "it refuses: look at the template, or ask another model",
+    "unparsed": "look at the answers, and at the template; answer_format can bind them to a form",
+    "error": (
+        "they have no text: raise its max_tokens, or lower its reasoning_effort, if it spends them "
+        "on thinking"
+    ),
+}
 
 
-@dataclass(frozen=True)
-class Collected:
-    """What one `collect` did; a question is a pair in one order.
-
-    Attributes:
-        requests: requests sent, repeats included.
-        tokens: tokens that the endpoints counted.
-        stored: questions answered now.
-        missing: for each judge, questions without an answer, errors among them.
-        stopped: why it ended early or left a judge out; "" if it did not.
-    """
-
-    requests: int
-    tokens: int
-    stored: int
-    missing: dict[str, int]
-    stopped: str
-
-
-class Question(NamedTuple):
-    """A judge, the digest of the three texts that it is shown, and the texts."""
+class Task(NamedTuple):
+    """A judge, a question, the digest of the texts that it is about, and the texts."""
 
     judge: Judge
+    question: Question
     shown: str
-    texts: tuple[str, str, str]
+    texts: tuple[str, ...]
 
 
 def collect(  # noqa: PLR0913
@@ -66,15 +66,17 @@ def collect(  # noqa: PLR0913
     concurrency: int = 8,
     max_requests: int = 0,
     max_tokens: int = 0,
+    max_money: int | float = 0.0,
     retries: int = 5,
-    timeout: float = 60.0,
 ) -> Collected:
     """Ask each judge about each pair in both orders, and store every answer as it arrives.
 
     A question with a stored answer is not asked again; refusals and answers that cannot be read
-    count as answers, errors do not. Questions that failed in an earlier run come last. The run
-    goes pair by pair: where it stops early, all judges have answered the same pairs. After 20
-    errors in a row a judge is left out for the rest of the run.
+    count as answers, errors and empty replies do not. A question whose answer was cut is asked
+    again where the judge has a larger `max_tokens_if_cut`. Questions that failed in an earlier run
+    come last. The run goes pair by pair: where it stops early, all judges have answered the same
+    pairs. A judge is left out for the rest of the run after 20 errors in a row, and if none of its
+    first 20 replies gives a verdict.
 
     Args:
         store: SQLite file; one process at a time may use it.
@@ -85,28 +87,52 @@ def collect(  # noqa: PLR0913
         max_requests: most requests of this run, repeats included; 0 means any number.
         max_tokens: most tokens of this run, questions and answers; 0 means any number. Answers
             under way when it is reached, at most `concurrency`, still count.
-        retries: repeats after 408, 409, 429, 5xx, silence and broken replies. Each waits as long
-            as Retry-After says (for all questions to that judge), else 0.5 s, 1 s, 2 s ...,
-            shortened by chance.
-        timeout: seconds that an endpoint may be silent.
+        max_money: most money of this run, by the prices of the judges; 0 means any sum. A request
+            is not sent if it could cost more than what is left.
+        retries: repeats after 408, 409, 429, 5xx and broken replies. Each waits as long as the
+            endpoint asks (for all questions to that endpoint), else 0.5 s, 1 s, 2 s ...,
+            shortened by chance. Silence and empty replies, which may be paid for, are repeated
+            once.
 
     Raises:
-        ValueError: for judges of one name, a missing key, or a store that another process uses.
+        ValueError: for judges of one name, a missing key, judges without prices where there is
+            `max_money`, or a store that another process uses.
+    """
+    shown = [texts for orders in both_orders(pairs) for texts in orders]
+    limits = Limits(max_requests, max_tokens, max_money)
+    subjects = [(PairQuestion(template), texts) for texts in shown]
+    return ask_judges(store, subjects, judges, limits, concurrency=concurrency, retries=retries)
+
+
+def ask_judges(
+    store: str | Path,
+    subjects: Iterable[tuple[Question, tuple[str, ...]]],
+    judges: Sequence[Judge],
+    limits: Limits,
+    *,
+    concurrency: int = 8,
+    retries: int = 5,
+) -> Collected:
+    """Ask each judge each question about its texts, as `collect` does.
+
+    Raises:
+        ValueError: as `collect`.
     """
     names = [judge.name for judge in judges]
     if len(set(names)) < len(names):
         raise ValueError(f"expected judges with distinct names, found {names}")
-    connections = {judge.name: judge.connection() for judge in judges}
-    questions = _open_questions(store, pairs, judges, template)
-    limits = Limits(max_requests, max_tokens)
+    connections = {judge.name: _connection(judge) for judge in judges}
+    spending = Spending(limits, judges)
+    tasks, unread = _open_tasks(store, list(subjects), judges)
     with (
         closing(open_store(store)) as database,
-        _client(concurrency, timeout) as client,
-        tqdm(total=len(questions), unit=" answers") as bar,
+        _client(concurrency) as client,
+        tqdm(total=len(tasks), unit=" answers") as bar,
         ThreadPoolExecutor(concurrency) as pool,
     ):
         sender = Sender(client, connections)
-        run = Run(questions, template, retries, limits, sender, database, bar)
+        run = Run(tasks, retries, spending, sender, database, bar)
+        run.without_verdict = unread
         try:
             for worker in [pool.submit(run.work) for _ in range(concurrency)]:
                 worker.result()
@@ -115,73 +141,112 @@ def collect(  # noqa: PLR0913
     return run.summary(names)
 
 
-def _open_questions(
-    store: str | Path, pairs: pd.DataFrame, judges: Sequence[Judge], template: str
-) -> list[Question]:
-    """List the questions without an answer, those that failed before at the end."""
-    texts_of_digest = {}
-    for orders in both_orders(pairs):
-        for texts in orders:
-            texts_of_digest[digest(*texts)] = texts
-    stored = stored_answers(store, judges, template=template)
-    states = stored.set_index(["judge", "shown"])["state"].to_dict()
-    questions = [
-        Question(judge, shown, texts)
-        for shown, texts in texts_of_digest.items()
-        for judge in judges
-    ]
+def _connection(judge: Judge) -> tuple[str, dict[str, str], str]:
+    """Give the address of a judge, its headers, and its key."""
+    url, key = judge.connection()
+    return url, judge.own_headers(key), key
+
+
+def _open_tasks(
+    store: str | Path,
+    subjects: Sequence[tuple[Question, tuple[str, ...]]],
+    judges: Sequence[Judge],
+) -> tuple[list[Task], dict[str, Counter[str] | None]]:
+    """List what is to be asked, what failed before at the end.
+
+    Beside it, for each judge, the states of its stored replies; None if one of them is a verdict.
+    """
+    by_digest = {(question.key, digest(*texts)): (question, texts) for question, texts in subjects}
+    rows = {}
+    for question in {question.key: question for question, _ in subjects}.values():
+        stored = stored_answers(store, judges, question=question)
+        for row in stored.itertuples():
+            rows[row.judge, question.key, row.shown] = row
     fresh = []
     failed = []
-    for question in questions:
-        state = states.get((question.judge.name, question.shown))
-        if state is None:
-            fresh.append(question)
-        elif state == "error":
-            failed.append(question)
+    for (key, shown), (question, texts) in by_digest.items():
+        for judge in judges:
+            row = rows.get((judge.name, key, shown))
+            task = Task(judge, question, shown, texts)
+            if row is None:
+                fresh.append(task)
+            elif row.state == "error" or (row.state == "cut" and _could_be_longer(judge, row)):
+                failed.append(task)
+    choices = {choice for question, _ in subjects for choice in question.choices}
+    states: dict[str, Counter[str] | None] = {judge.name: Counter() for judge in judges}
+    for row in rows.values():
+        counted = states[row.judge]
+        if row.state in choices:
+            states[row.judge] = None
+        elif counted is not None and row.state != "error":
+            counted[row.state] += 1
     # In random order, so that questions that always fail do not block the others.
-    return fresh + [failed[place] for place in np.random.permutation(len(failed))]
+    return fresh + [failed[place] for place in np.random.permutation(len(failed))], states
 
 
-def _client(concurrency: int, timeout: float) -> httpx.Client:
+def _could_be_longer(judge: Judge, row: Any) -> bool:
+    """Say whether the judge is allowed more tokens for a cut answer than it had."""
+    return judge.max_tokens_if_cut > max(row.allowed, judge.max_tokens)
+
+
+def _client(concurrency: int) -> httpx.Client:
     no_proxy = {"all://localhost": None, "all://127.0.0.1": None}
     limits = httpx.Limits(max_keepalive_connections=concurrency)
-    return httpx.Client(limits=limits, timeout=timeout, mounts=no_proxy)
-
-
-class Limits(NamedTuple):
-    """Most requests and tokens of a run; 0 means any number."""
-
-    requests: int
-    tokens: int
+    return httpx.Client(limits=limits, mounts=no_proxy)
 
 
 class Sender:
     """Sends questions, and remembers which judges refuse to give log-probabilities."""
 
-    def __init__(self, client: httpx.Client, connections: dict[str, tuple[str, str]]) -> None:
+    def __init__(
+        self, client: httpx.Client, connections: dict[str, tuple[str, dict[str, str], str]]
+    ) -> None:
         self.client = client
         self.connections = connections
         self.without_logprobs: set[str] = set()
+        self.tried: set[str] = set()
+        self.trying = {name: Lock() for name in connections}
 
-    def send(self, judge: Judge, text: str) -> tuple[Outcome, bool]:
+    def url(self, judge: Judge) -> str:
+        """Give the address of a judge."""
+        return self.connections[judge.name][0]
+
+    def send(self, task: Task, text: str, allowed: int) -> tuple[Outcome, bool]:
         """Ask once, and say whether to ask again at once, now without log-probabilities."""
-        asks_logprobs = judge.logprobs and judge.name not in self.without_logprobs
-        outcome = self._post(judge, text, asks_logprobs)
-        may_leave_them_out = asks_logprobs and "logprobs" not in judge.extra
-        if may_leave_them_out and "logprob" in outcome.refused_text.lower():
-            self.without_logprobs.add(judge.name)
-            return outcome, True
-        return outcome, False
+        judge = task.judge
+        if judge.logprobs and judge.name not in self.tried:
+            with self.trying[judge.name]:  # one question finds out for all
+                return self._send(task, text, allowed)
+        return self._send(task, text, allowed)
 
-    def _post(self, judge: Judge, text: str, asks_logprobs: bool) -> Outcome:
-        url, key = self.connections[judge.name]
-        headers = {"Authorization": f"Bearer {key}"} if key else {}
-        body = judge.request(text, logprobs=asks_logprobs)
+    def _send(self, task: Task, text: str, allowed: int) -> tuple[Outcome, bool]:
+        judge = task.judge
+        asks_logprobs = judge.logprobs and judge.name not in self.without_logprobs
+        body = judge.request(
+            text, logprobs=asks_logprobs, max_tokens=allowed, choices=task.question.choices
+        )
+        outcome = self._post(judge, text, body, allowed)
+        may_leave_them_out = asks_logprobs and "logprobs" not in judge.extra
+        are_refused = may_leave_them_out and "logprob" in outcome.refused_text.lower()
+        if are_refused:
+            self.without_logprobs.add(judge.name)
+        self.tried.add(judge.name)
+        return outcome, are_refused
+
+    def _post(self, judge: Judge, text: str, body: dict, allowed: int) -> Outcome:
+        url, headers, key = self.connections[judge.name]
         try:
-            reply = self.client.post(url, json=body, headers=headers)
+            reply = self.client.post(url, json=body, headers=headers, timeout=judge.timeout)
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
+            message = f"no reply: {type(error).__name__}"  # nothing was asked
+            return Outcome(Answer("error", message), ask_again=True)
+        except httpx.TimeoutException as error:
+            message = f"no reply after {judge.timeout:g} s: {type(error).__name__}; raise timeout"
+            answer = guessed_answer(message, text, allowed)
+            return Outcome(answer, ask_again=True, most_repeats=FEW_REPEATS)
         except httpx.HTTPError as error:
             message = f"no reply: {type(error).__name__}"
-            return Outcome(Answer("error", message), ask_again=True)
+            return Outcome(guessed_answer(message, text, 0), ask_again=True)
         return read_reply(reply.status_code, reply.text, reply.headers, text, key)
 
 
@@ -190,96 +255,134 @@ class Run:
 
     def __init__(
         self,
-        questions: Sequence[Question],
-        template: str,
+        tasks: Sequence[Task],
         retries: int,
-        limits: Limits,
+        spending: Spending,
         sender: Sender,
         database: sqlite3.Connection,
         bar: tqdm,
     ) -> None:
-        self.template = template
         self.retries = retries
-        self.limits = limits
+        self.spending = spending
         self.sender = sender
         self.database = database
         self.bar = bar
         self.lock = Lock()
         self.stop = Event()
-        # Shared by the workers: `next` of a list's iterator gives each question to one of them.
-        self.remaining: Iterator[Question] = iter(questions)
-        self.count = len(questions)
-        self.missing = Counter(question.judge.name for question in questions)
-        self.requests = 0
-        self.tokens = 0
+        # Shared by the workers: `next` of a list's iterator gives each task to one of them.
+        self.remaining: Iterator[Task] = iter(tasks)
+        self.count = len(tasks)
+        self.missing = Counter(task.judge.name for task in tasks)
         self.errors_in_a_row: Counter[str] = Counter()
+        # By judge, the states of its replies; None once one of them was a verdict.
+        self.without_verdict: dict[str, Counter[str] | None] = {}
         self.last_text: dict[str, str] = {}
-        self.resume_at: dict[str, float] = defaultdict(float)  # by judge, on the monotonic clock
+        self.resume_at: dict[str, float] = defaultdict(float)  # by address, on the monotonic clock
 
     def work(self) -> None:
         """Ask and keep, one question after the other, until none waits."""
-        for question in self.remaining:
-            if self.errors_in_a_row[question.judge.name] >= GIVE_UP:
+        for task in self.remaining:
+            if self._is_left_out(task.judge.name):
                 continue
-            answer = self._ask(question)
+            answer, allowed = self._ask(task)
             if answer is not None:
-                self._keep(question, answer)
+                self._keep(task, answer, allowed)
 
     def summary(self, names: Sequence[str]) -> Collected:
         """Say what was done, and why it stopped early."""
-        reasons = self._spent_budgets()
+        reasons = self.spending.reasons()
+        silent = tuple(name for name in names if self._is_silent(name))
         for name in names:
             if self.errors_in_a_row[name] >= GIVE_UP:
                 reasons.append(f"{name} left out after {GIVE_UP} errors ({self.last_text[name]})")
+            elif name in silent:
+                states = self.without_verdict[name]
+                advice = ADVICE[states.most_common(1)[0][0]]
+                reasons.append(
+                    f"{name} left out: none of its {states.total()} replies gives a verdict; "
+                    f"{advice}"
+                )
         missing = {name: self.missing[name] for name in names}
+        spent = self.spending.by_judge
+        requests = sum(one.requests for one in spent.values())
+        tokens = sum(one.tokens for one in spent.values())
         stored = self.count - sum(missing.values())
-        return Collected(self.requests, self.tokens, stored, missing, "; ".join(reasons))
+        stopped = "; ".join(reasons)
+        return Collected(requests, tokens, stored, missing, stopped, spent, silent)
 
-    def _ask(self, question: Question) -> Answer | None:
-        """Ask until there is an answer to keep; None where the run has stopped."""
-        name = question.judge.name
-        text = render(self.template, *question.texts)
+    def _is_silent(self, name: str) -> bool:
+        """Say whether the first replies of a judge all were without a verdict."""
+        states = self.without_verdict.get(name)
+        return states is not None and states.total() >= NO_VERDICT
+
+    def _is_left_out(self, name: str) -> bool:
+        return self._is_silent(name) or self.errors_in_a_row[name] >= GIVE_UP
+
+    def _ask(self, task: Task) -> tuple[Answer | None, int]:
+        """Ask until there is an answer to keep; None where the run has stopped without one.
+
+        Beside it, the tokens that the answer was allowed.
+        """
+        judge = task.judge
+        text = task.question.render(task.texts)
+        allowed = judge.max_tokens
         repeats = 0
-        while self._may_send(name):
-            outcome, again_at_once = self.sender.send(question.judge, text)
+        paid = None
+        while self._may_send(judge, text, allowed):
+            outcome, again_at_once = self.sender.send(task, text, allowed)
+            state = self._count(task, text, allowed, outcome)
             if again_at_once:
                 continue
-            if outcome.ask_again and outcome.pause:  # holds back all questions to that judge
-                resume_at = monotonic() + outcome.pause
-                self.resume_at[name] = max(self.resume_at[name], resume_at)
-            if not outcome.ask_again or repeats == self.retries:
-                return outcome.answer
+            paid = outcome.answer if outcome.answer.state != "error" else None
+            if state == "cut" and allowed < judge.max_tokens_if_cut:
+                allowed = judge.max_tokens_if_cut
+                continue
+            if outcome.ask_again and outcome.pause:  # holds back all questions to that endpoint
+                url = self.sender.url(judge)
+                self.resume_at[url] = max(self.resume_at[url], monotonic() + outcome.pause)
+            most = self.retries
+            if outcome.most_repeats is not None:
+                most = min(most, outcome.most_repeats)
+            if not outcome.ask_again or repeats >= most:
+                return outcome.answer, allowed
             repeats += 1
             if not outcome.pause:
                 self.stop.wait(2.0**repeats * np.random.uniform(0.125, 0.25))
-        return None
+        return paid, allowed
 
-    def _may_send(self, name: str) -> bool:
-        """Wait as long as the judge asked for, and count one more request if the budget allows."""
-        self.stop.wait(max(0.0, self.resume_at[name] - monotonic()))
+    def _may_send(self, judge: Judge, text: str, allowed: int) -> bool:
+        """Wait as long as the endpoint asked for, and reserve one request if budgets allow."""
+        self.stop.wait(max(0.0, self.resume_at[self.sender.url(judge)] - monotonic()))
         with self.lock:
-            if self._spent_budgets():
-                self.stop.set()
-            if self.stop.is_set():
+            if self.stop.is_set() or self._is_left_out(judge.name):
                 return False
-            self.requests += 1
+            if not self.spending.reserve(judge, guess_tokens(text), allowed):
+                self.stop.set()
+                return False
         return True
 
-    def _spent_budgets(self) -> list[str]:
-        reasons = []
-        if 0 < self.limits.requests <= self.requests:
-            reasons.append(f"the budget of {self.limits.requests:,} requests is spent")
-        if 0 < self.limits.tokens <= self.tokens:
-            reasons.append(f"the budget of {self.limits.tokens:,} tokens is spent")
-        return reasons
+    def _count(self, task: Task, text: str, allowed: int, outcome: Outcome) -> str:
+        """Count what a reply cost, and whether it holds a verdict; give its state."""
+        answer = outcome.answer
+        state = state_of(answer.state, answer.text, answer.finish, task.question)
+        name = task.judge.name
+        with self.lock:
+            self.spending.settle(task.judge, guess_tokens(text), allowed, answer)
+            counted = self.without_verdict.setdefault(name, Counter())
+            if state in task.question.choices:
+                self.without_verdict[name] = None
+            elif counted is not None and answer.state != "error":
+                counted[state] += 1
+        return state
 
-    def _keep(self, question: Question, answer: Answer) -> None:
-        name = question.judge.name
+    def _keep(self, task: Task, answer: Answer, allowed: int) -> None:
+        name = task.judge.name
+        state = state_of(answer.state, answer.text, answer.finish, task.question)
         with self.lock, self.database:
-            keep_answer(self.database, question.judge, self.template, question.shown, answer)
+            key = task.question.key
+            keep_answer(self.database, task.judge, key, task.shown, answer, allowed)
             self.last_text[name] = answer.text
-            self.tokens += answer.tokens
-            if answer.state == "error":
+            if state == "error":
                 self.errors_in_a_row[name] += 1
             else:
                 self.errors_in_a_row[name] = 0

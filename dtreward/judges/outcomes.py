@@ -8,10 +8,12 @@ import numpy as np
 import pandas as pd
 
 from dtreward.files import digest
+from dtreward.judges.judge import render
 from dtreward.judges.store import both_orders
 from dtreward.judges.verdict import ORDERS, OUTCOMES
 from dtreward.stats import Interval, alike_interval, mean_interval
 
+SPARSEST = 1 / 16  # tokens a byte: texts that people write have more
 ANSWERED = ["decided", "inconsistent"]  # outcomes with a verdict in both orders
 
 
@@ -115,3 +117,31 @@ def certainty_by_outcome(
     rows = known.assign(pair=known["shown"].map(pair_of_digest), probability=probability)
     rows = rows.merge(judged, on=["judge", "pair"])
     return rows.groupby(["judge", "outcome"])["probability"].agg(["mean", "count"])
+
+
+def find_truncated(answers: pd.DataFrame, pairs: pd.DataFrame, template: str) -> dict[str, int]:
+    """Count the questions of which a judge's server read only a part, by judge.
+
+    Such a server counts far fewer tokens than the question has: less than half of what its length
+    in bytes lets expect, by the shorter half of the questions to that judge, or less than one for
+    sixteen bytes. Judges without such a question, or whose endpoint does not count, are left out.
+
+    Args:
+        answers: as `store.stored_answers` gives them.
+        pairs: the pairs that were asked about, with their texts.
+        template: of the questions.
+    """
+    size = {}
+    for orders in both_orders(pairs):
+        for shown in orders:
+            size[digest(*shown)] = len(render(template, *shown).encode(errors="replace"))
+    counted = answers[answers["prompt_tokens"] > 0].assign(size=answers["shown"].map(size))
+    counted = counted.dropna(subset="size")
+    truncated = {}
+    for judge, rows in counted.groupby("judge", sort=False):
+        rate = rows["prompt_tokens"] / rows["size"]
+        usual = rate[rows["size"] <= rows["size"].median()].median()
+        count = int((rate < max(usual / 2, SPARSEST)).sum())
+        if count:
+            truncated[judge] = count
+    return truncated

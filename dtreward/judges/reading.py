@@ -6,7 +6,7 @@ import json
 import re
 import unicodedata
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from dtreward.judges import phrases
@@ -111,10 +111,16 @@ def verdict(text: str, *, is_cut: bool = False) -> str:
         >>> verdict("[[A]] looks good, but [[B]]")
         'B'
     """
+    return _read(text, is_cut)
+
+
+@lru_cache(maxsize=50_000)  # stored answers are read several times in a run
+def _read(text: str, is_cut: bool) -> str:
     plain = _plain(final_text(text))
     begins = BEGINS.match(plain)
     if is_cut:
-        return begins[1].upper() if begins else _mark_of_cut(plain)
+        found = begins[1].upper() if begins else _mark_of_cut(plain)
+        return "refused" if found == "unparsed" and is_refusal(plain) else found
     letters = dict(_explicit(plain))
     if begins and not _labels_the_other(plain, begins[1].upper()):
         letters.setdefault(0, begins[1].upper())

@@ -11,29 +11,60 @@ import pandas as pd
 
 PATIENCE = 300.0  # seconds: an endpoint that asks for a longer pause is not asked again
 PASSING = (408, 409, 429)  # HTTP states that may pass, besides 500 and above
+RESET = re.compile(r"ratelimit-(.*-)?reset")
+UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+DURATION = re.compile(r"(\d+(\.\d+)?(ms|[dhms]))+")
 LONGEST = 300  # characters kept of an error
 
 
+# Words for why an answer ended, of OpenAI, Anthropic, Gemini, Mistral, Zhipu, DeepSeek and others.
+CUT = ("length", "max_tokens", "model_length", "max_output_tokens", "model_context_window_exceeded")
+FILTERED = (
+    *("content_filter", "refusal", "safety", "sensitive", "recitation", "prohibited_content"),
+    *("blocklist", "spii", "guardrail", "guardrail_intervened", "content_filtered", "language"),
+)
+FAILED = ("error", "network_error", "abort", "aborted", "insufficient_system_resource")
+MODERATED = re.compile(
+    r"content[_ ](?:filter|policy|management)|moderation|flagged|data_?inspection_?failed|"
+    r"inappropriate content|responsible ?ai",
+    re.IGNORECASE,
+)
+FEW_REPEATS = 1  # of a question that was paid for, and whose next reply is likely the same
+THOUGHTS = ("reasoning_content", "reasoning", "thinking")  # fields beside a message's content
+
+
 class Answer(NamedTuple):
-    """What is stored of one reply: `state` is "answer", "refused" or "error"."""
+    """What is stored of one reply.
+
+    Attributes:
+        state: "answer", "refused", "empty" (a reply without text) or "error".
+        text: of the answer or the refusal; of the others, what there is instead.
+        tokens: of question and answer; counted by the endpoint, else guessed.
+        finish: the endpoint's word for why the answer ended, in small letters; "" without one.
+    """
 
     state: str
     text: str
     logprob_a: float | None = None
     logprob_b: float | None = None
     tokens: int = 0
+    finish: str = ""
+    prompt_tokens: int = 0
+    output_tokens: int = 0
 
 
 class Outcome(NamedTuple):
     """An answer, whether the same question may get another one, and after how many seconds.
 
     `refused_text` is the whole text of a reply that refuses the request for good, "" otherwise.
+    `most_repeats` is how often it may be asked again at most; None leaves that to the caller.
     """
 
     answer: Answer
     ask_again: bool = False
     pause: float = 0.0
     refused_text: str = ""
+    most_repeats: int | None = None
 
 
 def read_reply(
@@ -44,25 +75,66 @@ def read_reply(
     Args:
         status: HTTP status.
         body: text of the reply; where it repeats the key, "[key]" is kept in its place.
-        headers: Retry-After is heeded up to `PATIENCE`.
+        headers: where they ask for a pause, it is heeded up to `PATIENCE`.
         question: what was asked; its length stands in for tokens that are not counted.
         key: the endpoint's key, "" where it needs none.
     """
     text = hide_key(body, key)
     if status == 200:
         try:
-            return Outcome(read_answer(json.loads(body), question, key))
+            return _read_completion(json.loads(body), question, key)
         except Exception:  # noqa: BLE001 (whatever a server writes is an error of its own)
             message = f"no chat completion: {text:.{LONGEST}}"
-            return Outcome(Answer("error", message), ask_again=True)
+            return Outcome(guessed_answer(message, question, 0), ask_again=True)
     pause = asked_pause(headers)
     ask_again = (status in PASSING or status >= 500) and pause <= PATIENCE
     refused_text = "" if ask_again else text
-    is_filtered = status == 400 and re.search("content_(filter|policy)", text)
-    if status in (401, 403):  # some endpoints repeat a part of the key
+    is_moderated = status in (400, 403, 422, 451) and MODERATED.search(text)
+    if is_moderated:
+        text = "the endpoint's moderation refuses this question"
+    elif status in (401, 403):  # some endpoints repeat a part of the key
         text = "the endpoint refuses the key, or the key this model"
-    answer = Answer("refused" if is_filtered else "error", f"HTTP {status}: {text:.{LONGEST}}")
+    answer = Answer("refused" if is_moderated else "error", f"HTTP {status}: {text:.{LONGEST}}")
     return Outcome(answer, ask_again, pause, refused_text)
+
+
+def guessed_answer(message: str, question: str, output_tokens: int) -> Answer:
+    """Give an error whose tokens nobody counted, but for which the endpoint may ask money."""
+    asked = guess_tokens(question)
+    counts = {"prompt_tokens": asked, "output_tokens": output_tokens}
+    return Answer("error", message, tokens=asked + output_tokens, **counts)
+
+
+def guess_tokens(text: str) -> int:
+    """Guess the tokens of a text: one for four bytes.
+
+    Example:
+        >>> guess_tokens("How are you?"), guess_tokens("你好吗？")
+        (3, 3)
+    """
+    return len(text.encode(errors="replace")) // 4
+
+
+def _read_completion(reply: dict[str, Any], question: str, key: str) -> Outcome:
+    """Read a reply of status 200; raises any exception for what is no chat completion."""
+    failure = reply.get("error")
+    choices = reply.get("choices") or []
+    if choices:
+        failure = failure or choices[0].get("error")
+        if str(choices[0].get("finish_reason")).lower() in FAILED:
+            failure = failure or choices[0]["finish_reason"]
+    if not failure:
+        answer = read_answer(reply, question, key)
+        is_empty = answer.state == "empty" and answer.finish not in CUT
+        return Outcome(answer, ask_again=is_empty, most_repeats=FEW_REPEATS)
+    text = hide_key(json.dumps(failure, ensure_ascii=False), key)
+    counts = _counted_tokens(reply, question)
+    code = failure.get("code") if isinstance(failure, dict) else None
+    if MODERATED.search(text):
+        return Outcome(Answer("refused", f"HTTP 200 with an error: {text:.{LONGEST}}", **counts))
+    is_lasting = isinstance(code, int) and 400 <= code < 500 and code not in PASSING
+    answer = Answer("error", f"HTTP 200 with an error: {text:.{LONGEST}}", **counts)
+    return Outcome(answer, ask_again=not is_lasting, refused_text=text if is_lasting else "")
 
 
 def read_answer(reply: dict[str, Any], question: str, key: str = "") -> Answer:
@@ -70,16 +142,47 @@ def read_answer(reply: dict[str, Any], question: str, key: str = "") -> Answer:
     choice = reply["choices"][0]
     message = choice["message"]
     logprobs = _logprobs(choice)
-    text = str(message.get("content") or "")
+    text = _text_of(message.get("content"))
     refusal = message.get("refusal")
-    is_refused = refusal or choice.get("finish_reason") in ("content_filter", "refusal")
-    counted = (reply.get("usage") or {}).get("total_tokens")
-    guess = len(question) // 4  # where the endpoint does not count
-    tokens = min(max(0, int(counted or guess)), 2**40)
-    shown = hide_key(str(refusal or text), key)
-    shown = shown.encode(errors="replace").decode()  # half a surrogate pair cannot be stored
-    state = "refused" if is_refused else "answer"
-    return Answer(state, shown, logprobs.get("A"), logprobs.get("B"), tokens)
+    finish = str(choice.get("finish_reason") or "").lower()[:40]
+    state = "refused" if refusal or finish in FILTERED else "answer"
+    if state == "answer" and not text.strip():
+        state = "empty"
+        thoughts = any(message.get(name) for name in THOUGHTS)
+        text = "no text, only reasoning" if thoughts else "no text"
+    return Answer(
+        state,
+        _storable(str(refusal or text), key),
+        logprobs.get("A"),
+        logprobs.get("B"),
+        finish=_storable(finish, key),
+        **_counted_tokens(reply, question),
+    )
+
+
+def _text_of(content: Any) -> str:
+    """Join the parts of a message's content; parts that are no text, such as thoughts, are none."""
+    if not isinstance(content, list):
+        return str(content or "")
+    parts = [part for part in content if isinstance(part, dict) and part.get("type") == "text"]
+    return "".join(str(part.get("text") or "") for part in parts)
+
+
+def _storable(text: str, key: str) -> str:
+    """Hide the key; half a surrogate pair cannot be stored."""
+    return hide_key(text, key).encode(errors="replace").decode()
+
+
+def _counted_tokens(reply: dict[str, Any], question: str) -> dict[str, int]:
+    """Tokens of question and answer, as far as the endpoint counts them."""
+    usage = reply.get("usage") or {}
+    asked = int(usage.get("prompt_tokens") or 0)
+    answered = int(usage.get("completion_tokens") or 0)
+    total = int(usage.get("total_tokens") or asked + answered or guess_tokens(question))
+    # Some count thoughts in the total only.
+    answered = max(answered, total - asked) if asked else answered
+    counts = {"tokens": total, "prompt_tokens": asked, "output_tokens": answered}
+    return {name: min(max(0, count), 2**40) for name, count in counts.items()}
 
 
 def _logprobs(choice: dict[str, Any]) -> dict[str, float]:
@@ -110,16 +213,46 @@ def hide_key(text: str, key: str) -> str:
 
 
 def asked_pause(headers: Mapping[str, str]) -> float:
-    """Read how many seconds Retry-After asks for, by number or by date; 0.0 where it does not.
+    """Read how many seconds an endpoint asks to wait; 0.0 where it does not.
+
+    retry-after-ms comes before retry-after, a number or a date, and that before the times at which
+    limits are reset; of these, the latest of those with nothing remaining.
 
     Example:
-        >>> asked_pause({"retry-after": "2.5"})
-        2.5
+        >>> asked_pause({"retry-after": "2.5"}), asked_pause({"retry-after-ms": "20"})
+        (2.5, 0.02)
+        >>> left = {"x-ratelimit-remaining-requests": "0", "x-ratelimit-remaining-tokens": "90"}
+        >>> resets = {"x-ratelimit-reset-requests": "1m2s", "x-ratelimit-reset-tokens": "9m"}
+        >>> asked_pause(left | resets)
+        62.0
     """
-    words = headers.get("retry-after", "")
-    if not words:
-        return 0.0
+    if re.fullmatch(r"\d+(\.\d+)?", headers.get("retry-after-ms", "")):
+        return float(headers["retry-after-ms"]) / 1000
+    if headers.get("retry-after"):
+        return _seconds_until(headers["retry-after"])
+    pauses = [0.0]
+    for name, value in headers.items():
+        if (
+            RESET.search(name.lower())
+            and headers.get(name.replace("reset", "remaining"), "0") == "0"
+        ):
+            pauses.append(_seconds_until(value))
+    return max(pauses)
+
+
+def _seconds_until(words: str) -> float:
+    """Read a number of seconds, a duration such as 6m0s or 20ms, a time in epochs, or a date."""
     if re.fullmatch(r"\d+(\.\d+)?", words):
-        return float(words)
+        number = float(words)
+        now = pd.Timestamp.now("UTC").timestamp()
+        if number > 1e11:  # milliseconds since 1970
+            return max(0.0, number / 1000 - now)
+        return max(0.0, number - now) if number > 1e8 else number
+    if DURATION.fullmatch(words):
+        parts = re.findall(r"(\d+(?:\.\d+)?)(ms|[dhms])", words)
+        return sum(float(number) * UNITS[unit] for number, unit in parts)
     date = pd.to_datetime(words, utc=True, errors="coerce", format="%a, %d %b %Y %H:%M:%S GMT")
-    return max(0.0, (date - pd.Timestamp.now("UTC")).total_seconds())
+    if pd.isna(date):
+        date = pd.to_datetime(words, utc=True, errors="coerce", format="ISO8601")
+    seconds = (date - pd.Timestamp.now("UTC")).total_seconds()
+    return max(0.0, seconds) if pd.notna(seconds) else 0.0

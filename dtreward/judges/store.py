@@ -11,36 +11,67 @@ import pandas as pd
 
 from dtreward.files import digest
 from dtreward.judges.judge import TEMPLATE, Judge
-from dtreward.judges.reading import verdict
-from dtreward.judges.reply import Answer
+from dtreward.judges.question import PairQuestion, Question
+from dtreward.judges.reply import CUT, Answer
 from dtreward.judges.verdict import ORDERS, judged_frame
 from dtreward.pairs.columns import TEXTS, expect_columns
 
-COLUMNS = "judge, shown, state, text, logprob_a, logprob_b, tokens"
+OLDEST = "judge, shown, state, text, logprob_a, logprob_b, tokens"
+# Columns that stores of earlier versions lack; their rows have these values.
+LATER = {"finish": "''", "prompt_tokens": "0", "output_tokens": "0", "allowed": "0"}
+COLUMNS = ", ".join([OLDEST, *LATER])
 # Write-ahead logging: a kill cannot damage the file.
 SCHEMA = f"""PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;
-CREATE TABLE IF NOT EXISTS answers (settings, template, {COLUMNS},
+CREATE TABLE IF NOT EXISTS answers (settings, template, {OLDEST},
 PRIMARY KEY (judge, settings, template, shown)) WITHOUT ROWID"""
 Texts = tuple[str, str, str]  # the prompt, the response shown first, the other response
 
 
 def stored_answers(
-    store: str | Path, judges: Sequence[Judge], *, template: str = TEMPLATE
+    store: str | Path,
+    judges: Sequence[Judge],
+    *,
+    template: str = TEMPLATE,
+    question: Question | None = None,
 ) -> pd.DataFrame:
-    """List what is stored: judge, shown, state, text, logprob_a, logprob_b, tokens.
+    """List what is stored, a row an answer.
 
-    `shown` is the digest of the prompt, the response shown first and the other one. `state` is
-    "A", "B", "unparsed", "refused" or "error". The log-probabilities of A and B are those at the
-    first token that is one of them, where the endpoint gives them.
+    Args:
+        template: of the question which of two responses is better.
+        question: another question, in its place.
+
+    Returns:
+        judge; shown: the digest of the prompt, the response shown first and the other one; state:
+        "A", "B" (or what else the question can be answered with), "unparsed", "refused", "cut" or
+        "error"; text; logprob_a, logprob_b: log-probabilities of A and B at the first token that
+        is one of them, where the endpoint gives them; tokens: of question and answer; finish: the
+        endpoint's word for why the answer ended; prompt_tokens, output_tokens: 0 where the
+        endpoint did not count; allowed: tokens that the answer was allowed, 0 where an earlier
+        version stored it.
     """
+    question = question or PairQuestion(template)
     query = f"SELECT {COLUMNS} FROM answers WHERE judge = ? AND settings = ? AND template = ?"
     rows = []
     with closing(open_store(store)) as database:
         for judge in judges:
-            rows += database.execute(query, (judge.name, judge.settings, digest(template)))
+            rows += database.execute(query, (judge.name, judge.settings, digest(question.key)))
     frame = pd.DataFrame(rows, columns=COLUMNS.split(", "))
-    is_answer = frame["state"] == "answer"
-    return frame.assign(state=frame["state"].mask(is_answer, frame["text"].map(verdict)))
+    kept = zip(frame["state"], frame["text"], frame["finish"], strict=True)
+    return frame.assign(state=[state_of(*row, question) for row in kept])
+
+
+def state_of(state: str, text: str, finish: str, question: Question) -> str:
+    """Say what a stored answer is: an answer to the question, or why it is none.
+
+    An answer without text is an error, unless it was cut: it is asked for again.
+    """
+    if state in ("refused", "error"):
+        return state
+    is_cut = finish in CUT
+    if state == "empty" or not text.strip():
+        return "cut" if is_cut else "error"
+    found = question.read(text, is_cut=is_cut)
+    return "cut" if found == "unparsed" and is_cut else found
 
 
 def verdicts(
@@ -84,6 +115,7 @@ def open_store(path: str | Path) -> sqlite3.Connection:
     database = sqlite3.connect(path, timeout=1.0, check_same_thread=False)
     try:
         database.executescript(SCHEMA)
+        _add_later_columns(database)
     except sqlite3.DatabaseError as error:
         database.close()
         raise ValueError(
@@ -93,9 +125,34 @@ def open_store(path: str | Path) -> sqlite3.Connection:
     return database
 
 
+def _add_later_columns(database: sqlite3.Connection) -> None:
+    """Bring a store of an earlier version to this one's form; its answers stay as they are."""
+    present = {row[1] for row in database.execute("PRAGMA table_info(answers)")}
+    for name, value in LATER.items():
+        if name not in present:
+            database.execute(f"ALTER TABLE answers ADD COLUMN {name} DEFAULT {value}")
+
+
 def keep_answer(
-    database: sqlite3.Connection, judge: Judge, template: str, shown: str, answer: Answer
+    database: sqlite3.Connection,
+    judge: Judge,
+    key: str,
+    shown: str,
+    answer: Answer,
+    allowed: int = 0,
 ) -> None:
-    """Store an answer in the place of an earlier one to the same question."""
-    row = (judge.settings, digest(template), judge.name, shown, *answer)
-    database.execute("REPLACE INTO answers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
+    """Store an answer in the place of an earlier one to the same question.
+
+    Args:
+        key: of the question, such as its template.
+        shown: digest of the texts that the judge was shown.
+        allowed: tokens that the answer was allowed.
+    """
+    names = ", ".join(Answer._fields)
+    row = (judge.settings, digest(key), judge.name, shown, allowed, *answer)
+    places = ", ".join("?" * len(row))
+    database.execute(
+        f"REPLACE INTO answers (settings, template, judge, shown, allowed, {names}) "
+        f"VALUES ({places})",
+        row,
+    )

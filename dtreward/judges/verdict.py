@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 ORDERS = ["given", "swapped"]  # response 1 shown first, response 2 shown first
-OUTCOMES = ("decided", "inconsistent", "unparsed", "refused", "error", "missing")
+OUTCOMES = ("decided", "inconsistent", "unparsed", "refused", "cut", "error", "missing")
 
 
 def judged_frame(states: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:

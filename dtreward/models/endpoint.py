@@ -12,8 +12,9 @@ import pandas as pd
 from dtreward.conversation import messages, prompt_text
 from dtreward.engine.tokens import Unread, check_on_error, refuse_unread
 from dtreward.files import digest
-from dtreward.judges.ask import Collected, collect
+from dtreward.judges.ask import collect
 from dtreward.judges.judge import TEMPLATE, Judge
+from dtreward.judges.spending import Collected
 from dtreward.judges.store import both_orders, stored_answers, verdicts
 from dtreward.judges.verdict import ORDERS
 from dtreward.models.comparison import (
@@ -37,7 +38,8 @@ class JudgeModel(RewardModel):
     """A judge behind an endpoint, asked in both orders which response is better.
 
     Each answer is kept in `store` as it arrives (`collect`), and no question is asked twice.
-    An answer that names neither response is no verdict, as with `Critic`.
+    An answer that names neither response is no verdict, as with `Critic`. Where none of the judge's
+    first replies is one, it is not asked further, and all is counted as without a verdict.
     """
 
     judge: Judge
@@ -102,7 +104,7 @@ class JudgeModel(RewardModel):
             done = collect(self.store, pairs, [self.judge], template=self.template)
         except ValueError as error:  # no key, or a store in use: not the fault of a pair
             raise RuntimeError(f"{error}") from error
-        if done.missing[self.judge.name]:
+        if done.missing[self.judge.name] and self.judge.name not in done.silent:
             self._raise_missing(pairs, done)
         answers = verdicts(self.store, pairs, [self.judge], template=self.template)
         positions = answers.sort_values("pair")[ORDERS]

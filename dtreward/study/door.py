@@ -75,6 +75,8 @@ def find_faults(plan: StudyPlan) -> Iterator[str]:
     if PAIRS in values:
         groups = {own["group"] for own in values.values() if own.get("group")}
         yield from _faults_of_pairs(values[PAIRS], groups)
+        if values[PAIRS]["rated_by"]:
+            yield from _wrong_raters(values[PAIRS])
     yield from _faults_of_models(plan, values)
     if JUDGES in values:
         yield from _faults_of_judges(values[JUDGES])
@@ -225,7 +227,39 @@ def _faults_of_judges(own: Mapping[str, Any]) -> Iterator[str]:
     yield from _missing_file("judges_table", own["judges_table"])
     if source == "endpoints":
         yield from _wrong_judges(own["judges"], "judges")
+        yield from _unpriced_judges(own)
     yield from _wrong_template(own["template"])
+
+
+def _unpriced_judges(own: Mapping[str, Any]) -> Iterator[str]:
+    """Find judges without prices where there is a budget of money."""
+    judges = [judge for judge in own["judges"] if isinstance(judge, Mapping)]
+    prices = ("input_price", "output_price")
+    unpriced = [
+        str(judge.get("name"))
+        for judge in judges
+        if any(judge.get(price) is None for price in prices)
+    ]
+    if own["max_money"] and unpriced:
+        yield (
+            f"max_money needs prices; {', '.join(unpriced)} has none: give input_price and "
+            "output_price (money for a million tokens; 0 for a server of your own)"
+        )
+
+
+def _wrong_raters(own: Mapping[str, Any]) -> Iterator[str]:
+    """Check the judge that rates responses, and its rubrics; nothing is sent."""
+    if len(own["rated_by"]) > 1:
+        yield f"rated_by: expected one judge, came {len(own['rated_by'])}"
+    if own["rated_by"] and own["rewards_of"]:
+        yield "rated_by and rewards_of both give attributes: leave one of them out"
+    yield from _wrong_judges(own["rated_by"], "rated_by")
+    from dtreward.judges.ratings import rating_questions  # takes a second
+
+    try:
+        rating_questions(own["rubrics"])
+    except ValueError as error:
+        yield str(error)
 
 
 def _missing_file(parameter: str, value: str) -> Iterator[str]:
@@ -239,26 +273,40 @@ def _wrong_judges(judges: Sequence[Any], parameter: str) -> Iterator[str]:
     """Check fields, addresses and keys of judges; nothing is sent."""
     from dtreward.judges.judge import Judge  # takes a second
 
-    fields = dataclasses.fields(Judge)
-    needed = {field.name for field in fields if _has_no_default(field)}
     names = []
     for number, settings in enumerate(judges, 1):
         where = f"{parameter}, entry {number}"
         if not isinstance(settings, Mapping):
             yield f"{where}: expected {{name, model, endpoint}}, came {settings!r:.80}"
             continue
-        missing = sorted(needed - set(settings))
+        names.append(settings.get("name"))
+        wrong_fields = list(_wrong_fields(settings, dataclasses.fields(Judge), where))
+        yield from wrong_fields
+        if wrong_fields:
+            continue
         try:
-            refuse_unknown(settings, {field.name for field in fields}, where, what="field")
-            if missing:
-                raise ValueError(f"{where}: it lacks {', '.join(missing)}")
-            Judge(**settings).connection()
+            judge = Judge(**settings)
+            _, key = judge.connection()
+            judge.own_headers(key)
         except ValueError as error:
             yield str(error)
-        names.append(settings.get("name"))
     twice = sorted({str(name) for name in names if names.count(name) > 1})
     if twice:
         yield f"{parameter}: {', '.join(twice)} stands there twice; answers are kept by name"
+
+
+def _wrong_fields(
+    settings: Mapping[str, Any], fields: Sequence[dataclasses.Field], where: str
+) -> Iterator[str]:
+    """Find fields that no judge has, and those that each needs."""
+    try:
+        refuse_unknown(settings, {field.name for field in fields}, where, what="field")
+    except ValueError as error:
+        yield str(error)
+    needed = {field.name for field in fields if _has_no_default(field)}
+    missing = sorted(needed - set(settings))
+    if missing:
+        yield f"{where}: it lacks {', '.join(missing)}"
 
 
 def _has_no_default(field: dataclasses.Field) -> bool:

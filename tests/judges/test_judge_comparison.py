@@ -74,7 +74,7 @@ def test_ties_errors_and_positions_are_counted_apart():
     found = consistency(rows_of("J-1", ["A", "A", "A", "B", ""], ["B", "A", "A", "B", "A"])).loc[
         "J-1"
     ]
-    assert found[["pairs", *OUTCOMES]].to_list() == [5, 1, 3, 1, 0, 0, 0]
+    assert found[["pairs", *OUTCOMES]].to_list() == [5, 1, 3, 1, 0, 0, 0, 0]
     assert found["consistency"] == 1 / 4  # of the answered, not of all
     assert found["first"] == 2 / 3 and found["first_low"] < 0.5 < found["first_high"]
 

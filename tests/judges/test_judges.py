@@ -182,8 +182,8 @@ def test_a_lasting_fault_is_an_error_and_is_asked_again_in_the_next_run(fault, t
 def test_a_silent_endpoint_is_left_after_the_timeout(tmp_path):
     silent = threading.Event()
     with endpoint(in_turn(lambda *_: silent.wait(30) and b"")) as (url, came):
-        judge = Judge("J", "m", url, logprobs=False)
-        result = collect(tmp_path / "store", some_pairs(1), [judge], concurrency=1, timeout=0.5)
+        judge = Judge("J", "m", url, logprobs=False, timeout=0.5)
+        result = collect(tmp_path / "store", some_pairs(1), [judge], concurrency=1)
         silent.set()
     assert (len(came), result.stored) == (3, 2)
 
@@ -391,10 +391,10 @@ def test_errors_refusals_unparsed_and_inconsistent_answers_stay_different(tmp_pa
     with endpoint(reply) as (url, came):
         judge = Judge("GPT-9", "m", url)
         first = collect(tmp_path / "store", pairs, [judge])
-        assert first.missing == {"GPT-9": 1} and first.stored == 2 * len(cases) - 1
+        assert first.missing == {"GPT-9": 2} and first.stored == 2 * len(cases) - 2
         before = len(came)
         collect(tmp_path / "store", pairs, [judge])
-        assert len(came) - before == 1  # only the error
+        assert len(came) - before == 3  # only the error, and the empty answer once more
     more = pd.concat([pairs, some_pairs(1, start=99)], ignore_index=True)
     found = verdicts(tmp_path / "store", more, [judge])
     assert found["outcome"].tolist() == [case[2] for case in cases.values()] + ["missing"]

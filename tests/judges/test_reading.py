@@ -133,6 +133,7 @@ def test_replies_that_no_rule_was_written_from_are_read():
         ("Verdict: [[B]]", "B"),
         ('{"verdict": "A", "reason": "it', "A"),
         ("<think>B is better", "unparsed"),
+        ("I'm sorry, but I can't", "refused"),
     ],
 )
 def test_of_an_answer_that_is_cut_only_its_beginning_or_a_mark_counts(text, wanted):

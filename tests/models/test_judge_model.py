@@ -70,6 +70,15 @@ def test_positions_ramblings_and_refusals_prefer_no_response(tmp_path, answer, p
     ] * 2
 
 
+def test_a_judge_that_never_gives_a_verdict_is_asked_little_and_has_none(tmp_path):
+    with endpoint(lambda *_: says("Both are fine.")) as (url, came):
+        found = model_at(url, tmp_path).compare_many(*texts(some_pairs(60)))
+        assert len(came) < 40 and len(found) == 60
+        model_at(url, tmp_path).compare_many(*texts(some_pairs(90)))
+        assert len(came) < 40
+    assert {each.no_verdict for each in found} == {2}
+
+
 def test_a_real_llm_server_stands_in_the_bench(llm_server, bench, tmp_path):
     """`transformers serve` of a model that says "A" to everything: right in one order of two."""
     url, name = llm_server

@@ -133,6 +133,40 @@ def test_fields_addresses_and_keys_of_judges_are_checked(judge, message):
     assert message in said and bool(said) == bool(message)
 
 
+def test_all_that_is_wrong_with_judges_is_told_at_once():
+    said = refusal(
+        "judges_source=endpoints",
+        "max_money=5",
+        "judges=[{name: J, model: m, endpoint: vllm, timeout: soon, temperature: warm}, "
+        "{name: K, modle: m, endpoint: openai}, {name: L, model: m, endpoint: mistral}]",
+    )
+    for message in (
+        "seconds above 0 as timeout",
+        "as temperature",
+        "no field modle",
+        "entry 2: it lacks model",
+        "MISTRAL_API_KEY",
+        "max_money needs prices; J, K, L has none",
+    ):
+        assert message in said
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["rated_by=[{name: J, model: m, endpoint: openai}]"], "OPENAI_API_KEY"),
+        (
+            ["rated_by=[{name: J, model: m, endpoint: vllm}]", "rubrics=[polite]"],
+            "rubrics, entry 1",
+        ),
+        (["rated_by=[{name: J, model: m, endpoint: vllm}]"], ""),
+    ],
+)
+def test_a_judge_that_rates_and_its_rubrics_are_checked(words, message):
+    said = refusal(*words)
+    assert message in said and bool(said) == bool(message)
+
+
 LACKING = {
     "no preference": (
         lambda pairs: pairs.drop(columns="preference"),
