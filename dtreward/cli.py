@@ -260,6 +260,15 @@ def preflight(words: Words = None) -> None:
 
 
 @app.command()
+def try_judges(words: Words = None) -> None:
+    """Ask a study's judges about one pair, and show replies and costs."""
+    _require_repository()
+    from dtreward.study import trial
+
+    trial.try_judges(words or [])
+
+
+@app.command()
 def outcome(
     words: Words = None,
     began: Annotated[float, typer.Option(help="when the run began, seconds since 1970")] = 0.0,

@@ -9,6 +9,7 @@ Commands (`dtreward.cli`) and the Snakefile call this room; notebooks use `input
 - `preflight`: what a study on a real model needs before it starts.
 - `sources`: fetches a study's public files, and checks that they are the right ones.
 - `door`: checks a study's files, columns, models and judges before it starts.
+- `trial`: asks a study's judges about one pair, and shows their replies and costs.
 - `hub`: commits of the hub's repositories, and what is still to be downloaded.
 - `run`: runs one notebook through papermill.
 - `scratch`: where a running notebook writes, until its files replace the old ones.
