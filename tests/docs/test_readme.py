@@ -5,6 +5,7 @@ import io
 import json
 import re
 import subprocess
+from dataclasses import fields
 
 import nbformat
 import pytest
@@ -12,7 +13,8 @@ import yaml
 from replicas import make_replica
 
 from dtreward import load
-from dtreward.judges.judge import Judge
+from dtreward.judges.judge import ENDPOINTS, Judge
+from dtreward.judges.ratings import rating_questions
 from dtreward.models import catalogue
 
 
@@ -61,6 +63,18 @@ def test_the_judges_that_the_guide_shows_are_judges(root, monkeypatch):
     shown = yaml.safe_load(re.search(r"```yaml\n(.*?)```", guide, re.DOTALL)[1])
     judges = shown["06_collect_judge_preferences"]["judges"]
     assert [Judge(**judge).name for judge in judges] == ["GPT-4o", "Qwen-2.5-7B"]
+
+
+def test_all_judges_of_the_guides_examples_are_judges_and_all_fields_are_shown(root):
+    guide = (root / "docs" / "judges.md").read_text()
+    blocks = [yaml.safe_load(text) for text in re.findall(r"```yaml\n(.*?)```", guide, re.DOTALL)]
+    (general,) = blocks[1]
+    assert Judge(**general).name == "My-Judge"
+    assert set(general) == {field.name for field in fields(Judge)}
+    (rater,) = blocks[2]["01_load_pairs"]["rated_by"]
+    assert Judge(**rater).name == "GPT-4o"
+    assert len(rating_questions(blocks[2]["01_load_pairs"]["rubrics"])) == 2
+    assert [name for name in ENDPOINTS if f"`{name}`" not in guide] == []
 
 
 def test_the_guide_names_every_reward_model_that_load_knows(models_guide):
