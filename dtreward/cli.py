@@ -261,7 +261,7 @@ def preflight(words: Words = None) -> None:
 
 @app.command()
 def try_judges(words: Words = None) -> None:
-    """Ask a study's judges about one pair, and show replies and costs."""
+    """Ask a study's judges about one pair first."""
     _require_repository()
     from dtreward.study import trial
 

@@ -21,7 +21,18 @@ def call(*words, folder=ROOT):
 
 def test_help_names_the_commands():
     text = call("--help").stdout
-    words = ("compare", "score", "check", "run", "preflight", "outcome", "lab", "report", "publish")
+    words = (
+        "compare",
+        "score",
+        "check",
+        "run",
+        "preflight",
+        "try-judges",
+        "outcome",
+        "lab",
+        "report",
+        "publish",
+    )
     assert all(re.search(rf"(?m)^  {word} ", text) for word in words)
     assert call().stdout == text
 
