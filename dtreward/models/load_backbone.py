@@ -213,8 +213,7 @@ def load_backbone(
     if checkpoint.writes:
         engine = _writing_engine(shape)
     else:
-        pruned = _is_pruning_exact(folder, model_class, shape)
-        engine = _choose_engine(shape, placement, options, pruned=pruned)
+        engine = _choose_engine(description, model_class, placement, options)
     seed = checkpoint.random_seed
     if seed is None:
         transformer = _read_transformer(folder, model_class, shape, placement, engine, files)
@@ -433,9 +432,14 @@ def _writing_engine(shape: PretrainedConfig) -> Engine:
 
 
 def _choose_engine(
-    shape: PretrainedConfig, placement: Placement, options: LoadOptions, *, pruned: bool
+    description: Description,
+    model_class: type[PreTrainedModel],
+    placement: Placement,
+    options: LoadOptions,
 ) -> Engine:
-    """Choose the packed attention's kernels, the size of packs, and whether to compile."""
+    """Choose the packed attention's kernels, the size of packs, and whether to compile and prune."""
+    shape = description.shape
+    pruned = _is_pruning_exact(description.folder, model_class, shape)
     pack_tokens = options.pack_tokens
     if pack_tokens is None:
         on_cpu = placement.device.type == "cpu"
