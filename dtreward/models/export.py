@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float
 from safetensors import safe_open
 from safetensors.torch import save_file
+from transformers import AutoTokenizer
 
 from dtreward.conversation import PLAIN_TEMPLATE
 from dtreward.files import write_json
@@ -50,7 +51,7 @@ def export_checkpoint(  # noqa: PLR0913
     attributes: Sequence[str],
     tree: PreferenceTree,
     card: Mapping[str, Any],
-    bos: Literal["one", "none"] = "one",
+    bos: Literal["", "one", "none"] = "",
 ) -> Path:
     """Write a decision-tree checkpoint that `load` reads, and plain transformers too.
 
@@ -67,7 +68,8 @@ def export_checkpoint(  # noqa: PLR0913
             perhaps `datasets`, `description`, `demo`, `results`, `license`, `license_name` and
             `license_link`. Without `license`, the card takes the licence of the backbone's
             README.md, or "unknown".
-        bos: the rule for the first token by which the features were made; recorded as `bos_rule`.
+        bos: the rule for the first token by which the features were made, recorded as `bos_rule`;
+            "" for what `load` takes by default.
 
     Raises:
         ValueError: if the parts do not belong together, or if `card` has other keys.
@@ -91,7 +93,8 @@ def export_checkpoint(  # noqa: PLR0913
         _write_weights(partial, backbone, head)
         _copy_files(partial, backbone)
         _write_code(partial / MODELING.name, config["model_type"])
-        write_json(partial / "config.json", _tree_config(config, attributes, bos))
+        rule = bos or _default_bos(backbone, config)
+        write_json(partial / "config.json", _tree_config(config, attributes, rule))
         _drop_keys(partial)
         tree.save(partial / TREE)
         write_card(partial, model_card, tree)
@@ -115,6 +118,14 @@ def _check_parts(
             f"expected weight {shape}, bias {shape[:1]} and a tree over {attributes}; "
             f"came {weight.shape}, {bias.shape} and a tree over {tree.attributes}"
         )
+
+
+def _default_bos(backbone: Path, config: Mapping[str, Any]) -> str:
+    """Give the rule that `load` takes: the recorded one, else one BOS where the tokenizer has one."""
+    if "bos_rule" in config:
+        return config["bos_rule"]
+    tokenizer = AutoTokenizer.from_pretrained(backbone, trust_remote_code=False)
+    return "none" if tokenizer.bos_token_id is None else "one"
 
 
 def _tree_config(config: Mapping[str, Any], attributes: Sequence[str], bos: str) -> dict[str, Any]:

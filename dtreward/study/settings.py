@@ -43,7 +43,7 @@ LEAST_IN = {"depths": 1, "leaf_sizes": 1, "leaves": 2, "prunings": 0, "softening
 CHOICES = {  # of texts that are one of a few words
     "attention": ("", "flash_attn", "fa3_fwd", "varlen_attn", "flex", "plain"),
     "backend": ("loky", "threading", "ray"),
-    "bos": ("one", "none"),
+    "bos": ("", "one", "none"),
     "criterion": ("log_loss", "gini"),
     "dtype": ("", "float64", "float32", "bfloat16", "float16"),
     "orders": ("as_given", "both"),
