@@ -30,6 +30,12 @@ from dtreward.engine.law import check_architecture
 from dtreward.engine.small_copy import draw_weights
 from dtreward.files import write_json
 
+WHAT = (
+    "whether features have the same bits in any company, by the kernels of the machine, on small "
+    "models of random weights in bfloat16; beside it the error of the last states against float32, "
+    "and that of transformers' eager attention in bfloat16"
+)
+COMMAND = "python tests/new_backbones.py RESULT"
 PAIRS = 60
 LONGEST = 3000  # tokens, beyond every window
 PACK_TOKENS = 4096
@@ -152,7 +158,9 @@ def main():
     arguments = parser.parse_args()
     device = torch.device(arguments.device)
     results = check_all(torch.zeros(0, device=device).device)
-    write_json(arguments.result, {"architectures": results, "machine": machine(device)})
+    numbers = {"what": WHAT, "command": COMMAND}
+    numbers |= {"architectures": results, "machine": machine(device)}
+    write_json(arguments.result, numbers)
 
 
 if __name__ == "__main__":

@@ -259,6 +259,19 @@ def test_a_check_leaves_random_numbers_as_they_are(kept):
     assert torch.equal(torch.rand(3), wanted)
 
 
+def test_on_a_gpu_new_decoders_were_found_to_give_the_same_bits(root):
+    """What the page on speed says, in the record of `tests/new_backbones.py`."""
+    record = json.loads((root / "data" / "measured" / "new_backbones.json").read_text())
+    assert record["machine"]["device"] == "NVIDIA H200"
+    assert set(record["architectures"]) == {"qwen3", "qwen3_moe", "mistral", "gemma3_text", "olmo2"}
+    for checked in record["architectures"].values():
+        assert checked["compiled"] and checked["kernels"][0] != "plain"
+        assert not checked["same_bits"].pop("control: two prompts give equal features")
+        assert len(checked["same_bits"]) == 4 and all(checked["same_bits"].values())
+        # A quarter is left for another order of sums.
+        assert checked["error_against_float32"] < 1.25 * checked["error_of_eager_bfloat16"]
+
+
 def test_a_small_copy_has_every_kind_of_layer_and_ends_as_the_model_does():
     gemma = make_config("gemma3_text", {"num_hidden_layers": 34})
     small = shrink(gemma)
