@@ -45,12 +45,12 @@ def unknown_decoder(model_type: Any) -> str:
 
     Example:
         >>> print(unknown_decoder("qwen33").partition(";")[0])
-        model_type must be that of a text decoder of transformers, such as qwen3 or qwen2
+        model_type must be that of a text decoder of transformers, such as qwen3
     """
     names = [name for name in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES if is_decoder(name)]
-    near = get_close_matches(str(model_type), names, 2) or ["llama", "qwen3"]
+    near = get_close_matches(str(model_type), names, 1) or ["llama"]
     return (
-        f"model_type must be that of a text decoder of transformers, such as {' or '.join(near)}; "
+        f"model_type must be that of a text decoder of transformers, such as {near[0]}; "
         f"came {model_type!r:.40} (transformers {transformers.__version__})"
     )
 

@@ -337,7 +337,7 @@ def test_code_that_comes_with_a_checkpoint_does_not_run(copy):
 
 def test_other_architectures_adapters_and_quantized_weights_are_refused(copy):
     edit_config(copy, model_type="qwen33")
-    with pytest.raises(ValueError, match=r"such as qwen3 or .*; came 'qwen33'"):
+    with pytest.raises(ValueError, match="such as qwen3; came 'qwen33'"):
         load(copy)
     edit_config(copy, model_type="llama", quantization_config={"quant_method": "gptq"})
     with pytest.raises(ValueError, match="quantized"):
