@@ -22,6 +22,7 @@ Commands (`dtreward.cli`) and the Snakefile call this room; notebooks use `input
 - `parallel`: does a notebook's long work side by side, and keeps what is done when interrupted.
 - `throughput`: what the benchmark measured, compared, drawn and turned into costs.
 - `paper`: the paper's data files and tables, which notebook 99 writes.
+- `reproduced`: published numbers beside those that a study has recomputed.
 - `macros`: numbers for the text of the paper, as LaTeX macros.
 - `publish`: copies results to the places where they are committed.
 - `texts`: finds texts of a source in files that are to be published.
