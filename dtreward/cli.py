@@ -278,13 +278,17 @@ def outcome(
     from dtreward.study.outcome_table import show_outcomes
     from dtreward.study.plan import lock_study, plan_study
     from dtreward.study.preflight import parse_words
+    from dtreward.study.study_runs import note_run
 
+    given = parse_words(words or [])
     try:
-        plan = plan_study(parse_words(words or []))
+        plan = plan_study(given)
         lock_study(plan).close()
     except (RuntimeError, ValueError):  # it was refused, or another run of it goes on: that is told
         return
-    print(show_outcomes(plan, began or time.time()))
+    since = began or time.time()
+    note_run(plan, since, given)
+    print(show_outcomes(plan, since))
 
 
 @app.command()

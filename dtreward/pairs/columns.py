@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 TEXTS = ["prompt", "response_1", "response_2"]
+UNPUBLISHED = [*TEXTS, "preference"]  # of real data: rows are shown without them
 # Names of texts in public forms, which a CSV file must not turn into numbers or missing values.
 TEXT_NAMES = (
     *("response", "response_0", "response_a", "response_b", "response1", "response2"),

@@ -41,12 +41,21 @@ class Note:
         outcome: "interrupted", as long as it runs, then "made" or "failed".
         reason: the error of a failed run, in one line.
         started, ended: seconds since 1970; `ended` is 0 as long as it runs.
+        peak_mib: most memory of the notebook's process, in MiB; 0 if it is not known.
     """
 
     outcome: Literal["made", "failed", "interrupted"]
     reason: str
     started: float
     ended: float = 0.0
+    peak_mib: float = 0.0
+
+
+@dataclass
+class Cost:
+    """What a run learns of its cost; `peak_mib` as in `Note`."""
+
+    peak_mib: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -66,16 +75,19 @@ class Row:
 
 
 @contextlib.contextmanager
-def noted(executed: Path) -> Iterator[None]:
+def noted(executed: Path) -> Iterator[Cost]:
     """Note how the run of a notebook in this block goes; until it ends, it counts as interrupted.
+
+    Yields what the block may fill in: the cost of the run.
 
     Args:
         executed: where the executed copy goes.
     """
     started = time.time()
+    cost = Cost()
     _write_note(executed, Note("interrupted", "", started))
     try:
-        yield
+        yield cost
     except KeyboardInterrupt:
         _write_note(executed, Note("interrupted", "", started, time.time()))
         raise
@@ -83,7 +95,7 @@ def noted(executed: Path) -> Iterator[None]:
         with contextlib.suppress(OSError):  # of a full disk: the error is what matters
             _write_note(executed, Note("failed", _in_one_line(error), started, time.time()))
         raise
-    _write_note(executed, Note("made", "", started, time.time()))
+    _write_note(executed, Note("made", "", started, time.time(), cost.peak_mib))
 
 
 def _in_one_line(error: Exception) -> str:
@@ -102,7 +114,8 @@ def _place(executed: Path) -> Path:
     return executed.parent / NOTES / f"{executed.stem}.json"
 
 
-def _read_note(executed: Path) -> Note | None:
+def read_note(executed: Path) -> Note | None:
+    """Read how the last run of a notebook went; None if it has never run."""
     try:
         return Note(**json.loads(_place(executed).read_text(encoding="utf-8")))
     except (FileNotFoundError, TypeError, ValueError):
@@ -141,7 +154,7 @@ def _what_it_needs(name: str, plan: StudyPlan) -> str:
 def _row(name: str, plan: StudyPlan, since: float) -> Row:
     executed = Path(plan.executed(name))
     partial = executed.with_suffix(".partial.ipynb")
-    note = _read_note(executed)
+    note = read_note(executed)
     ran = note is not None and note.started >= since
     seconds = max(0.0, (note.ended or time.time()) - note.started) if ran else None
     copies = [str(path) for path in (executed, partial) if path.exists()]

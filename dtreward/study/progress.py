@@ -18,12 +18,25 @@ except ImportError as error:
 ENGINE = "progress"  # its name for papermill
 CLEARED = "\r\x1b[K"  # back to the start of the line, which is emptied
 PAUSE = 60.0  # seconds between the lines of a log
+# What a kernel answers: the most memory that its process has had at a time, in KiB.
+PEAK = "__import__('resource').getrusage(__import__('resource').RUSAGE_SELF).ru_maxrss"
+PEAK_MIB = "peak_mib"  # its name in papermill's metadata of the executed notebook
 
 
 class Client(PapermillNotebookClient):
     """Runs a notebook, and repeats what its bars say: 120/480 [00:10<00:30, 12.0 answers/s]."""
 
     last = -PAUSE
+
+    def papermill_execute_cells(self):
+        """Run the cells, and ask the kernel how much memory that took."""
+        super().papermill_execute_cells()
+        asked = {"silent": True, "store_history": False, "user_expressions": {"peak": PEAK}}
+        reply = self.wait_for_reply(self.kc.execute("", **asked))
+        peak = reply["content"]["user_expressions"]["peak"]
+        if peak["status"] == "ok":
+            kib = int(peak["data"]["text/plain"])
+            self.nb.metadata.papermill[PEAK_MIB] = round(kib / 1024, 1)
 
     def handle_comm_msg(self, outs, msg, cell_index):
         """Take a widget's new state; a bar's text is the value of its last part."""

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import filecmp
+import json
+import re
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
 
-from dtreward.study.readme import refresh
+from dtreward.study.readme import marked_pages, refresh
 from dtreward.study.settings import NOTEBOOKS, plain_name
+from dtreward.study.study_runs import record_run
 from dtreward.study.texts import find_texts, texts_of
+
+# Columns of a table that has a row for each verdict, or for each pair.
+OF_VERDICTS = ("preference", "given", "swapped")
+OF_PAIRS = ("pair", "pair_id", "prompt_id", *OF_VERDICTS)
 
 
 def publish(study: str, root: Path = Path(".")) -> None:
@@ -22,7 +29,8 @@ def publish(study: str, root: Path = Path(".")) -> None:
 
     Raises:
         FileNotFoundError: if no notebook of the study has finished.
-        ValueError: if a file would show a text of the study's pairs, unless they are the demo's.
+        ValueError: if a file would show a text or a verdict of the study's pairs, unless they are
+            the demo's.
     """
     made = root / "data" / plain_name(study)
     finished = {path.name[:2] for path in executed_notebooks(made)}
@@ -33,10 +41,12 @@ def publish(study: str, root: Path = Path(".")) -> None:
     copies = _copies(study, root)
     if study != "demo":
         _refuse_texts(made, copies)
+        _refuse_verdicts(copies)
     changed = [target for source, target in copies.items() if _copy(source, target)]
-    page = root / "docs" / "demo-results.md"
-    if refresh(page):
-        changed.append(page)
+    recorded = record_run(made, root)
+    if recorded:
+        changed.append(recorded)
+    changed += [page for page in marked_pages(root) if refresh(page)]
     print(f"{len(changed)} of {len(copies)} files were new or changed")
     print(*(f"  {target.relative_to(root)}" for target in changed), sep="\n")
     for path in _outdated(study, root, set(copies.values()), finished):
@@ -52,6 +62,34 @@ def _refuse_texts(made: Path, sources: Iterable[Path]) -> None:
             f"{path} shows a text of the study's pairs ({piece!r}), and only numbers and figures of a "
             "real study are published; change the cell that shows it, and run the notebook again"
         )
+
+
+def _refuse_verdicts(sources: Iterable[Path]) -> None:
+    """Raise a ValueError where a table has a row for each pair, or shows verdicts on single pairs."""
+    for path in sources:
+        shown = set()
+        if path.suffix == ".csv":
+            shown = set(pd.read_csv(path, nrows=0)) & set(OF_PAIRS)
+        elif path.suffix == ".ipynb":
+            headers = re.findall(r"<th[^>]*>\s*([a-z_]+)\s*</th>", _tables_of(path))
+            shown = set(headers) & set(OF_VERDICTS)
+        if shown:
+            raise ValueError(
+                f"{path} has a table with the column {min(shown)}: rows of single pairs, and "
+                "only aggregates of a real study are published; change the cell that writes it, and "
+                "run the notebook again"
+            )
+
+
+def _tables_of(notebook: Path) -> str:
+    """Give the tables that a notebook shows, as HTML."""
+    try:
+        cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    except (KeyError, ValueError):  # no notebook, whatever its name says
+        return ""
+    outputs = [output for cell in cells for output in cell.get("outputs", ())]
+    tables = [output.get("data", {}).get("text/html", "") for output in outputs]
+    return "\n".join("".join(table) for table in tables)
 
 
 def _outdated(study: str, root: Path, targets: set[Path], finished: set[str]) -> list[Path]:

@@ -17,7 +17,9 @@ from time import perf_counter
 try:
     import nbformat
     import papermill
+    import yaml
     from nbconvert.preprocessors import CoalesceStreamsPreprocessor
+    from nbformat.v4 import new_markdown_cell
     from traitlets.config import Config
 except ImportError as error:
     raise ImportError(
@@ -27,7 +29,7 @@ except ImportError as error:
 from dtreward.files import write_atomically
 from dtreward.study.graph import read_graph
 from dtreward.study.outcome_table import noted
-from dtreward.study.progress import CLEARED, ENGINE
+from dtreward.study.progress import CLEARED, ENGINE, PEAK_MIB
 from dtreward.study.scratch import Scratch
 from dtreward.study.settings import (
     DATA_DIR,
@@ -56,6 +58,8 @@ QUIET = (  # a kernel that is ended may meet sockets that are closed already: no
 PARAMETERS = (
     "# Parameters of this run. This copy is for reading: make lab STUDY={study} opens one to run"
 )
+CREDITS = "credits"  # tag of the cell that an executed copy ends with
+SHOWN = "This copy shows numbers and figures; the texts stay with their sources."
 WIDGET = "application/vnd.jupyter.widget-view+json"  # shows nothing once its kernel has gone
 
 
@@ -67,6 +71,9 @@ def run(notebook, executed, parameters, *, stamp=None, left_out=()):
     Args:
         stamp: the file to write when all is in its place (`dtreward.study.stamps`); None for none.
         left_out: notebooks whose results it must not see.
+
+    Returns:
+        The most memory of the notebook's process, in MiB; 0 if it is not known.
 
     Raises:
         ValueError: for parameters that the notebook does not declare, or of another type.
@@ -83,13 +90,14 @@ def run(notebook, executed, parameters, *, stamp=None, left_out=()):
         if _writes_results(notebook):
             scratch = Scratch(notebook.stem, made, left_out)
             with _alone(scratch.data.with_suffix(".running")):
-                _run_in_scratch(notebook, partial, parameters, scratch)
+                peak_mib = _run_in_scratch(notebook, partial, parameters, scratch)
         else:
-            _execute(notebook, partial, parameters)
+            peak_mib = _execute(notebook, partial, parameters)
             clean(partial)
         os.replace(partial, executed)
         if stamp is not None:
             _stamp(stamp, notebook.stem, made, executed)
+    return peak_mib
 
 
 def _writes_results(notebook):
@@ -99,11 +107,14 @@ def _writes_results(notebook):
 
 
 def _run_in_scratch(notebook, partial, parameters, scratch):
-    """Run a notebook in its scratch folder; if it ends well, take over what it made."""
+    """Run a notebook in its scratch folder; if it ends well, take over what it made.
+
+    Gives the most memory of its process, in MiB.
+    """
     names = ScratchNames(scratch, parameters.get("data_dir", DATA_DIR))
     scratch.prepare()
     try:
-        _execute(notebook, partial, parameters | {"data_dir": names.data})
+        peak_mib = _execute(notebook, partial, parameters | {"data_dir": names.data})
     except BaseException as error:
         scratch.discard()
         with contextlib.suppress(OSError):  # of a full disk: the error is what matters
@@ -116,6 +127,7 @@ def _run_in_scratch(notebook, partial, parameters, scratch):
     clean(partial)
     drop_stamps(scratch.made, notebook.stem)
     scratch.take_over(drew_elsewhere=bool(parameters.get("figures_dir")))
+    return peak_mib
 
 
 def _stamp(stamp, name, made, executed):
@@ -166,7 +178,7 @@ def _execute(notebook, partial, parameters):
     # The kernel's sockets are files in a folder of its own: notebooks that start side by side
     # would else take the same ports, or the same names.
     with tempfile.TemporaryDirectory(prefix="kernel-") as folder:
-        papermill.execute_notebook(
+        executed = papermill.execute_notebook(
             str(notebook),
             str(partial),
             parameters=parameters,
@@ -177,6 +189,7 @@ def _execute(notebook, partial, parameters):
             config=Config(KernelManager={"transport": "ipc", "ip": f"{folder}/socket"}),
             extra_arguments=QUIET,
         )
+    return executed.metadata.papermill.get(PEAK_MIB, 0.0)
 
 
 def clean(path):
@@ -184,7 +197,8 @@ def clean(path):
 
     A widget leaves its static HTML if it has one; a progress bar, which is at its end, leaves nothing.
     What is printed in one go is one output, in however many pieces the kernel happened to send it,
-    and objects are named without their place in memory.
+    and objects are named without their place in memory. A study of public sources ends each copy with
+    a cell that credits them.
     """
     notebook = nbformat.read(path, as_version=4)
     notebook.metadata.pop("widgets", None)
@@ -193,6 +207,9 @@ def clean(path):
         key: papermill_metadata[key] for key in SHOWN_METADATA if key in papermill_metadata
     }
     study = papermill_metadata.get("parameters", {}).get("study", "demo")
+    credited = _credits_of(study)
+    if credited:
+        notebook.cells.append(new_markdown_cell(credited, metadata={"tags": [CREDITS]}))
     for place, cell in enumerate(notebook.cells):
         if "injected-parameters" in cell.metadata.get("tags", []):
             cell.source = cell.source.replace("# Parameters", PARAMETERS.format(study=study), 1)
@@ -203,6 +220,17 @@ def clean(path):
             cell["outputs"] = [output for output in cell["outputs"] if _clean_output(output)]
     notebook, _ = CoalesceStreamsPreprocessor().preprocess(notebook, {})
     nbformat.write(notebook, path)
+
+
+def _credits_of(study):
+    """Say whose work a study's sources are; "" where its YAML lists none."""
+    path = NOTEBOOKS / "studies" / f"{study}.yaml"
+    plan = yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else {}
+    if not plan.get("sources"):
+        return ""
+    from dtreward.study.sources import read_sources, write_credits  # brings the client of servers
+
+    return f"## Sources\n\n{SHOWN}\n\n{write_credits(read_sources(plan['sources']))}"
 
 
 def _clean_output(output):
@@ -226,8 +254,8 @@ def run_aloud(notebook, executed, parameters, **options):
     started = perf_counter()
     _print_line(f"{notebook.stem} runs")
     try:
-        with noted(executed):
-            run(notebook, executed, parameters, **options)
+        with noted(executed) as cost:
+            cost.peak_mib = run(notebook, executed, parameters, **options)
     except papermill.PapermillExecutionError as error:
         short = error.evalue and error.ename in SAID_IN_WORDS
         message = f"{error.ename}: {error.evalue}" if short else str(error)

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tarfile
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
@@ -46,6 +46,7 @@ class Source:
         wheel_sha256: digest of that wheel, for pip.
         reads: patterns of the files that are read of an archive, such as `Dataset/*.json`; `*` also
             stands for /. () where the file itself is read.
+        made_of: the sources that it was made of itself, each with its licence, as far as it says so.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Source:
     wheel: str = ""
     wheel_sha256: str = ""
     reads: tuple[str, ...] = ()
+    made_of: tuple[str, ...] = ()
 
     @property
     def origin(self) -> str:
@@ -83,13 +85,32 @@ def read_sources(listed: Mapping[str, Mapping[str, Any]]) -> list[Source]:
     sources = []
     for name, fields in listed.items():
         try:
-            source = Source(name, **{**fields, "reads": tuple(fields.get("reads", ()))})
+            lists = {field: tuple(fields.get(field, ())) for field in ("reads", "made_of")}
+            source = Source(name, **{**fields, **lists})
         except TypeError as error:
             raise ValueError(f"sources, {name}: {error}") from error
         if bool(source.address) == bool(source.wheel):
             raise ValueError(f"sources, {name}: expected either an address or a wheel")
         sources.append(source)
     return sources
+
+
+def write_credits(sources: Sequence[Source]) -> str:
+    """Say in Markdown whose work the sources are, what they were made of, and under which licence.
+
+    Example:
+        >>> about = {"sha256": "0", "licence": "MIT", "mb": 1, "credit": "A. Author", "address": "a/b"}
+        >>> print(write_credits([Source("owls", **about, made_of=("Birds, CC0",))]))
+        - **owls** (MIT): A. Author. Fetched from a/b.
+          - made of Birds, CC0
+    """
+    lines = []
+    for source in sources:
+        lines.append(
+            f"- **{source.name}** ({source.licence}): {source.credit}. Fetched from {source.origin}."
+        )
+        lines.extend(f"  - made of {part}" for part in source.made_of)
+    return "\n".join(lines)
 
 
 def sources_in_use(study: Mapping[str, Any], given: Mapping[str, Any]) -> list[Source]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import json
 import re
+import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,14 +17,18 @@ from jaxtyping import UInt64
 WINDOW = 30  # characters; shorter agreements are chance
 BASE = np.uint64(1_000_003)  # of the polynomial that sums up a window
 READABLE = {".ipynb", ".json", ".md", ".tex", ".csv", ".html", ".yaml", ".svg", ".txt", ".js"}
-IMAGE = "image/"  # outputs of this kind hold no text
+IMAGE = "image/"  # outputs of this kind hold no text, but SVG
+SVG = "image/svg+xml"
+PDF_STREAM = re.compile(rb"stream\r?\n(.*?)\r?\nendstream", re.DOTALL)
+PDF_LINE = re.compile(rb"\[((?:[^\[\]\\()]|\((?:[^\\()]|\\.)*\))*)\]\s*TJ", re.DOTALL)
+PDF_PIECE = re.compile(rb"\(((?:[^\\()]|\\.)*)\)", re.DOTALL)
 
 
 def find_texts(texts: Iterable[str], files: Iterable[Path]) -> dict[Path, str]:
     """Find files that hold any 30 characters in a row of one of the texts.
 
     Runs of white space count as one blank in both, and HTML's entities as what they stand for.
-    Pictures and PDF files are not read.
+    Of PDF files, those of matplotlib are read, one line of a figure after the other; pixels are not.
 
     Args:
         texts: of a source.
@@ -64,6 +69,8 @@ def texts_of(table: pd.DataFrame) -> list[str]:
 
 def _contents(file: Path) -> Iterator[str]:
     """Give the texts of a file; those of JSON one by one, as a reader sees them."""
+    if file.suffix == ".pdf":
+        yield pdf_text(file.read_bytes())
     if file.suffix not in READABLE:
         return
     text = file.read_text(encoding="utf-8")
@@ -76,12 +83,32 @@ def _contents(file: Path) -> Iterator[str]:
         yield text
 
 
+def pdf_text(content: bytes) -> str:
+    """Read the lines of a PDF file that matplotlib has written with fonts of type 42.
+
+    There, a line is an array of pieces with the space between them; a sign is two bytes of UTF-16,
+    or one byte.
+    """
+    lines = []
+    for stream in PDF_STREAM.findall(content):
+        try:
+            drawn = zlib.decompress(stream)
+        except zlib.error:  # no compressed stream
+            drawn = stream
+        for line in PDF_LINE.findall(drawn):
+            pieces = [re.sub(rb"\\(.)", rb"\1", piece) for piece in PDF_PIECE.findall(line)]
+            is_wide = all(len(piece) % 2 == 0 for piece in pieces) and b"\0" in b"".join(pieces)
+            coding = "utf-16-be" if is_wide else "latin-1"
+            lines.append("".join(piece.decode(coding, "replace") for piece in pieces))
+    return " ".join(lines)
+
+
 def _strings(value: Any) -> Iterator[str]:
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict):
         for key, entry in value.items():
-            if not str(key).startswith(IMAGE):
+            if key == SVG or not str(key).startswith(IMAGE):
                 yield str(key)
                 yield from _strings(entry)
     elif isinstance(value, list):

@@ -1,5 +1,6 @@
 """Nothing in the pages for people is only said: each block is run, or says here why it is not."""
 
+import json
 import os
 import re
 import runpy
@@ -10,11 +11,12 @@ import sys
 
 import pytest
 import torch
+import yaml
 from conftest import ROOT
 
 from dtreward.pairs.forms import FORMS
 from dtreward.pairs.frame import load_pairs
-from dtreward.study.readme import OPEN_OUTCOMES, refresh, refreshed
+from dtreward.study.readme import OPEN_OUTCOMES, UNPUBLISHED, marked_pages, refresh, refreshed
 
 GUIDES = tuple(str(path.relative_to(ROOT)) for path in sorted((ROOT / "docs").glob("*.md")))
 PAGES = (
@@ -241,9 +243,19 @@ def test_the_readme_is_short():
     assert len((ROOT / "README.md").read_text().split()) <= 1200
 
 
+@pytest.mark.parametrize("page", marked_pages(ROOT), ids=lambda page: page.name)
+def test_a_page_says_of_results_what_was_recorded(page):
+    """Also before a study is published: the page then says that it is not."""
+    assert refreshed(page) == page.read_text(), "run make publish"
+
+
+def test_pages_with_results_are_the_readme_the_demo_and_the_real_studies():
+    names = {"README.md", "demo-results.md", "real-studies.md"}
+    assert {page.name for page in marked_pages(ROOT)} == names
+
+
 def test_tables_of_the_results_page_are_those_that_notebook_99_wrote():
     text = RESULTS.read_text()
-    assert refreshed(RESULTS) == text, "run make publish"
     assert text.count("<!-- table: ") >= 1
     assert [text.count(f"<!-- {outcome}: ") for outcome in OPEN_OUTCOMES] == [1, 1]
 
@@ -263,6 +275,69 @@ def test_a_changed_table_changes_the_page_once(tmp_path):
         page.write_text(f"<!-- {outcome}: t.md -->\n<!-- end -->\n")
         assert refresh(page)
         assert re.findall("(?m)^- (.+)$", page.read_text()) == [claim]
+
+
+OPENING = "<!-- opening: figures/toy/paper/index.json#07_biases.png -->\nold\n<!-- end -->\n"
+
+
+def test_the_opening_is_of_the_demo_until_a_real_study_is_published(tmp_path):
+    page = tmp_path / "README.md"
+    page.write_text(OPENING)
+    assert refresh(page)
+    assert "demo world" in page.read_text() and "old" not in page.read_text()
+    assert "figures/demo/04_tree_predicted_rewards.png" in page.read_text()
+    paper = tmp_path / "figures/toy/paper"
+    paper.mkdir(parents=True)
+    found = [{"notebook": "07", "sentence": "2 of 24 judges do."}, {"sentence": "Others do not."}]
+    (paper / "index.json").write_text(json.dumps({"findings": found}))
+    assert refresh(page)
+    assert "](figures/toy/07_biases.png)" in page.read_text()
+    assert "\n2 of 24 judges do. Others do not.\n" in page.read_text()
+    assert "demo" not in page.read_text()
+    (paper / "index.json").write_text(json.dumps({"findings": []}))  # nothing was found
+    assert refresh(page) and "demo world" in page.read_text()
+
+
+def test_the_readme_shows_a_real_figure_only_where_it_is_published():
+    index = ROOT / "figures/llm-judges/paper/index.json"
+    text = (ROOT / "README.md").read_text().split("<!-- end -->")[0]
+    is_published = index.exists()
+    assert ("figures/llm-judges/" in text.split("-->")[1]) == is_published
+    if is_published:
+        sentences = [one["sentence"] for one in json.loads(index.read_text())["findings"]]
+        assert sentences and all(sentence in text for sentence in sentences)
+
+
+@pytest.mark.parametrize("study", ["llm-judges", "annotators", "dialogue"])
+def test_the_page_of_real_studies_credits_each_source_and_what_it_was_made_of(study):
+    text = " ".join((ROOT / "docs/real-studies.md").read_text().split())
+    plan = yaml.safe_load((ROOT / f"notebooks/studies/{study}.yaml").read_text())
+    for name, source in plan["sources"].items():
+        assert f"**{name}** ({source['licence']}): {source['credit']}" in text
+        for part in source.get("made_of", []):
+            assert f"- made of {part}" in text
+    assert any(source.get("made_of") for source in plan["sources"].values())
+
+
+def test_the_page_of_real_studies_says_what_is_not_published_or_shows_it():
+    page = ROOT / "docs/real-studies.md"
+    for kind, name in re.findall(r"<!-- ([a-z ]+): (\S+) -->", page.read_text()):
+        shown = page.read_text().split(f"<!-- {kind}: {name} -->")[1].split("<!-- end -->")[0]
+        if kind in ("findings", "table", *OPEN_OUTCOMES):
+            is_there = (page.parent / name).exists()
+            assert (UNPUBLISHED in shown) <= (not is_there or kind == "findings")
+            assert is_there or shown.strip() == UNPUBLISHED
+
+
+def test_a_recorded_run_is_told_in_minutes_cores_and_memory(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("<!-- run: runs.json#toy -->\n<!-- end -->\n")
+    assert refresh(page) and "No whole run has been recorded yet." in page.read_text()
+    run = {"seconds": 90.0, "memory_mib": 1536, "cores": 2, "date": "2026-11-30"}
+    (tmp_path / "runs.json").write_text(json.dumps({"other": {}, "toy": run}))
+    assert refresh(page)
+    told = "1.5 minutes on 2 cores and at most 1.5 GiB of memory (2026-11-30)"
+    assert told in page.read_text()
 
 
 def test_the_tutorial_does_what_it_says(shell, checkout):

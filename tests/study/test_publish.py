@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from dtreward.study.publish import publish
+from dtreward.study.study_runs import RUN, RUNS
 
 SECRET = "What somebody wrote, and nobody else may read here."
 
@@ -78,3 +79,46 @@ def test_a_text_of_a_real_study_is_not_published(repository):
         publish("toy", root=repository)
     executed = repository / "notebooks" / "executed" / "toy"
     assert (executed / "01_load_pairs.ipynb").read_text() == "old"
+
+
+def shown_table(*columns):
+    """A notebook that shows a table with these columns."""
+    heads = "".join(f"<th>{name}</th>" for name in ("", *columns))
+    html = [f"<table><thead><tr>{heads}</tr></thead>", "<tr><th>0</th><td>A</td></tr></table>"]
+    return json.dumps({"cells": [{"outputs": [{"data": {"text/html": html}}]}]})
+
+
+@pytest.mark.parametrize("column", ["preference", "given", "swapped"])
+def test_a_table_of_verdicts_on_single_pairs_is_not_published(repository, column):
+    (repository / "data/toy/01_load_pairs.ipynb").write_text(shown_table("judge", column))
+    with pytest.raises(ValueError, match=rf"01_load_pairs\.ipynb has a table with .* {column}:"):
+        publish("toy", root=repository)
+    executed = repository / "notebooks/executed/toy/01_load_pairs.ipynb"
+    assert executed.read_text() == "old"
+    executed.unlink()
+    (repository / "data/toy/01_load_pairs.ipynb").write_text(shown_table("judge", "preferences"))
+    publish("toy", root=repository)
+    assert executed.exists()
+
+
+def test_data_of_a_figure_with_a_row_a_pair_are_not_published(repository):
+    data = repository / "data/toy/paper/02_points.csv"
+    data.write_text("judge,pair,score\nA,0,0.5\n")
+    with pytest.raises(ValueError, match=r"02_points\.csv has a table with the column pair"):
+        publish("toy", root=repository)
+    data.write_text("judge,pairs,score\nA,100,0.5\n")
+    publish("toy", root=repository)
+    assert (repository / "figures/toy/paper/02_points.csv").exists()
+
+
+def test_publishing_enters_the_last_whole_run_and_fills_the_pages(repository):
+    page = repository / "docs/real-studies.md"
+    page.write_text("<!-- run: ../data/measured/study_runs.json#toy -->\n<!-- end -->\n")
+    run = {"study": "toy", "seconds": 60.0, "memory_mib": 1024.0, "cores": 2, "date": "2026-11-30"}
+    for seconds in (60.0, 120.0):
+        notes = repository / "data/toy" / RUN
+        notes.parent.mkdir(exist_ok=True)
+        notes.write_text(json.dumps(run | {"seconds": seconds}))
+        publish("toy", root=repository)
+        assert json.loads((repository / RUNS).read_text())["toy"]["seconds"] == seconds
+        assert f"took {seconds / 60:.1f} minutes" in page.read_text()

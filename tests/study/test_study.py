@@ -293,6 +293,15 @@ def test_a_kernel_that_ends_among_closed_sockets_says_nothing(workshop, tmp_path
     assert done.returncode == 0 and not done.stderr
 
 
+def test_a_run_notes_how_much_memory_its_kernel_had_and_its_copy_does_not(workshop, tmp_path):
+    size = 200 * 2**20
+    done, target = run_cell(workshop, tmp_path, f"kept = b'x' * {size}\nlen(kept)")
+    assert done.returncode == 0, done.stderr
+    note = json.loads((tmp_path / ".outcomes" / f"{target.stem}.json").read_text())
+    assert 200 < note["peak_mib"] < 1000  # an empty kernel has less than 100 MiB
+    assert "peak" not in target.read_text()
+
+
 def run_cell(workshop, folder, body, stderr=subprocess.PIPE):
     """Run a notebook of one cell as a study's are; give the finished process and the executed copy."""
     notebook = nbformat.v4.new_notebook(

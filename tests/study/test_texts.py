@@ -3,13 +3,15 @@
 import json
 import tarfile
 
+import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 from conftest import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dtreward.study.texts import WINDOW, find_texts, texts_of
+from dtreward.study.readme import UNPUBLISHED
+from dtreward.study.texts import WINDOW, find_texts, pdf_text, texts_of
 
 SECRET = "An owl flew over the old barn & sang to <nobody> at all that night."
 
@@ -52,8 +54,10 @@ def test_all_columns_of_a_table_with_texts_count():
 def test_what_is_published_of_a_real_study_holds_none_of_its_texts(study, shared_data):
     folders = [ROOT / "notebooks" / "executed" / study, ROOT / "figures" / study]
     files = [path for folder in folders for path in sorted(folder.rglob("*")) if path.is_file()]
-    if not files:
-        pytest.skip(f"nothing of {study} is published yet")
+    page = (ROOT / "docs" / "real-studies.md").read_text()
+    marker = f"<!-- findings: ../figures/{study}/paper/index.json -->"
+    told = page.split(marker)[1].split("<!-- end -->")[0].strip()
+    assert files or told == UNPUBLISHED
     texts = [text for table in originals(study, shared_data) for text in texts_of(table)]
     assert len(texts) > 300
     assert find_texts(texts, files) == {}
@@ -72,3 +76,18 @@ def originals(study, shared_data):
     else:
         for name in ("pandalm_testset-v1.json", "pandalm_gpt-3.5-turbo.json"):
             yield pd.read_json(folder / name)
+
+
+def test_a_text_in_a_figure_is_found_in_its_pdf_and_its_svg(tmp_path):
+    figure = plt.figure()
+    figure.text(0.1, 0.5, f"näher: {SECRET}")
+    figure.text(0.1, 0.1, "a \\ (b) of 30 characters and more, été")
+    plain = plt.figure()
+    plain.text(0.1, 0.5, SECRET[: WINDOW - 1])
+    with plt.rc_context({"pdf.fonttype": 42, "svg.fonttype": "none"}):
+        for suffix in ("pdf", "svg"):
+            figure.savefig(tmp_path / f"shown.{suffix}")
+            plain.savefig(tmp_path / f"plain.{suffix}")
+    found = find_texts([SECRET], sorted(tmp_path.iterdir()))
+    assert list(found) == [tmp_path / "shown.pdf", tmp_path / "shown.svg"]
+    assert r"a \ (b) of 30 characters and more" in pdf_text((tmp_path / "shown.pdf").read_bytes())
