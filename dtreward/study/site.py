@@ -75,11 +75,22 @@ class Site:
     paper: list[Figure]
     numbers: dict[str, str]
     with_docs: bool
+    folder: str = "notebooks"  # of the pages of its notebooks
+    real: tuple[Site, ...] = ()  # real studies that are shown beside it
 
     @property
     def is_demo(self) -> bool:
         """Say whether the study is of the demo world."""
         return self.world == "demo world"
+
+    @property
+    def has_trees(self) -> bool:
+        """Say whether the site has a page with the study's trees."""
+        return self.folder == "notebooks"
+
+    def download_of(self, chapter: Chapter) -> str:
+        """Give the name of a notebook's file in the downloads."""
+        return f"{chapter.name if self.has_trees else f'{self.study}-{chapter.name}'}.ipynb"
 
     def figures_of(self, chapter: Chapter) -> list[Figure]:
         """List the figures that a notebook saved."""
@@ -101,7 +112,10 @@ def make_report(study: str, *, texts: bool = False) -> Path:
 
 
 def make_docs() -> Path:
-    """Make the site of the demo study with guides and reference, and give its first page."""
+    """Make the site of the demo study with guides, reference and the real studies that are published.
+
+    Gives its first page.
+    """
     places = find_places("demo")
     return build("demo", places, places.made / "docs", with_docs=True)
 
@@ -119,6 +133,26 @@ def find_places(study: str) -> Places:
         )
     print(f"   {study} has not run here: the site shows its committed copies")
     return Places(made, executed, figures, figures / "paper", NOTEBOOKS)
+
+
+def published_studies(notebooks: Path = NOTEBOOKS) -> list[str]:
+    """List the studies of public sources whose executed copies are committed."""
+    found = []
+    for path in sorted((notebooks / "studies").glob("*.yaml")):
+        plan = yaml.safe_load(path.read_text(encoding="utf-8"))
+        executed = notebooks / "executed" / path.stem
+        if plan.get("sources") and executed.is_dir() and executed_notebooks(executed):
+            found.append(path.stem)
+    return found
+
+
+def real_study(study: str, notebooks: Path = NOTEBOOKS) -> Site:
+    """Read the committed copies of a real study, whatever a run here has made since."""
+    executed = notebooks / "executed" / study
+    figures = notebooks.parent / "figures" / study
+    places = Places(executed, executed, figures, figures / "paper", notebooks)
+    chapters = [one for one in read_chapters(study, places) if one.state == "done"]
+    return Site(study, study, chapters, {}, [], {}, with_docs=False, folder=study)
 
 
 def build(
@@ -182,10 +216,13 @@ def _write_source(
         paper=gallery.copy_paper(places.paper, downloads),
         numbers=key_numbers(chapters, places.paper),
         with_docs=with_docs,
+        real=tuple(map(real_study, published_studies())) if with_docs else (),
     )
     for number, chapter in enumerate(chapters, 1):
         print(f"   {number} of {len(chapters)}: {chapter.name}, {chapter.state}", flush=True)
         _write_chapter(site, chapter, source)
+    for other in site.real:
+        _write_real_study(other, source)
     _write_pages(site, source, places.made)
     _write_pairs(site, source, places.made, texts=texts)
     shutil.copyfile(TEMPLATES / "conf.py.txt", source / "conf.py")
@@ -195,6 +232,7 @@ def _write_source(
         "title": title,
         "demo": site.is_demo,
         "package": str(ROOT / "dtreward") if with_docs else "",
+        "real": [other.study for other in site.real],
     }
     write_json(source / "settings.json", settings)
     if with_docs:
@@ -220,8 +258,20 @@ def _write_pages(site: Site, source: Path, made: Path) -> None:
     guides = ["guides/index", "reference/modules"] if site.with_docs else []
     first = {"finding": finding(site), "headline": headline(site), "bibtex": bibtex()}
     html = _render("index.html.jinja", site=site, states=STATES, **first)
-    below = ["notebooks/index", *PAGES, *guides]
+    real = [f"{other.study}/index" for other in site.real]
+    below = ["notebooks/index", *PAGES, *real, *guides]
     write_page(source / "index.ipynb", f"Study {site.study}", cells_of_html(html), below=below)
+
+
+def _write_real_study(site: Site, source: Path) -> None:
+    """Write the pages of a real study's notebooks, and one that lists them."""
+    print(f"   {site.study}: {len(site.chapters)} notebooks of a real study", flush=True)
+    for chapter in site.chapters:
+        _write_chapter(site, chapter, source)
+    names = [chapter.name for chapter in site.chapters]
+    html = _render("notebooks.html.jinja", site=site)
+    page = source / site.folder / "index.ipynb"
+    write_page(page, f"Real study {site.study}", cells_of_html(html), below=names)
 
 
 def _write_pairs(site: Site, source: Path, made: Path, *, texts: bool) -> None:
@@ -252,10 +302,10 @@ def _write_chapter(site: Site, chapter: Chapter, source: Path) -> None:
     about = _render("chapter.html.jinja", site=site, chapter=chapter, states=STATES)
     cleaned = chapter.cleaned or new_notebook()
     if chapter.cleaned:
-        download = source / "_static" / "downloads" / f"{chapter.name}.ipynb"
+        download = source / "_static" / "downloads" / site.download_of(chapter)
         nbformat.write(cleaned, download)
     cells = cells_of_notebook(cleaned, chapter.title, about)
-    write_page(source / "notebooks" / f"{chapter.name}.ipynb", chapter.title, cells)
+    write_page(source / site.folder / f"{chapter.name}.ipynb", chapter.title, cells)
 
 
 def _world(study: str, places: Places) -> str:

@@ -8,7 +8,7 @@ import re
 import shutil
 import sys
 from contextlib import redirect_stdout
-from functools import cache
+from functools import cache, partial
 from io import StringIO
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -21,8 +21,9 @@ from conftest import ROOT
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output, new_raw_cell
 
 from dtreward.record import Claim, write_result
+from dtreward.study import site as site_module
 from dtreward.study.chapters import Places, read_chapters
-from dtreward.study.site import build, find_places, provenance
+from dtreward.study.site import build, find_places, provenance, published_studies, real_study
 from dtreward.tree import PreferenceTree
 
 __all__ = ["offline_tab"]  # a fixture
@@ -224,10 +225,32 @@ def demo(tmp_path_factory):
     made = tmp_path_factory.mktemp("demo")
     shutil.copyfile(ROOT / "data" / "demo" / "decision_tree.json", made / "decision_tree.json")
     places = Places(made, executed_copies, figures, figures / "paper", ROOT / "notebooks")
-    with redirect_stdout(StringIO()) as said:
+    notebooks = published_copies(tmp_path_factory.mktemp("real"))
+    with redirect_stdout(StringIO()) as said, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(site_module, "published_studies", partial(published_studies, notebooks))
+        patch.setattr(site_module, "real_study", partial(real_study, notebooks=notebooks))
         index = build("demo", places, made / "docs", with_docs=True)
     assert "WARNING" not in said.getvalue(), said.getvalue()
     return index.parent
+
+
+def published_copies(folder):
+    """Give a folder of notebooks with the committed copies of a made-up study of public sources."""
+    notebooks = folder / "notebooks"
+    copies = notebooks / "executed" / "owls"
+    copies.mkdir(parents=True)
+    (notebooks / "studies").mkdir()
+    (notebooks / "studies/owls.yaml").write_text(
+        "notebooks: [01_load_pairs, 07_compare_judges]\nsources: {owls: {licence: MIT}}\n"
+    )
+    (notebooks / "studies/own.yaml").write_text("notebooks: [01_load_pairs]\n")
+    cells = [
+        new_code_cell("say", outputs=[printed("held: Owls prefer mice.\n")]),
+        new_code_cell("draw", outputs=[image(), markdown("*Mice by owls.*")]),
+        new_markdown_cell("## Sources\n\n- **owls** (MIT): A. Author."),
+    ]
+    nbformat.write(executed("01", *cells, source="owls"), copies / "01_load_pairs.ipynb")
+    return notebooks
 
 
 @pytest.fixture(params=["made up", "committed"])
@@ -419,6 +442,20 @@ def test_the_landing_page_has_a_finding_a_figure_four_numbers_and_ways_on(demo):
     assert "@software{dtreward" in first.text.replace("\n", "")
     banner = first.find(class_="bd-header-announcement")
     assert "Demo world" in banner.text
+
+
+def test_published_real_studies_are_shown_beside_the_demo_and_told_apart(demo):
+    first = page(demo / "index.html")
+    assert "owls/index.html" in [link["href"] for link in first.select(".ways a")]
+    banner = first.find(class_="bd-header-announcement").text
+    assert "The exception: the pages of owls show real judges and data." in banner
+    shown = page(demo / "owls/01_load_pairs.html")
+    assert "Owls prefer mice." in shown.find(class_="claims").text
+    assert "A. Author" in shown.text and shown.find("img", alt=re.compile("Mice by owls"))
+    listed = page(demo / "owls/index.html").select(".glance tbody tr")
+    assert len(listed) == 1  # what is not published is not listed
+    assert (demo / "_static/downloads/owls-01_load_pairs.ipynb").is_file()
+    assert "Owls" not in page(demo / "notebooks/01_load_pairs.html").text
 
 
 def test_code_is_folded_and_figures_say_what_is_seen(demo):
