@@ -35,6 +35,7 @@ help:
 	@echo "make lab                        open JupyterLab on the notebooks; nothing run there replaces a study's results"
 	@echo "make lab STUDY=name             open copies of them with that study's parameters"
 	@echo "make publish                    run the demo study, copy its notebooks, figures and model to their committed places"
+	@echo "make publish STUDY=name         the same of a real study: numbers and figures, no text and no verdict on a single pair"
 	@echo "make lock                       resolve requirements.lock anew"
 
 install: $(INSTALLED)

@@ -110,6 +110,14 @@ def test_each_figure_has_a_caption_and_no_caption_lacks_a_figure(drawn):
         assert not re.search(r"[{}]|nan", entry["caption"])
 
 
+def test_the_demo_study_reproduces_nothing_and_finds_nothing(demo, drawn):
+    index = json.loads(drawn["index.json"])
+    assert index["left_out"]["table_reproduced"] == "the study's pairs are not those of HelpSteer2"
+    assert index["findings"] == []
+    record = (demo / "99_draw_paper_figures.json").read_text()
+    assert "published numbers in the intervals" not in record
+
+
 def test_data_are_the_recorded_numbers(demo, drawn):
     recorded = pd.read_parquet(demo / "07_importances.parquet")
     behind = pd.read_csv(demo / "paper" / "07_importances.csv")

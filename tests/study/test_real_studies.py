@@ -16,6 +16,7 @@ from hub_cache import JUDGES, fill_cache
 from studies import finished
 
 from dtreward.study.chapters import outputs_of
+from dtreward.study.publish import publish
 from dtreward.study.texts import find_texts, texts_of
 
 QUICK = ["resamples=20", "bootstraps=2", "shuffles=2", "jobs=1"]
@@ -59,6 +60,20 @@ def assert_shows_no_text(folder):
     assert find_texts(texts, files) == {}
 
 
+def assert_can_be_published(project, study):
+    """Its files are copied, credit their sources, and hold neither a checkpoint nor a verdict."""
+    publish(study, root=project)  # raises where a text or a verdict on a pair is shown
+    copies = sorted((project / "notebooks/executed" / study).glob("*.ipynb"))
+    assert [path.stem for path in copies] == sorted(yaml_of(study)["notebooks"])
+    for path in copies:
+        last = nbformat.read(path, as_version=4).cells[-1].source
+        for name, source in yaml_of(study)["sources"].items():
+            assert f"**{name}** ({source['licence']})" in last
+            assert all(f"made of {part}" in last for part in source.get("made_of", []))
+    published = [path for path in (project / "figures" / study).rglob("*") if path.is_file()]
+    assert {path.suffix for path in published} <= {".pdf", ".png", ".csv", ".md", ".tex", ".json"}
+
+
 def record(folder, name):
     return json.loads((folder / f"{name}.json").read_text())
 
@@ -70,6 +85,7 @@ ANNOTATORS = pytest.param("annotators", marks=pytest.mark.slow)  # minutes of CI
 def test_a_study_of_public_verdicts_runs_and_shows_no_text(study, project, shared_data):
     folder = run_public(project, study, shared_data / "originals", "limit=100")
     assert_shows_no_text(folder)
+    assert_can_be_published(project, study)
     for name in yaml_of(study)["notebooks"]:
         outputs = outputs_of(nbformat.read(folder / f"{name}.ipynb", as_version=4))
         shown = json.dumps(outputs)
@@ -96,3 +112,9 @@ def test_the_published_judges_are_studied_without_a_gpu(project, tmp_path, monke
     folder = project / "data" / "paper-judges"
     assert finished(folder) == sorted(yaml_of("paper-judges")["notebooks"])
     assert set(pd.read_parquet(folder / "judges.parquet")["judge"]) == set(JUDGES)
+    index = json.loads((folder / "paper" / "index.json").read_text())
+    assert "table_reproduced" in index["drawn"]
+    table = (folder / "paper" / "table_reproduced.md").read_text()
+    assert all(
+        f"tree of {name}, threshold" in table for name in ("Human", "GPT-4o", "Llama-3.1-8B")
+    )

@@ -131,6 +131,20 @@ def test_every_record_names_the_commits_of_what_was_read(real):
     assert bench["revisions"].items() <= commits.items() and model in bench["revisions"]
 
 
+def test_published_numbers_stand_beside_those_that_are_reproduced(real):
+    study, folder, _ = real
+    lines = (folder / "paper" / "table_reproduced.md").read_text().split("\n\n")[0].split("\n")
+    kinds = {line.strip("| ").split(" | ")[0].strip() for line in lines[2:]}
+    backbone = "Gemma-2-27B" if "gemma" in study["parameters"]["study"] else "Llama-3.1-8B"
+    of_trees = ("Human", "GPT-4o", "Llama-3.1-8B", f"Decision-Tree-Reward-{backbone}")
+    assert kinds >= {f"tree of {name}, threshold" for name in of_trees}
+    assert kinds >= {"share of a rating", "correlation of ratings", "consistency, %", "importance"}
+    claims = [one["sentence"] for one in record(folder, "99_draw_paper_figures")["claims"]]
+    assert any(
+        f"of {len(lines) - 2} published numbers lie in the interval" in one for one in claims
+    )
+
+
 def test_odd_rows_of_helpsteer2_are_dropped_or_kept_and_counted(real):
     _, folder, _ = real
     counts = record(folder, "01_load_pairs")["numbers"]["counts"]
