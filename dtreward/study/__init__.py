@@ -14,6 +14,7 @@ Commands (`dtreward.cli`) and the Snakefile call this room; notebooks use `input
 - `run`: runs one notebook through papermill.
 - `scratch`: where a running notebook writes, until its files replace the old ones.
 - `outcome_table`: what became of each notebook: noted by every run, shown as a table at the end.
+- `study_runs`: what one whole run of a study took.
 - `progress`: shows a running notebook's progress bars on the terminal.
 - `stamps`: which notebooks are finished, for which parameters.
 - `inputs`: refuses to start a notebook whose inputs are missing or outdated.
@@ -26,7 +27,7 @@ Commands (`dtreward.cli`) and the Snakefile call this room; notebooks use `input
 - `macros`: numbers for the text of the paper, as LaTeX macros.
 - `publish`: copies results to the places where they are committed.
 - `texts`: finds texts of a source in files that are to be published.
-- `readme`: keeps the tables of committed pages equal to those of notebook 99.
+- `readme`: keeps what committed pages say of results equal to what was recorded.
 - `listing`: what a page says of the pairs: numbers, leaves that they reach, verdicts.
 - `pairs_page`: the page on which people read the pairs.
 - `chapters`: what the site says of each notebook: state, claims, parameters.
