@@ -11,7 +11,7 @@ import torch
 from replicas import make_replica, read_tensors
 from transformers import AutoModel, AutoModelForSequenceClassification, AutoTokenizer
 
-from dtreward.models.loader import load
+from dtreward.models.loader import judge, load
 
 TEXTS = [
     ("2 + 2?", "4, because two and two are four."),
@@ -156,6 +156,12 @@ def test_where_a_response_ends_in_the_pad_token_the_caller_is_asked(trapped):
         load(trapped)
     assert "pooling='last_not_pad'" in str(caught.value) and "pooling='last'" in str(caught.value)
     assert f"its pad token is {END!r}" in str(caught.value)
+
+
+def test_a_checkpoint_is_judged_alike_without_its_weights(classifier, trapped):
+    assert judge(classifier, classifier).problems == {}
+    problems = judge(trapped, trapped).problems
+    assert list(problems) == ["pooling"] and "trainers differ" in problems["pooling"]
 
 
 CARD = "---\nlibrary_name: transformers\ntags:\n- generated_from_trainer\n- trl\n- reward-trainer\n---\n"
