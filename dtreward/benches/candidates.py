@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from dtreward.benches.bench import Bench, never_decides
+from dtreward.benches.evaluation import evaluate
 from dtreward.judges.judge import Judge
 from dtreward.models.catalogue import model_label
-from dtreward.models.comparison import RewardModel
+from dtreward.models.comparison import Comparison, Comparisons, OnError, Prompts, RewardModel, Texts
 from dtreward.models.endpoint import JudgeModel
 from dtreward.models.head_model import HeadModel
 from dtreward.models.loader import load
@@ -42,6 +44,78 @@ def open_entry(
     if isinstance(entry, Mapping):
         return JudgeModel(Judge(**entry), Path(answers))
     return load(entry, revision=revision, too_long="cut_prompt_start", **options)
+
+
+def evaluate_or_say_why(
+    model: RewardModel, bench: Bench | pd.DataFrame, path: str | Path
+) -> pd.DataFrame:
+    """Evaluate a model (`evaluate`), and refuse results that no score can be made of.
+
+    Raises:
+        ValueError: if it read fewer than two problems, too few for an interval, or never gave a
+            verdict; the results are kept.
+    """
+    results = evaluate(model, bench, path)
+    read = rows_read(results)
+    if read["problem"].nunique() < 2:
+        raise ValueError(f"fewer than two problems could be read: {set(results['unread'])}")
+    if never_decides(read):
+        raise ValueError(
+            f"no verdict: 100 % of the questions about {len(read):,} items; its answers name no "
+            "response: see whether max_tokens ends them before their verdict"
+        )
+    return results
+
+
+def evaluate_each(
+    model: RewardModel, benches: Mapping[str, Bench], folder: Path, file: str
+) -> tuple[dict[str, pd.DataFrame], dict[str, str]]:
+    """Evaluate a model on several benches; give results by bench, and why others have none.
+
+    Args:
+        folder: holds a folder for each bench, in which results are kept.
+        file: name of the model's file in each.
+    """
+    results = {}
+    failed = {}
+    for title, bench in benches.items():
+        path = folder / title.replace("/", "_").replace(" ", "_").lower() / file
+        try:
+            results[title] = evaluate_or_say_why(model, bench, path)
+        except (ValueError, RuntimeError) as error:
+            failed[title] = " ".join(f"{error}".split())
+    return results, failed
+
+
+class LongestResponse(RewardModel):
+    """The baseline that scores a response by its number of words."""
+
+    kind = "score"
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """Its name: nothing else changes its answers."""
+        return {"kind": self.kind, "score": "words"}
+
+    def compare_many(
+        self,
+        prompts: Prompts,
+        responses1: Texts,
+        responses2: Texts,
+        *,
+        on_error: OnError = "error",
+    ) -> Comparisons:
+        """Compare many pairs by their words.
+
+        >>> LongestResponse().compare_many(["?"], ["a b"], ["a"])[0].preference
+        0
+        """
+        comparisons: Comparisons = []
+        for one, other in zip(responses1, responses2, strict=True):
+            scores = np.array([len(one.split()), len(other.split())], float)
+            comparison = Comparison.of(scores[:, None], attributes=["words"], scores=scores)
+            comparisons.append(comparison)
+        return comparisons
 
 
 def decided_by(results: pd.DataFrame) -> str:

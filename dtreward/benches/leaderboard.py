@@ -14,6 +14,7 @@ from dtreward.benches.published_scores import (
     published_scores,
 )
 from dtreward.benches.rewardbench import SECTION_OF, SECTIONS, section_scores
+from dtreward.benches.scoring import OTHER
 from dtreward.files import write_atomically
 from dtreward.models.catalogue import CATALOGUE
 from dtreward.stats import Interval
@@ -60,7 +61,7 @@ class Measured:
             return []
         complete = complete_sections(self.results["subset"])
         lost = set(self.results["subset"]) - set(rows_read(self.results)["subset"])
-        incomplete = {SECTION_OF[subset] for subset in lost}
+        incomplete = {SECTION_OF.get(subset) for subset in lost}
         sections = [
             name
             for name in SECTIONS
@@ -103,7 +104,8 @@ def leaderboard(
         mark: put behind the name of each row that is not published, such as " (demo world)".
 
     Returns:
-        Columns model, row, the sections, overall, "<section> low" and "<section> high" (ends of the
+        Columns model, row, the sections, overall, Other where the bench has other subsets than
+        RewardBench's, "<section> low" and "<section> high" (ends of the
         95 % interval), pairs (read), unread and note.
     """
     rows = []
@@ -120,9 +122,16 @@ def leaderboard(
     for name in published.index.difference(with_published_row, sort=False):
         row = {"model": name, "row": "published only", "note": CATALOGUE[name].note}
         rows.append(row | published.loc[name].to_dict() | published_ends.get(name, {}))
-    ends = [f"{column} {end}" for column in COLUMNS for end in ("low", "high")]
-    columns = ["model", "row", *COLUMNS, *ends, "pairs", "unread", "note"]
-    return pd.DataFrame(rows).reindex(columns=columns)
+    table = pd.DataFrame(rows)
+    scores = [*COLUMNS, OTHER] if OTHER in table else COLUMNS
+    ends = [f"{column} {end}" for column in scores for end in ("low", "high")]
+    columns = ["model", "row", *scores, *ends, "pairs", "unread", "note"]
+    return table.reindex(columns=columns)
+
+
+def _score_columns(table: pd.DataFrame) -> list[str]:
+    """Name the scores of a leaderboard: the sections, overall, and the section of other subsets."""
+    return [column for column in (*COLUMNS, OTHER) if column in table]
 
 
 def _rows_of(one: Measured, mark: str, published_ends: Mapping[str, float]) -> list[dict]:
@@ -181,7 +190,7 @@ def sort_rows(table: pd.DataFrame, by: str, *, published_last: bool = False) -> 
 def as_text(table: pd.DataFrame) -> pd.DataFrame:
     """Write the cells of a `leaderboard` out: scores to a decimal, with the interval if known."""
     text = table[["model", "row"]].copy()
-    for column in COLUMNS:
+    for column in _score_columns(table):
         text[column] = [_cell(row, column) for _, row in table.iterrows()]
     text["pairs read"] = table["pairs"].map("{:,.0f}".format).where(table["pairs"].notna(), "")
     text["note"] = table["note"].fillna("")
@@ -211,7 +220,7 @@ def write_tables(stem: str | Path, table: pd.DataFrame, text: pd.DataFrame, capt
         index=False,
         escape=True,
         caption=caption,
-        column_format="ll" + "r" * (len(COLUMNS) + 1) + "l",
+        column_format="ll" + "r" * (len(_score_columns(table)) + 1) + "l",
     )
     write_atomically(f"{stem}.md", lambda path: path.write_text(markdown, encoding="utf-8"))
     write_atomically(f"{stem}.tex", lambda path: path.write_text(latex, encoding="utf-8"))

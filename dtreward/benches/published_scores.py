@@ -18,7 +18,9 @@ from dtreward.published import PUBLISHED
 from dtreward.stats import Interval
 
 COLUMNS = [*SECTIONS, "overall"]
-SCORE_WEIGHTS = section_weights(WEIGHTS.index)  # (subsets, sections and overall), in percent
+SCORE_WEIGHTS = section_weights(
+    WEIGHTS.index.to_series()
+)  # (subsets, sections and overall), in percent
 
 
 def published_scores() -> pd.DataFrame:

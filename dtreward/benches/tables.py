@@ -12,8 +12,9 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int
 
+from dtreward.benches.bench import share_without_verdict
 from dtreward.benches.candidates import rows_read
-from dtreward.benches.rewardbench import SECTION_OF, WEIGHTS
+from dtreward.benches.rewardbench import WEIGHTS, sections_of_subsets
 from dtreward.stats import (
     FEWEST_PROMPTS,
     Interval,
@@ -56,6 +57,7 @@ def overview(
             "right, chosen second": _share(right_second),  # a verdict is of both orders
             "flips when swapped": _share(flips),
             "ties": f"{read['probability'].eq(0.5).sum():,}",
+            "no verdict": f"{share_without_verdict(found):.1%}" if kind == "verdict" else NOT_SAID,
             "prompt cut": NOT_SAID if cut.get(name) is None else f"{cut[name]:,}",
             "not read": f"{len(found) - len(read):,}",
         }
@@ -169,13 +171,13 @@ def subset_rates(results: Mapping[str, pd.DataFrame], **options: int) -> pd.Data
     Returns:
         The columns of `stats.rates_by_group` (p: is the share that of the row's other subsets?),
         group being called subset, prompts problems and estimate share, and row and section; in
-        RewardBench's order.
+        RewardBench's order, and other subsets after its own.
     """
     tables = []
     for name, found in results.items():
         read = rows_read(found)
         rates = rates_by_group(read["correct"], read["subset"], read["problem"], **options)
-        tables.append(rates.assign(row=name, section=rates["group"].map(SECTION_OF)))
+        tables.append(rates.assign(row=name, section=sections_of_subsets(rates["group"])))
     table = pd.concat(tables, ignore_index=True)
     table = table.rename(columns={"group": "subset", "prompts": "problems", "estimate": "share"})
     places = {subset: place for place, subset in enumerate(WEIGHTS.index)}

@@ -13,6 +13,7 @@ tests import it.
 - `recurrence`: how often a split that recurs on resamples was planted
 - `judges`: the simulated judges behind an HTTP endpoint
 - `bench`: pairs in RewardBench's form
+- `newer_benches`: best-of-four, styles and judged pairs in the forms of RewardBench 2, RM-Bench and JudgeBench
 - `batches`: what the backbone is trained on
 - `train`: the command that trains the backbone
 - `probe`: what can be read from the backbone

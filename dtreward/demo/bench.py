@@ -14,6 +14,7 @@ problems, and their scores say nothing about RewardBench:
 """
 
 import re
+from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -50,19 +51,25 @@ def make_bench(pairs: int = 24, *, seed: int = 0) -> pd.DataFrame:
     >>> len(bench), bench["subset"].nunique(), bench.equals(make_bench(2))
     (20, 10, True)
     """
-    seen = set(make_pairs(seed=seed)["prompt"])
+    seen = set(study_prompts(seed))
     draw = Draws(np.random.default_rng([seed, 1]))
     rows = []
     for subset, (chosen, rejected) in RATINGS.items():
         for _ in range(pairs):
             problem = new_problem(STUDY, seen, draw)
-            ratings = _ratings(chosen, rejected, draw)
+            ratings = draw_open_ratings(chosen, rejected, draw)
             texts = _texts(subset, problem, ratings, seen, draw)
             models = ["demo " + "".join(map(str, rating)) for rating in ratings]
             row = (len(rows), problem.prompt, texts[0], models[0], texts[1], models[1], subset)
             rows.append(row)
     columns = ["id", "prompt", "chosen", "chosen_model", "rejected", "rejected_model", "subset"]
     return pd.DataFrame(rows, columns=columns)
+
+
+@cache
+def study_prompts(seed: int) -> frozenset[str]:
+    """Give the prompts of `make_pairs(seed=seed)`, which take a second to make."""
+    return frozenset(make_pairs(seed=seed)["prompt"])
 
 
 def _texts(
@@ -74,13 +81,13 @@ def _texts(
         neighbour = new_problem([problem.family.name], seen, draw)
         rejected = respond(neighbour, ratings[1], draw)
     if subset == "hep-python":
-        rejected = _other_answer(chosen, draw)
+        rejected = change_answer(chosen, draw)
     while rejected == chosen:
         rejected = respond(problem, ratings[1], draw)
     return [chosen, rejected]
 
 
-def _ratings(chosen: Planned, rejected: Planned, draw: Draws) -> list[tuple[int, ...]]:
+def draw_open_ratings(chosen: Planned, rejected: Planned, draw: Draws) -> list[tuple[int, ...]]:
     """Draw the ratings that are left open: None once for both responses, OWN for each."""
     shared = [draw.pick(range(4)) for _ in chosen]
     ratings = []
@@ -98,7 +105,7 @@ def _ratings(chosen: Planned, rejected: Planned, draw: Draws) -> list[tuple[int,
     return ratings
 
 
-def _other_answer(text: str, draw: Draws) -> str:
+def change_answer(text: str, draw: Draws) -> str:
     """Change the last number by 1 to 3: a final answer that contradicts the steps."""
     *_, last = re.finditer(r"\d+", text)
     changed = int(last[0]) + draw.pick([1, 2, 3])

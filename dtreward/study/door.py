@@ -82,6 +82,8 @@ def find_faults(plan: StudyPlan) -> Iterator[str]:
         yield from _faults_of_judges(values[JUDGES])
     if BENCH in values:
         yield from _missing_file("bench_source", values[BENCH]["bench_source"])
+        for source in values[BENCH]["benches"]:
+            yield from _missing_bench(source)
 
 
 def _wrong_revisions(values: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
@@ -267,6 +269,15 @@ def _missing_file(parameter: str, value: str) -> Iterator[str]:
     if value in NO_FILES or is_hub_id or local_path(value):
         return
     yield f"{parameter}: there is no {seen_from_here(value)} here{nearest(value, NO_FILES)}"
+
+
+def _missing_bench(source: str) -> Iterator[str]:
+    """Find what is neither a bench by its name, nor an id on the hub, nor a file or folder."""
+    from dtreward.benches.reading import BENCHES, bench_name  # takes a second
+
+    if not bench_name(source.partition(":")[0]):
+        for sentence in _missing_file("benches", source):
+            yield f"{sentence}; benches by name: {', '.join(BENCHES)}"
 
 
 def _wrong_judges(judges: Sequence[Any], parameter: str) -> Iterator[str]:

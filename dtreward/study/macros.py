@@ -114,6 +114,11 @@ def _of_benches(numbers: Numbers) -> Macros:
         for section, interval in sections.items():
             score = "{estimate:.1f} [{low:.1f}, {high:.1f}]".format(**interval)
             macros.append((f"score of {model} {section}", score))
+    for bench, models in distinct_names(numbers.get("newer_benches", {})).items():
+        for model, sections in distinct_names(models).items():
+            if "overall" in sections:
+                score = "{estimate:.1f} [{low:.1f}, {high:.1f}]".format(**sections["overall"])
+                macros.append((f"score of {model} on {bench}", score))
     return macros
 
 

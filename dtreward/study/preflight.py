@@ -63,7 +63,7 @@ def _pinned(own: dict[str, Any], commits: Mapping[str, str]) -> dict[str, Any]:
         if own.get(revision) == "" and commit is not None:
             filled[revision] = commit
     if "revisions" in own:
-        named = repositories(own.get("models", []))
+        named = repositories([*own.get("models", []), *own.get("benches", [])])
         known = {repo: commits[repo] for repo in named if repo in commits}
         filled["revisions"] = known | own["revisions"]
     return filled

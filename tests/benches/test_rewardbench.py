@@ -28,9 +28,10 @@ from dtreward.benches import (
     section_intervals,
     section_scores,
 )
-from dtreward.benches.rewardbench import REVISION, WEIGHTS
+from dtreward.benches.rewardbench import REVISION, WEIGHTS, load_rewardbench
 from dtreward.demo import bench as demo_bench
 from dtreward.demo import world as demo
+from dtreward.demo.newer_benches import make_newer_benches
 from dtreward.judges.judge import Judge
 from dtreward.models.catalogue import CATALOGUE
 from dtreward.models.comparison import Comparison, RewardModel
@@ -89,7 +90,7 @@ def bench(tmp_path):
 
 def written(folder, frame, name="bench.parquet", **options):
     frame.to_parquet(folder / name)
-    return load_bench(str(folder / name), **options)
+    return load_rewardbench(str(folder / name), **options)
 
 
 # The leaderboard's arithmetic
@@ -146,9 +147,17 @@ def test_a_section_without_pairs_is_absent_and_not_zero():
     assert set(section_intervals(results, resamples=10)) == {"Chat Hard"}
 
 
-def test_unknown_subsets_and_impossible_values_are_refused():
-    with pytest.raises(ValueError, match=r"subsets among alpacaeval-easy.*found \{'chat'\}"):
-        section_scores(results_of({"chat": (1, 2)}))
+def test_unknown_subsets_form_a_section_of_their_own_and_leave_the_others_alone():
+    known = {"llmbar-natural": (1, 2), "mt-bench-hard": (2, 2)}
+    alone = section_scores(results_of(known))
+    scores = section_scores(results_of(known | {"mine": (1, 4), "yours": (2, 2)}))
+    assert scores["Other"] == pytest.approx(100 * 3 / 6)  # over its pairs
+    assert scores["Chat Hard"] == alone["Chat Hard"] and math.isnan(scores["overall"])
+    intervals = section_intervals(results_of({"mine": (10, 20)}), resamples=50)
+    assert set(intervals) == {"Other"} and intervals["Other"].estimate == 50
+
+
+def test_impossible_values_are_refused():
     for value in (np.nan, 1.5):
         with pytest.raises(ValueError, match="from 0 to 1"):
             section_scores(results_of({"math-prm": (1, 2)}).assign(correct=value))
@@ -393,6 +402,42 @@ def test_a_model_that_reads_nothing_fails_with_the_reason_and_leaves_nothing(ben
         assert not list(tmp_path.glob("own*"))
 
 
+# Several responses
+
+
+@pytest.mark.parametrize("name", ["tree", "score"])
+def test_real_models_say_of_several_responses_what_they_say_of_each_two(name, models, tmp_path):
+    """Each response is read once; a tree's win is the mean of both orders, a tie of scores none."""
+    make_newer_benches(1)["RM-Bench"].to_parquet(tmp_path / "styles.parquet")
+    bench, model = load_bench(str(tmp_path / "styles.parquet")), models[name]
+    results = bench.judge(model, bench.items.head(2))
+    for row, item in zip(results.itertuples(), bench.items.itertuples(), strict=False):
+        pairs = [(right, wrong) for right in item.chosen for wrong in item.rejected]
+        second = [model.compare(item.prompt, wrong, right) for right, wrong in pairs]
+        first = [model.compare(item.prompt, right, wrong) for right, wrong in pairs]
+        won = [one.preference for one in second]
+        if name == "tree":
+            swapped = zip(won, first, strict=True)
+            won = [(one + 1 - other.preference) / 2 for one, other in swapped]
+        assert row.won == won and row.correct == np.mean(won)
+        assert row.rewards[0] == second[0].rewards[1] and row.rewards[3] == second[0].rewards[0]
+
+
+@pytest.mark.parametrize(("text", "number"), [(" ", 1), (" ", 4), ("word " * 3000, 5)])
+def test_a_response_that_a_real_model_cannot_read_is_named_by_its_number(
+    text, number, models, tmp_path
+):
+    make_newer_benches(1)["RM-Bench"].to_parquet(tmp_path / "styles.parquet")
+    bench = load_bench(str(tmp_path / "styles.parquet"))
+    item = bench.items.head(1).copy()
+    column, place = ("chosen", number - 1) if number < 4 else ("rejected", number - 4)
+    texts = list(item[column].iloc[0])
+    texts[place] = text
+    item[column] = [texts]
+    (unread,) = bench.judge(models["score"], item)["unread"]
+    assert unread.startswith(f"response {number}: ")
+
+
 # What is kept
 
 
@@ -464,7 +509,7 @@ def test_a_damaged_file_is_made_again(bench, tmp_path):
 def evaluate_in_child(path, kill):
     """Evaluate; die by SIGKILL before or after the n-th call of an `os` function, or when killed."""
     die_at(kill)
-    evaluate(Words(wait=0.01), load_bench(str(path.with_name("bench.parquet"))), path, part=4)
+    evaluate(Words(wait=0.01), load_rewardbench(str(path.with_name("bench.parquet"))), path, part=4)
 
 
 def test_killed_at_every_kind_of_moment_it_resumes_to_the_same_results(bench, tmp_path):
@@ -647,11 +692,11 @@ def test_a_folder_gives_its_filtered_split_and_never_the_raw_one(tmp_path, bench
     columns.iloc[:5].to_parquet(tmp_path / "data" / "filtered-00000-of-00001.parquet")
     columns.to_parquet(tmp_path / "data" / "raw-00000-of-00001.parquet")
     (tmp_path / "bench.parquet").unlink()
-    assert len(load_bench(str(tmp_path))) == 5
+    assert len(load_rewardbench(str(tmp_path))) == 5
     (tmp_path / "data" / "filtered-00000-of-00001.parquet").unlink()
     for source in (tmp_path, tmp_path / "absent.parquet"):
         with pytest.raises(ValueError, match="a folder or Parquet file of it"):
-            load_bench(str(source))
+            load_rewardbench(str(source))
 
 
 def test_the_hub_is_asked_for_the_pinned_commit(tmp_path, bench, monkeypatch):
@@ -661,16 +706,14 @@ def test_the_hub_is_asked_for_the_pinned_commit(tmp_path, bench, monkeypatch):
         rewardbench, "snapshot_download", lambda *_, **given: asked.append(given) or str(tmp_path)
     )
     for revision in ("", "another"):
-        assert len(load_bench("allenai/reward-bench", revision)) == len(bench)
+        assert len(load_rewardbench("allenai/reward-bench", revision)) == len(bench)
     assert [each["revision"] for each in asked] == [REVISION, "another"]
     assert re.fullmatch("[0-9a-f]{40}", REVISION) and asked[0]["repo_type"] == "dataset"
 
 
-def test_missing_columns_and_other_benches_are_refused(tmp_path, bench):
+def test_missing_columns_are_refused(tmp_path, bench):
     with pytest.raises(ValueError, match=r"missing \{'chosen'\}"):
         written(tmp_path, bench.drop(columns="chosen"))
-    with pytest.raises(ValueError, match=r"found \{'mine'\}"):
-        written(tmp_path, bench.assign(subset="mine"))
 
 
 def test_a_limit_draws_from_each_subset_by_the_seed(tmp_path):
@@ -711,7 +754,7 @@ def test_the_demo_bench_asks_what_the_study_has_not_seen():
 
 
 def test_small_models_judge_the_real_pairs_of_llmbar(shared_data, models, tmp_path):
-    bench = load_bench(str(shared_data / "rewardbench_llmbar.parquet"))
+    bench = load_rewardbench(str(shared_data / "rewardbench_llmbar.parquet"))
     assert len(bench) == 419 and bench["problem"].nunique() == 418  # one prompt is in two subsets
     asked = bench["subset"].value_counts()
     assert asked.to_dict() == WEIGHTS.loc[asked.index, "Chat Hard"].to_dict()
@@ -742,7 +785,8 @@ def executed(folders, tmp_path_factory):
     tree, score = (str(folders[name]) for name in sorted(folders) if name != "five")
     given = {"study": "own", "bench_source": f"{folder}/own.parquet", "data_dir": str(folder)}
     given |= {"models": [tree, score, str(folders["five"]), "absent/model"], "bases": {tree: score}}
-    given |= {"resamples": 100, "sort_by": "Chat Hard"}
+    given |= {"resamples": 100, "sort_by": "Chat Hard", "benches": [f"{folder}/styles.parquet"]}
+    make_newer_benches(2)["RM-Bench"].to_parquet(folder / "styles.parquet")
     path = folder / "own" / "09_evaluate_rewardbench.ipynb"
     with endpoint(lambda *_: says("A is the better response")) as (url, _):
         given["models"].append({"name": JUDGE, "model": "m", "endpoint": url})
@@ -760,11 +804,23 @@ def test_the_notebook_goes_on_after_a_model_that_fails_and_says_so(executed):
         "Skywork-Reward-Llama-3.1-8B-v0.2.parquet",
         f"{JUDGE}.answers",
         f"{JUDGE}.parquet",
+        "rm-bench",
     ]
     (reason,) = {
         each for why in record["numbers"]["failed"].values() for each in [why] if "tree" in why
     }
     assert "none of 40 pairs could be read" in reason and "pass tree=" in reason
+
+
+def test_the_notebook_scores_further_benches_and_says_what_style_does(executed):
+    numbers = json.loads((executed / "09_evaluate_rewardbench.json").read_text())["numbers"]
+    scores, style = numbers["newer_benches"]["RM-Bench"], numbers["style_effect"]
+    assert set(scores) == set(style) == {*numbers["kinds"], "longest response"}
+    # The judge names the response shown first in both orders: half of every pair, of any style.
+    assert scores[JUDGE]["overall"]["estimate"] == 50 and style[JUDGE]["all"]["estimate"] == 0
+    assert style["longest response"]["all"]["estimate"] > 90
+    assert len(list((executed / "rewardbench" / "rm-bench").glob("*.parquet"))) == 3
+    assert (executed / "figures" / "09_style_effect.png").exists()
 
 
 def test_the_table_sets_measured_rows_beside_published_ones(executed):
@@ -920,4 +976,4 @@ def test_no_results_and_pairs_that_come_twice_are_errors(tmp_path):
     bench = demo_bench.make_bench(2)
     pd.concat([bench, bench.head(3)]).to_parquet(tmp_path / "bench.parquet")
     with pytest.raises(ValueError, match="3 rows repeat"):
-        load_bench(str(tmp_path / "bench.parquet"))
+        load_rewardbench(str(tmp_path / "bench.parquet"))

@@ -31,7 +31,7 @@ def shown(body):
 @pytest.fixture
 def bench(tmp_path):
     demo_bench.make_bench(3).to_parquet(tmp_path / "bench.parquet")
-    return load_bench(str(tmp_path / "bench.parquet"))
+    return load_bench(str(tmp_path / "bench.parquet")).items
 
 
 def chosen_is_better(bench):

@@ -110,6 +110,7 @@ def test_what_cannot_run_on_a_table_is_refused_by_name(table, file, words, messa
         (["test_share=0.6", "validation_share=0.4"], "whose sum is below 1, came 0.4 and 0.6"),
         (["judges_table=nowhere.csv"], "judges_table: there is no nowhere.csv"),
         (["bench_source=nowhere"], "bench_source: there is no nowhere"),
+        (["benches=[RM-Bench,RN-Bench]"], "benches: there is no RN-Bench here"),
         (["models=[data/demo,data/dmeo]"], "there is no model data/dmeo here"),
         (["template='{conversation}'"], "template: expected a template with the fields"),
     ],

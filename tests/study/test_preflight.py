@@ -171,6 +171,12 @@ def test_a_name_of_the_leaderboard_is_pinned_by_its_repository_and_a_judge_by_no
     assert preflight.pin({"09": {"revisions": {}}}, {repo: "c"})["09"] == {"revisions": {}}
 
 
+def test_further_benches_on_the_hub_are_pinned_and_those_by_name_or_file_are_not():
+    repo = "THU-KEG/RM-Bench"
+    own = {"models": [], "benches": [repo, "JudgeBench", "../data/own.parquet"], "revisions": {}}
+    assert preflight.pin({"09": own}, {repo: "c"})["09"]["revisions"] == {repo: "c"}
+
+
 def test_a_folder_is_not_taken_for_the_repository_of_its_name(tmp_path):
     repo = "Skywork/Skywork-Reward-Llama-3.1-8B-v0.2"
     folder = tmp_path / repo.split("/")[1]
