@@ -114,8 +114,8 @@ def test_a_coin_makes_the_best_model_no_better_than_itself():
 
 def test_the_overview_has_a_row_for_each_model_that_failed_too():
     table = overview({"good": results([1, 0])}, {"good": "score"}, {"good": None}, {"bad": "no"})
-    assert table.loc["good"].tolist() == ["score", "0.500", "0.500", "1.000", "0", "–", "0"]
-    assert table.loc["bad"].tolist() == ["failed: no"] + ["–"] * 6
+    assert table.loc["good"].tolist() == ["score", "0.500", "0.500", "1.000", "0", "–", "–", "0"]
+    assert table.loc["bad"].tolist() == ["failed: no"] + ["–"] * 7
 
 
 def test_parts_by_length_hold_every_pair_once_in_order():
