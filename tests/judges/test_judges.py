@@ -375,7 +375,7 @@ def test_errors_refusals_unparsed_and_inconsistent_answers_stay_different(tmp_pa
         5: (None, "A is", "refused", None),  # the endpoint's own refusal
         6: ("filtered", "A is", "refused", None),
         7: ("error", "I cannot", "error", None),
-        8: ("", "A is", "unparsed", None),
+        8: ("", "A is", "error", None),
     }
 
     def reply(body, headers):
