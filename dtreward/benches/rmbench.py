@@ -100,14 +100,13 @@ class RMBench(Bench):
         for name, estimate in estimates.items():
             used = values.loc[:, weights[name] != 0].dropna(how="all")
             problems = results["problem"][used.index]
-            if (used.max() == used.min()).all():  # the bootstrap would have no width
+            alone = Parts(values.loc[used.index], weights[[name]])
+            effects |= alone.intervals(problems, level=level, **options)
+            if effects[name].low == effects[name].high:  # style changes no prompt, or all alike
                 alike = alike_interval(1.0, 1 / problems.nunique(), level=level)
                 most = 200 * (1 - alike.low)  # of easy and of hard
                 low = max(-100.0, estimate - most)
                 effects[name] = Interval(float(estimate), low, min(100.0, estimate + most))
-                continue
-            alone = Parts(values.loc[used.index], weights[[name]])
-            effects |= alone.intervals(problems, level=level, **options)
         return effects
 
 

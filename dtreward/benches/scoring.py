@@ -79,7 +79,8 @@ class Parts:
     def _largest_share(self, weights: pd.Series, problems: pd.Series) -> float:
         """Give the largest share that one problem has in a score."""
         is_there = self.values.notna()
-        share = is_there @ (weights / is_there.sum().clip(lower=1)) / weights.sum()
+        positive = weights.clip(lower=0)
+        share = is_there @ (positive / is_there.sum().clip(lower=1)) / positive.sum()
         return float(share.groupby(problems).sum().max())
 
 
