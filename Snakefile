@@ -8,6 +8,9 @@
 import shlex
 import sys
 
+from pathlib import Path
+
+from dtreward.study import warm
 from dtreward.study.plan import begin_study, end_study, plan_study, reopen_unfinished
 
 try:
@@ -15,7 +18,8 @@ try:
 except (FileNotFoundError, ValueError) as error:
     sys.exit(str(error))
 PLAN.drop_outdated_stamps()
-RUN = shlex.quote(sys.executable) + " -m dtreward.cli run"
+RUN = shlex.join([sys.executable, "-P", warm.__file__, "-m", "dtreward.cli", "run"])
+WARM = []  # the process that has imported the libraries
 LOCKS = []  # open files, as long as this process lives
 
 
@@ -24,14 +28,18 @@ onstart:
         LOCKS.append(begin_study(PLAN))
     except RuntimeError as error:
         sys.exit(str(error))
+    paths = [Path("notebooks", f"{name}.ipynb") for name in PLAN.notebooks]
+    WARM.append(warm.start(["dtreward.study.run", "ipykernel.kernelapp", *warm.imported_by(paths)]))
 
 
 onsuccess:
+    warm.stop(WARM[0])
     end_study(PLAN)
     reopen_unfinished(PLAN)
 
 
 onerror:
+    warm.stop(WARM[0])
     reopen_unfinished(PLAN)
 
 

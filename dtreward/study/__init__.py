@@ -12,6 +12,7 @@ Commands (`dtreward.cli`) and the Snakefile call this room; notebooks use `input
 - `trial`: asks a study's judges about one pair, and shows their replies and costs.
 - `hub`: commits of the hub's repositories, and what is still to be downloaded.
 - `run`: runs one notebook through papermill.
+- `warm`: runs notebooks as copies of a process that has imported their libraries already.
 - `scratch`: where a running notebook writes, until its files replace the old ones.
 - `outcome_table`: what became of each notebook: noted by every run, shown as a table at the end.
 - `study_runs`: what one whole run of a study took.

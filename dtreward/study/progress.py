@@ -10,10 +10,13 @@ from pathlib import Path
 from time import monotonic
 
 try:
+    from jupyter_client import AsyncKernelManager
     from papermill.clientwrap import PapermillNotebookClient
     from papermill.engines import NBClientEngine, papermill_engines
 except ImportError as error:
     raise ImportError('progress bars need papermill: pip install "dtreward[study]"') from error
+
+from dtreward.study import warm
 
 ENGINE = "progress"  # its name for papermill
 CLEARED = "\r\x1b[K"  # back to the start of the line, which is emptied
@@ -21,6 +24,15 @@ PAUSE = 60.0  # seconds between the lines of a log
 # What a kernel answers: the most memory that its process has had at a time, in KiB.
 PEAK = "__import__('resource').getrusage(__import__('resource').RUSAGE_SELF).ru_maxrss"
 PEAK_MIB = "peak_mib"  # its name in papermill's metadata of the executed notebook
+
+
+class KernelManager(AsyncKernelManager):
+    """Starts a kernel as a copy of a process that has imported its libraries, where there is one."""
+
+    def format_kernel_cmd(self, extra_arguments=None):
+        """Give the command line of the kernel."""
+        python, *words = super().format_kernel_cmd(extra_arguments)
+        return [python, "-P", warm.__file__, *words] if "-m" in words else [python, *words]
 
 
 class Client(PapermillNotebookClient):
@@ -71,6 +83,7 @@ class Engine(NBClientEngine):
             "config": config,
             "extra_arguments": extra_arguments,
             "startup_timeout": start_timeout,
+            "kernel_manager_class": KernelManager,
         }
         return Client(nb_man, kernel_name=kernel_name, **options).execute()
 
