@@ -9,13 +9,15 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jinja2 import TemplateError, TemplateSyntaxError
-from transformers import PreTrainedTokenizerFast
 
 from dtreward.files import digest
 from dtreward.pooling import EOS, LAST, check_rule, end_ids, end_text
+
+if TYPE_CHECKING:  # its import takes seconds
+    from transformers import PreTrainedTokenizerFast
 
 TURN = "<extra_id_1>"
 FIRST_TURN = "<extra_id_0>"

@@ -1,4 +1,4 @@
-"""Names in any script: fonts that have their signs, and names that read from right to left."""
+"""Fonts that have the signs of names in any script."""
 
 from __future__ import annotations
 
@@ -15,18 +15,6 @@ BASE = "DejaVu Sans"  # comes with matplotlib: Latin, Greek, Cyrillic, Arabic, H
 UNSEEN = ("Cc", "Cf", "Cn", "Co", "Zl", "Zp", "Zs")  # categories of signs that draw nothing
 NO_TEXT_FONT = ("Last Resort", "Emoji", "Color")  # names of fonts of boxes or bitmaps
 EAST_ASIAN = ("CJK", "HIRAGANA", "KATAKANA", "HANGUL", "BOPOMOFO", "FULLWIDTH", "IDEOGRAPHIC")
-ISOLATE = "\u2068{}\u2069"  # first strong isolate, and its end
-
-
-def isolate(name: str) -> str:
-    """Enclose a name that reads from right to left, so that it leaves the text around it in order.
-
-    Example:
-        >>> isolate("clarity"), ascii(isolate("בהירות"))[:7]
-        ('clarity', "'\\\\u2068")
-    """
-    is_from_right = any(unicodedata.bidirectional(sign) in ("R", "AL") for sign in name)
-    return ISOLATE.format(name) if is_from_right else name
 
 
 def families_of(texts: str | Iterable[str]) -> list[str]:

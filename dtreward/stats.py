@@ -10,8 +10,6 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int, Shaped
-from scipy.stats import binomtest, rankdata
-from statsmodels.stats.proportion import proportion_confint
 
 Rows = Shaped[np.ndarray, "rows"] | pd.Series
 Prompts = Collection[Hashable]  # the prompt of each row; none missing, at least two different
@@ -248,6 +246,8 @@ def spearman_interval(x: Rows, y: Rows, prompts: Prompts, **options) -> Interval
     >>> print(spearman_interval(x, x**3, range(3)))
     1.000 [1.000, 1.000]
     """
+    from scipy.stats import rankdata  # scipy.stats takes a second
+
     rank_x = rankdata(_checked(x, "x"))
     rank_y = rankdata(_checked(y, "y"))
     return pearson_interval(rank_x, rank_y, prompts, **options)
@@ -354,6 +354,8 @@ def share_interval(won: Rows, prompts: Prompts) -> Interval:
     """
     share = float(_checked(won, "preference").mean())
     trials = len(set(prompts))
+    from statsmodels.stats.proportion import proportion_confint  # takes a second
+
     low, high = proportion_confint(share * trials, trials, method="wilson")
     return Interval(share, float(min(low, share)), float(max(high, share)))
 
@@ -486,6 +488,8 @@ def paired_test(
     if pd.Series(prompts).is_unique and is_right_or_wrong:
         a_alone = int((gain > 0).sum())
         discordant = max(1, int((gain != 0).sum()))  # none gives p = 1
+        from scipy.stats import binomtest  # scipy.stats takes a second
+
         p_value = float(binomtest(a_alone, discordant).pvalue)
         return PairedTest(difference, p_value, "exact McNemar")
     draws = _resampled_means(gain[:, None], prompts, resamples, seed)

@@ -11,7 +11,8 @@ from matplotlib.font_manager import fontManager
 
 from dtreward import fonts
 from dtreward.figures import draw_reward_bars, save_figure, text_width
-from dtreward.fonts import families_of, isolate, use_fonts
+from dtreward.fonts import families_of, use_fonts
+from dtreward.names import isolate
 from dtreward.tree.figure import draw_tree
 from dtreward.tree.tree import PreferenceTree
 

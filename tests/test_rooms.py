@@ -13,7 +13,7 @@ from conftest import ROOT
 
 PACKAGE = ROOT / "dtreward"
 FLOORS = (  # a file or room imports from its own floor's room and from the floors above it here
-    ("files", "stats", "published", "fonts", "pooling"),
+    ("files", "stats", "published", "names", "fonts", "pooling"),
     ("record",),
     ("conversation", "figures"),
     ("pairs",),

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int, Real, Shaped
 
-from dtreward.fonts import isolate
+from dtreward.names import isolate
 from dtreward.pairs.summary import pool_differences
 from dtreward.stats import Prompts, brier_terms, mean_intervals
 from dtreward.tree.tree import Differences, PreferenceTree

@@ -18,8 +18,8 @@ from scipy.cluster.hierarchy import dendrogram, linkage
 from scipy.spatial.distance import squareform
 
 from dtreward.figures import WIDTH, attribute_colours, colour, label_rows, panels, short_titles
-from dtreward.fonts import isolate
 from dtreward.judges.attribution import Distances, import_shap
+from dtreward.names import isolate
 from dtreward.tree.tree import Differences
 
 NARROW = 3.25  # inches, one column of a page

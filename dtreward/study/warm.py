@@ -91,12 +91,16 @@ def stop(process: subprocess.Popen | None) -> None:
 
 
 def imported_by(notebooks: Iterable[Path]) -> list[str]:
-    """List the modules that notebooks import, each once, those of the first notebook first."""
+    """List the modules that notebooks import first of all, those of the first notebook first.
+
+    What a later cell imports may depend on what that notebook does before it.
+    """
     modules = {}
     for path in notebooks:
-        for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
-            if cell["cell_type"] == "code":
-                modules |= dict.fromkeys(_imported_by("".join(cell["source"])))
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        sources = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+        imports = (list(_imported_by(source)) for source in sources)
+        modules |= dict.fromkeys(next(filter(None, imports), []))
     return list(modules)
 
 

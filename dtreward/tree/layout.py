@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from dtreward.figures import DROP, GAP, LINE, PAD, text_width
-from dtreward.fonts import isolate
+from dtreward.names import isolate
 from dtreward.tree.nodes import NodeTable, Step
 from dtreward.tree.rules import idle_splits
 

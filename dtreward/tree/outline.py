@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool
 
-from dtreward.fonts import isolate
+from dtreward.names import isolate
 from dtreward.tree.nodes import NodeTable
 from dtreward.tree.rules import collapsed, conditions, idle_splits, rule_sentences
 

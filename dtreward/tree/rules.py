@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Bool, Real
 
-from dtreward.fonts import isolate
+from dtreward.names import isolate
 from dtreward.tree.nodes import NodeTable, Step, in_preorder
 
 

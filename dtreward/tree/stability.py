@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int
 
-from dtreward.fonts import isolate
+from dtreward.names import isolate
 from dtreward.tree.ablation import Sample, Settings, Size, describe_trees, grow_trees
 from dtreward.tree.tree import Differences, PreferenceTree
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tree_examples import trees
 
 from dtreward.figures import RESPONSE_COLOURS
-from dtreward.fonts import isolate
+from dtreward.names import isolate
 from dtreward.tree.document import HEAD
 from dtreward.tree.outline import STYLE, tree_outline
 from dtreward.tree.tree import PreferenceTree
