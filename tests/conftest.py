@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from dtreward.study import warm
+
 # How long an example takes says more about the machine's other work than about the code.
 TIMELESS = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
 settings.register_profile("timeless", **TIMELESS)
@@ -63,15 +65,37 @@ def shared_data() -> Path:
 def snakemake_call(root, *config, options=()):
     """The arguments with which subprocess runs the Snakefile of a folder as `make study` does."""
     fixed = ["--cores", "2", "--nolock", "--rerun-incomplete"]
-    path = f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}"
+    environment = os.environ | {"PATH": f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}"}
+    environment.pop(warm.ADDRESS, None)  # a folder's Snakefile starts a process with its own code
     command = ["snakemake", *fixed, *options, "--config", *config]
-    return {"args": command, "cwd": root, "env": os.environ | {"PATH": path}, "text": True}
+    return {"args": command, "cwd": root, "env": environment, "text": True}
 
 
 def snakemake(root, *config, options=()):
     """Run the Snakefile as `make study` does; give the finished process."""
     call = snakemake_call(root, *config, options=options)
     return subprocess.run(**call, check=False, capture_output=True)
+
+
+@pytest.fixture(scope="session")
+def _warm_process():
+    """A process that has imported what notebooks import."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv(warm.ADDRESS, raising=False)
+        notebooks = sorted((ROOT / "notebooks").glob("*.ipynb"))
+        process = warm.start(["ipykernel.kernelapp", *warm.imported_by(notebooks)])
+        address = os.environ.pop(warm.ADDRESS, None)
+    yield address
+    warm.stop(process)
+
+
+@pytest.fixture(scope="module")
+def warm_kernels(_warm_process):
+    """Let notebooks that a test runs by itself start as copies of that process."""
+    with pytest.MonkeyPatch.context() as patch:
+        if _warm_process:
+            patch.setenv(warm.ADDRESS, _warm_process)
+        yield
 
 
 @pytest.fixture(scope="session")

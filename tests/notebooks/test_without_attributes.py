@@ -4,10 +4,13 @@ import json
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from dtreward.judges.votes import read_preferences
 from dtreward.pairs.frame import load_pairs
 from dtreward.study.run import run
+
+pytestmark = pytest.mark.usefixtures("warm_kernels")
 
 
 def test_judges_are_compared_without_attributes_and_the_trees_are_left_out(root, tmp_path):

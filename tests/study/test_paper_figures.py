@@ -27,6 +27,7 @@ SMALL = {
     "thresholds": 5,
 }
 SMALL |= {"optimal_depth": 1, "bootstraps": 4, "shuffles": 2, "jobs": 1, "model": ""}
+pytestmark = pytest.mark.usefixtures("warm_kernels")
 JUDGES = ["06_collect_judge_preferences", "07_compare_judges", "08_compare_shap"]
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from dtreward.study.run import run
 
+pytestmark = pytest.mark.usefixtures("warm_kernels")
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 PAIRS = 80
 
