@@ -117,14 +117,14 @@ def _shrink_heads(small: PretrainedConfig, config: PretrainedConfig) -> None:
 
 
 def _shrink_rotation(rope: Any, config: PretrainedConfig, width: int) -> Any:
-    """Shorten the factors of a rotary embedding to those of narrow heads; keep everything else."""
+    """Take as many factors of a rotary embedding as the copy's heads need; keep everything else."""
     if not isinstance(rope, Mapping):
         return rope
     share = rope.get("partial_rotary_factor") or getattr(config, "partial_rotary_factor", 1.0)
     small = {}
     for name, value in rope.items():
         if name in ROTARY_FACTORS:
-            small[name] = value[: int(width * share) // 2]
+            small[name] = [value[pair % len(value)] for pair in range(int(width * share) // 2)]
         else:
             small[name] = _shrink_rotation(value, config, width)
     return small

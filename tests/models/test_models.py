@@ -440,7 +440,6 @@ def test_weights_that_float16_cannot_hold_are_refused_with_a_dtype_that_can(copy
         ),
         ({"chat_template": None}, r"no chat template; put the one .* into chat_template\.jinja"),
         ({"chat_template": "a\n{{ b"}, "line 2 of the tokenizer's chat template is not written"),
-        ({"bos_token": None}, 'no BOS token; pass bos="none"'),
     ],
 )
 def test_a_tokenizer_that_cannot_serve_says_what_the_reader_can_do(copy, change, words):
@@ -454,6 +453,15 @@ def test_a_tokenizer_that_cannot_serve_says_what_the_reader_can_do(copy, change,
         (copy / "tokenizer.json").unlink()
     assert re.search(words, refusal(copy))
     assert str(copy) in refusal(copy)
+
+
+def test_a_tokenizer_without_bos_begins_with_none_unless_one_is_asked_for(copy):
+    path = copy / "tokenizer_config.json"
+    settings = json.loads(path.read_text())
+    del settings["bos_token"]
+    path.write_text(json.dumps(settings))
+    assert load(copy).backbone.chat.bos == "none"
+    assert 'no BOS token; pass bos="none"' in refusal(copy, bos="one")
 
 
 @pytest.mark.parametrize(
