@@ -40,6 +40,9 @@ LARGEST = {
     "v_head_dim": 12,
 }
 TOKENS = ("pad_token_id", "bos_token_id", "eos_token_id")
+# Some rotations take other angles for all of a pack where one conversation is longer than the model's
+# limit. `load` refuses such conversations, so those of the check have to stay below the copy's limit.
+POSITIONS = 4096
 ROTARY_FACTORS = ("short_factor", "long_factor")  # one for each pair of rotated numbers
 SPREAD = 0.3  # of what is added to norms, biases and sinks
 
@@ -113,6 +116,7 @@ def _shrink_heads(small: PretrainedConfig, config: PretrainedConfig) -> None:
         width = WIDTH_BESIDE
     if head_dim:
         small.head_dim = width
+    small.max_position_embeddings = max(getattr(config, "max_position_embeddings", 0), POSITIONS)
     small.rope_parameters = _shrink_rotation(config.rope_parameters, config, width)
 
 
@@ -125,6 +129,8 @@ def _shrink_rotation(rope: Any, config: PretrainedConfig, width: int) -> Any:
     for name, value in rope.items():
         if name in ROTARY_FACTORS:
             small[name] = [value[pair % len(value)] for pair in range(int(width * share) // 2)]
+        elif name == "original_max_position_embeddings":
+            small[name] = max(value, POSITIONS)
         else:
             small[name] = _shrink_rotation(value, config, width)
     return small
