@@ -88,6 +88,18 @@ def tally(outcomes: Mapping[str, bool | None]) -> str:
     return words
 
 
+def counted(names: Iterable[str], total: int) -> str:
+    """Write how many of a total are named, and their names.
+
+    Example:
+        >>> counted(["a", "b"], 3), counted([], 3)
+        ('2 of 3 (a, b)', '0 of 3')
+    """
+    which = list(names)
+    listed = f" ({', '.join(which)})" if which else ""
+    return f"{len(which)} of {total}{listed}"
+
+
 def provenance(parameters: Mapping[str, Any], inputs: Sequence[str | Path] = ()) -> dict[str, Any]:
     """Gather what made a result: parameters, hashes of its input files, versions, machine type.
 

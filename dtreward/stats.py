@@ -18,6 +18,7 @@ MOST_DIFFERENT = 1 / 8  # but only if at most this share of the prompts differs 
 FEWEST_PROMPTS = 20  # fewer can tell nothing about accuracies
 SMALLEST_VARIANCE = 1e-12  # of values standardised to variance 1; less is rounding
 
+SHUFFLES_AT_ONCE = 100  # as fast as more of them, and little memory
 SMALLEST_DIFFERENCE = 1e-12  # of two values of one pair; less is rounding
 
 
@@ -640,6 +641,7 @@ def rates_by_group(
     resamples: int = 2000,
     level: float = 0.95,
     seed: int = 0,
+    shuffles: int = 0,
 ) -> pd.DataFrame:
     """Give the rate of each group of rows, and test whether it differs from that of the others.
 
@@ -651,6 +653,8 @@ def rates_by_group(
     Args:
         values: from 0 to 1, for example whether a model is right.
         groups: the group of each row. Rows without one (missing) are left out.
+        resamples: of the intervals.
+        shuffles: of the test; 0 means as many as `resamples`.
 
     Returns:
         A row a group, in their sorted order: group, n (rows), prompts, estimate, low, high (nan
@@ -676,7 +680,7 @@ def rates_by_group(
     outside = [rows.loc[rows["group"] != name, "prompt"].nunique() for name in table["group"]]
     can_tell = np.minimum(table["prompts"], outside) >= FEWEST_PROMPTS
     if can_tell.any():
-        p_values = _shuffled_groups(rows, resamples, seed)
+        p_values = _shuffled_groups(rows, shuffles or resamples, seed)
         table.loc[can_tell, "p"] = holm(p_values[can_tell])
     return table
 
@@ -696,18 +700,24 @@ def _shuffled_groups(rows: pd.DataFrame, resamples: int, seed: int) -> Float[np.
     codes, names = pd.factorize(units.index.get_level_values("group"))
     sums = units["sum"].to_numpy()
     sizes = units["size"].to_numpy(float)
+    count = len(names)
 
-    def distances(group_of_unit):
-        size = np.bincount(group_of_unit, sizes, len(names))
-        inside = np.bincount(group_of_unit, sums, len(names))
+    def distances(group_of_unit):  # one shuffle a row
+        shuffles = len(group_of_unit)
+        places = (group_of_unit + count * np.arange(shuffles)[:, None]).ravel()
+        cells = shuffles * count
+        size = np.bincount(places, np.tile(sizes, shuffles), cells).reshape(shuffles, count)
+        inside = np.bincount(places, np.tile(sums, shuffles), cells).reshape(shuffles, count)
         return np.abs(inside / size - (sums.sum() - inside) / (sizes.sum() - size))
 
     generator = np.random.default_rng(seed)
-    beyond = np.ones(len(names))  # the data count as one of the shuffles
+    beyond = np.ones(count)  # the data count as one of the shuffles
     with np.errstate(invalid="ignore"):  # of a single group, which has no others
-        least = distances(codes) - SMALLEST_VARIANCE
-        for _ in range(resamples):
-            beyond += distances(generator.permutation(codes)) >= least
+        least = distances(codes[None]) - SMALLEST_VARIANCE
+        for start in range(0, resamples, SHUFFLES_AT_ONCE):
+            together = min(SHUFFLES_AT_ONCE, resamples - start)
+            shuffled = np.stack([generator.permutation(codes) for _ in range(together)])
+            beyond += (distances(shuffled) >= least).sum(axis=0)
     return beyond / (1 + resamples)
 
 

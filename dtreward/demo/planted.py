@@ -1,14 +1,21 @@
 """Compare what a study of the demo world found with what was planted there."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int, Shaped
+from scipy.stats import binom
 from statsmodels.stats.proportion import proportion_confint
 
-from dtreward.demo.votes import planted_attributes
+from dtreward.demo.votes import JUDGES, planted_attributes
+from dtreward.record import Claim, counted
+from dtreward.stats import Interval
 from dtreward.tree.tree import PreferenceTree
+
+CLOSE = 0.8  # correlation of two attributes' differences from which one stands for the other
+RAREST_ROOT = 0.025  # share of resampled trees that a planted root needs
+BY_POSITION = 0.9  # share of first positions from which a judge was made to answer by position
 
 Question = tuple[str, float]  # attribute and threshold of a split
 
@@ -131,3 +138,109 @@ def false_splits(
         if taste is not None and split["attribute"] not in planted_attributes(taste):
             names.append(f"{split['judge']}: {split['attribute']} > {split['threshold']:.3g}")
     return names
+
+
+def claim_roots(
+    tastes: Mapping[str, str | Mapping[str, float]],
+    sown: Mapping[str, str],
+    root: Mapping[str, str],
+    seen: Mapping[str, float],
+    correlation: pd.DataFrame,
+) -> list[Claim]:
+    """State whether judges that vote by a published tree have its root, or one close to it.
+
+    Args:
+        tastes: of the judges; a published tree is known by its name.
+        sown: the attribute at the root of each taste.
+        root: the attribute at the root of each judge's tree.
+        seen: share of a judge's resampled trees that have the root that was sown.
+        correlation: of the differences of the attributes.
+
+    Returns:
+        One claim, or none where no judge votes by a published tree.
+    """
+    copied = [
+        judge for judge in sown if isinstance(tastes[judge], str) and sown[judge] in correlation
+    ]
+    if not copied:
+        return []
+    is_found = []
+    for judge in copied:
+        stands_for_it = correlation[sown[judge]].get(root[judge], 0) >= CLOSE
+        is_found.append(stands_for_it and seen[judge] >= RAREST_ROOT)
+    shares = ", ".join(f"{judge} {seen[judge]:.0%}" for judge in copied)
+    wanted = "Expected judges that vote by a published tree to have its root, or one close to it"
+    return [Claim(f"{wanted}; shares of the bootstraps that have it: {shares}.", all(is_found))]
+
+
+def claim_verbosity(
+    tastes: Mapping[str, str | Mapping[str, float]],
+    sown: Mapping[str, str],
+    root: Mapping[str, str],
+    attributes: Sequence[str],
+) -> list[Claim]:
+    """State whether judges that love or hate verbosity have it at their root (or give no claim)."""
+    lovers = [j for j in sown if not isinstance(tastes[j], str) and sown[j] == "verbosity"]
+    if not lovers or "verbosity" not in attributes:
+        return []
+    found = [judge for judge in lovers if root[judge] == "verbosity"]
+    wanted = f"Expected verbosity at the root of {', '.join(lovers)}"
+    sentence = f"{wanted}; it is at the root of {counted(found, len(lovers))}."
+    return [Claim(sentence, found == lovers)]
+
+
+def claim_splits(
+    splits: pd.DataFrame, tastes: Mapping[str, str | Mapping[str, float]]
+) -> list[Claim]:
+    """State whether few recurring splits ask about what a judge does not use (`false_splits`)."""
+    claimed = int(splits.loc[splits["judge"].isin(list(tastes)), "recurs"].sum())
+    if not claimed:
+        return []
+    wrong = false_splits(splits, tastes)
+    most = int(binom.ppf(0.999, claimed, 0.05))
+    wanted = f"Expected at most {most} recurring splits on attributes that the judge does not use"
+    sentence = f"{wanted} (5 %, and what luck adds in 99.9 %); they are {counted(wrong, claimed)}."
+    return [Claim(sentence, len(wrong) <= most)]
+
+
+def claim_families(
+    tastes: Mapping[str, str | Mapping[str, float]],
+    sown: Mapping[str, str],
+    family: pd.Series,
+    gap: pd.DataFrame,
+    attributes: Sequence[str],
+) -> list[Claim]:
+    """State of each family whether its trees are nearer to each other than to other tastes.
+
+    Args:
+        family: of each judge.
+        gap: distances between the judges' trees.
+    """
+    claims = []
+    for name, members in family.groupby(family):
+        same = [judge for judge in members.index if sown.get(judge) in attributes]
+        others = [judge for judge in sown if same and tastes[judge] != tastes[same[0]]]
+        if len(same) > 1 and others:
+            within = gap.loc[same, same].max(axis=None)
+            beyond = gap.loc[same, others].min(axis=None)
+            wanted = f"Expected the trees of the family {name} nearer to each other than to others"
+            sentence = f"{wanted}; the gaps are {within:.3f}, and {beyond:.3f} or more."
+            claims.append(Claim(sentence, bool(within < beyond)))
+    return claims
+
+
+def claim_positions(table: pd.DataFrame) -> list[Claim]:
+    """State of judges that were made to name the first position whether they are found to do so.
+
+    Args:
+        table: a row a judge, with consistency, and first with its interval.
+    """
+    claims = []
+    by_position = [name for name, simulated in JUDGES.items() if simulated.first > BY_POSITION]
+    for judge in table.index.intersection(by_position):
+        lean = Interval(*table.loc[judge, ["first", "first_low", "first_high"]].astype(float))
+        least = table["consistency"].idxmin()
+        wanted = f"Expected {judge} to be least consistent and to lean to the first position"
+        sentence = f"{wanted}; least consistent is {least}, and {judge} names the first in {lean}."
+        claims.append(Claim(sentence, bool(least == judge and lean.low > 0.5)))
+    return claims

@@ -15,6 +15,13 @@ Every answer is stored as it arrives, so that a stopped run loses none.
 - `public_verdicts`: verdicts of single public data sets
 - `votes`: answers that others collected
 - `agreement`: consistency of judges, and their agreement with people and each other
+- `biases`: what sways each judge: position, length, and what is left of its agreement
+- `findings`: sentences about what sways judges, computed
+- `bias_tables`: tables of what sways judges, as a notebook shows them
+- `bias_figures`: pictures of what sways judges
+- `family`: what changes between judges of one family, on the same pairs
+- `kept`: whether the pairs on which a judge contradicts itself are like the others
+- `length_rule`: a judge's tree beside the rule that looks at length alone
 - `strength`: which attributes go with preferences, one at a time
 - `groups`: rates and trees by group of pairs
 - `trees`: the tree of each judge, its accuracy, and trees of resamples

@@ -86,8 +86,8 @@ def compare_rates(
         values: as `judged_values` lists them.
         group: of each pair, by the pairs' row numbers; missing: in no group.
         prompt: of each pair.
-        resamples: for intervals and tests; where a measure has many tests, as many more as it takes
-            to find a difference among them.
+        resamples: for intervals and tests; where a measure has many tests, as many more shuffles as
+            it takes to find a difference among them.
 
     Returns:
         A row for each measure, judge and group: measure, judge, group, n, prompts, estimate, low,
@@ -104,7 +104,8 @@ def compare_rates(
     for measure, of_measure in rows.groupby("measure", sort=False):
         judges = of_measure["judge"].nunique()
         tests = judges * of_measure["group"].nunique()
-        options = {"resamples": max(resamples, RESAMPLES_A_TEST * tests), "seed": seed}
+        shuffles = max(resamples, RESAMPLES_A_TEST * tests)
+        options = {"resamples": resamples, "seed": seed, "shuffles": shuffles}
         for judge, part in of_measure.groupby("judge", sort=False):
             prompts = prompt.reindex(part["pair"]).to_numpy()
             if len(np.unique(prompts)) > 1:
@@ -147,7 +148,6 @@ def compare_trees(
         number of rows (Holm); nan with fewer than 20 prompts.
     """
     tests = sum(pd.Series(own).nunique() for own in groups.values())
-    options["resamples"] = max(options.get("resamples", 2000), RESAMPLES_A_TEST * tests)
     rows = []
     for judge, pairs in decided.items():
         group_of_pair = pd.Series(groups[judge])
@@ -160,7 +160,7 @@ def compare_trees(
             can_be_tested = inside.can_be_tested(folds=folds, seed=seed)
             if is_large and can_be_tested and outside.least_preferred >= LEAST_EACH:
                 row = {"judge": judge, "group": name}
-                rows.append(row | _measure(inside, outside, fit, folds, seed, options))
+                rows.append(row | _measure(inside, outside, fit, folds, seed, options, tests))
     columns = ["judge", "group", "pairs", "prompts", "root"]
     for name in ("own", "others", "gain"):
         columns += [name, f"{name}_low", f"{name}_high"]
@@ -178,6 +178,7 @@ def _measure(
     folds: int,
     seed: int,
     options: Mapping[str, int],
+    tests: int,
 ) -> dict[str, float | int | str]:
     """Measure a group's own tree and that of the other pairs on the group's pairs."""
     own_is_right = np.zeros(len(group))
@@ -188,7 +189,13 @@ def _measure(
     other_tree = fit(others.differences, others.preference)
     other_is_right = (other_tree.predict(group.differences) == group.preference).astype(float)
     settings = {"seed": seed, **options}
-    test = paired_test(own_is_right, other_is_right, group.prompts, **settings)
+    is_one_pair_a_prompt = len(np.unique(group.prompts)) == len(group)
+    draws = settings.get("resamples", 2000)
+    if not is_one_pair_a_prompt:  # else the test is exact, and needs no resamples
+        draws = max(draws, RESAMPLES_A_TEST * tests)
+    test = paired_test(
+        own_is_right, other_is_right, group.prompts, **settings | {"resamples": draws}
+    )
     prompts = len(np.unique(group.prompts))
     own_tree = fit(group.differences, group.preference)
     row = {"pairs": len(group), "prompts": prompts, "root": root_attribute(own_tree)}

@@ -39,6 +39,27 @@ def published_judges() -> pd.DataFrame:
     return importances
 
 
+def led_by(judges: pd.DataFrame) -> str:
+    """Say what the judges' trees look at most, and at what they look least.
+
+    Args:
+        judges: as `published_judges` gives them.
+
+    Example:
+        >>> led_by(published_judges().head(2)).split(". ")[0]
+        'The most important attribute is helpfulness for 2 of 2 judges'
+    """
+    importance = judges[judges.columns.difference(OTHERS, sort=False)]
+    leads = importance.idxmax(axis=1).value_counts()
+    named = " and ".join(f"{name} for {count}" for name, count in leads.items())
+    least = importance.mean().nsmallest(2)
+    means = " and ".join(f"{name} ({mean:.2f})" for name, mean in least.items())
+    return (
+        f"The most important attribute is {named} of {len(judges)} judges. On average, {means} have "
+        "the smallest importances."
+    )
+
+
 def consistency_correlations(judges: pd.DataFrame, **options: int) -> pd.DataFrame:
     """Correlate the ranks of judges by consistency with those by the importance of each attribute.
 

@@ -13,10 +13,12 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Real, Shaped
 
+from dtreward.fonts import isolate
 from dtreward.judges.trees import DecidedPairs
 from dtreward.stats import Interval, Prompts, resampled_sums
 from dtreward.tree.tree import Differences
 
+TWINS = 0.5  # correlation of differences from which two attributes say much the same
 ALL_BUT_EQUAL = 0.999  # a correlation from which two regressors cannot be told apart
 BOUNDS = ("estimate", "low", "high")
 MEASURES = ("differs", "kappa", "strength", "effect at equal length")
@@ -192,3 +194,42 @@ def _effect(
             return nothing
     low, high = fitted.conf_int()[1]
     return Interval(float(fitted.params[1]), float(low), float(high))
+
+
+def describe_both(beside: pd.DataFrame, attribute: str) -> str:
+    """Write strength and importance of an attribute to one judge, with their intervals.
+
+    Args:
+        beside: the rows of one judge in the table of `beside_importance`.
+
+    Example:
+        >>> row = {"attribute": "h", "strength": 0.5, "strength_low": 0.4, "strength_high": 0.6}
+        >>> row |= {"importance": 0.2, "importance_low": 0.1, "importance_high": 0.3}
+        >>> describe_both(pd.DataFrame([row]), "h")
+        'has strength 0.500 [0.400, 0.600] and importance 0.200 [0.100, 0.300]'
+    """
+    row = beside.set_index("attribute").loc[attribute]
+    texts = []
+    for name in ("strength", "importance"):
+        texts.append(f"{name} {Interval(row[name], row[f'{name}_low'], row[f'{name}_high'])}")
+    return f"has {' and '.join(texts)}"
+
+
+def strength_reading(beside: pd.DataFrame, top: str, correlation: pd.DataFrame) -> str:
+    """Say where strength and importance part, for people and over all judges.
+
+    Args:
+        beside: as `beside_importance` gives it, "Human" among the judges.
+        top: the attribute that people's trees lean on most.
+        correlation: of the differences of the attributes.
+    """
+    of_people = beside[beside["judge"] == "Human"]
+    hidden = of_people.set_index("attribute")["hidden"].idxmax()
+    names = dict.fromkeys((top, hidden))
+    both = "; ".join(f"**{isolate(name)}** {describe_both(of_people, name)}" for name in names)
+    reading = f"For people, {both}. "
+    together = correlation.loc[top, hidden]
+    if together >= TWINS and hidden != top:
+        reading += f"Their differences correlate at {together:.2f}: the tree asks about one. "
+    judge, name = beside.loc[beside["hidden"].idxmax(), ["judge", "attribute"]]
+    return reading + f"Strength is farthest above importance for {judge}, on {isolate(name)}."

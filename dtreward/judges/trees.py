@@ -134,6 +134,58 @@ class HeldOutAccuracy:
         return lies_above(self.accuracy, self.floor, self.prompts)
 
 
+@dataclass(frozen=True)
+class HeldOutAnswers:
+    """What trees say of pairs that they were not fitted to.
+
+    Attributes:
+        rows: the pairs that were measured.
+        is_right: of each, whether the tree names the preference.
+        constant_is_right: whether the commoner preference of the pairs fitted on does.
+        trees: 1, or how many trees cross-validation fitted.
+    """
+
+    rows: Int[np.ndarray, " measured"]
+    is_right: Bool[np.ndarray, " measured"]
+    constant_is_right: Bool[np.ndarray, " measured"]
+    trees: int
+
+    @property
+    def floor(self) -> float:
+        """Accuracy of the better constant answer, at least 0.5."""
+        return max(0.5, float(self.constant_is_right.mean()))
+
+
+def held_out_answers(
+    pairs: DecidedPairs, fit: Fit, *, folds: int = 5, seed: int = 0
+) -> HeldOutAnswers:
+    """Fit trees as `held_out_accuracy` does, and say of each measured pair whether they are right.
+
+    Raises:
+        ValueError: if `pairs.can_be_tested` is false.
+    """
+    if not pairs.can_be_tested(folds=folds, seed=seed):
+        raise ValueError(
+            f"expected two prompts among {pairs.is_test.sum()} test pairs, and both preferences "
+            f"twice among {(~pairs.is_test).sum()} others: ask the judge about more pairs"
+        )
+    parts = pairs.evaluations(folds=folds, seed=seed)
+    is_right = []
+    constant_is_right = []
+    for part in parts:
+        fitted_on = pairs.preference[part.train]
+        tested_on = pairs.preference[part.test]
+        tree = fit(pairs.differences[part.train], fitted_on)
+        is_right.append(tree.predict(pairs.differences[part.test]) == tested_on)
+        constant_is_right.append(tested_on == (fitted_on.mean() > 0.5))
+    return HeldOutAnswers(
+        rows=np.concatenate([part.test for part in parts]),
+        is_right=np.concatenate(is_right),
+        constant_is_right=np.concatenate(constant_is_right),
+        trees=len(parts),
+    )
+
+
 def held_out_accuracy(
     pairs: DecidedPairs, fit: Fit, *, folds: int = 5, seed: int = 0, **options: int
 ) -> HeldOutAccuracy:
@@ -161,28 +213,14 @@ def held_out_accuracy(
         >>> print(result.accuracy, result.floor, result.pairs, result.trees)
         1.000 [0.815, 1.000] 0.5 18 3
     """
-    if not pairs.can_be_tested(folds=folds, seed=seed):
-        raise ValueError(
-            f"expected two prompts among {pairs.is_test.sum()} test pairs, and both preferences "
-            f"twice among {(~pairs.is_test).sum()} others: ask the judge about more pairs"
-        )
-    parts = pairs.evaluations(folds=folds, seed=seed)
-    is_right = []
-    constant_is_right = []
-    for part in parts:
-        fitted_on = pairs.preference[part.train]
-        tested_on = pairs.preference[part.test]
-        tree = fit(pairs.differences[part.train], fitted_on)
-        is_right.append(tree.predict(pairs.differences[part.test]) == tested_on)
-        constant_is_right.append(tested_on == (fitted_on.mean() > 0.5))
-    rows = np.concatenate([part.test for part in parts])
-    prompts = pairs.prompts[rows]
+    answers = held_out_answers(pairs, fit, folds=folds, seed=seed)
+    prompts = pairs.prompts[answers.rows]
     return HeldOutAccuracy(
-        accuracy=accuracy_interval(np.concatenate(is_right), prompts, seed=seed, **options),
-        floor=max(0.5, float(np.concatenate(constant_is_right).mean())),
-        pairs=len(rows),
+        accuracy=accuracy_interval(answers.is_right, prompts, seed=seed, **options),
+        floor=answers.floor,
+        pairs=len(answers.rows),
         prompts=len(np.unique(prompts)),
-        trees=len(parts),
+        trees=answers.trees,
     )
 
 

@@ -15,6 +15,7 @@ also describes and draws the ratings and preferences of pairs.
 - `text_attributes`: attributes measured from the text, where nobody rated
 - `attributes`: which columns of a table are ratings, and why the others are not
 - `identity`: what makes two rows the same prompt, the same pair, the same vote
+- `subsets`: pairs from several sets that came about in different ways, and one set of them
 - `clean`: drop votes on pairs that cannot be used, and count them by reason
 - `split`: cut validation and test from the training prompts
 - `frame`: `load_pairs`, and what every notebook takes from its frame

@@ -17,6 +17,7 @@ from typing import Any
 import pandas as pd
 
 from dtreward.pairs.form import Formed
+from dtreward.pairs.subsets import ORDINARY
 
 NAME = "llmbar"
 DATASET = "dataset.json"
@@ -26,7 +27,6 @@ ORDERS = {"swap = False": "given", "swap = True": "swapped"}
 POSITIONS = {"given": {"1": "A", "2": "B"}, "swapped": {"1": "B", "2": "A"}}
 # How the pairs of a set came about: what may be said of a judge depends on it.
 SELECTED = "selected to mislead"
-ORDINARY = "not selected to mislead"
 CONSTRUCTED = "constructed"
 
 
