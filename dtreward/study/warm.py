@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import ctypes
 import importlib
 import json
 import os
@@ -39,6 +40,7 @@ ONE_THREAD = (  # as Snakemake sets them for each rule; read when the libraries 
     "MKL_NUM_THREADS",
     "NUMEXPR_NUM_THREADS",
 )
+PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of Linux's prctl
 INLINE = "module://matplotlib_inline.backend_inline"  # a kernel's, which pyplot reads on import
 
 
@@ -151,6 +153,7 @@ class Server:
             return None
         process = os.fork()
         if process == 0:
+            _end_with_parent()
             self._forget(connection)
             return request
         for file in request["files"]:
@@ -184,16 +187,21 @@ class Server:
         connection.close()
 
     def _asker_left(self, connection: socket.socket) -> None:
-        """Kill the copy of a process that has been killed itself."""
-        self.selector.unregister(connection)
+        """Kill the copy of a process that has been killed itself, if it has not just been reported."""
         for process, other in self.copies.values():
             if other is connection:
+                self.selector.unregister(connection)
                 os.kill(process, signal.SIGKILL)
 
     def _end(self) -> None:
         shutil.rmtree(Path(self.listener.getsockname()).parent, ignore_errors=True)
         for process, _ in self.copies.values():
             os.kill(process, signal.SIGKILL)
+
+
+def _end_with_parent() -> None:
+    """Let the system kill this process when the one that it is a copy of has ended, however."""
+    ctypes.CDLL(None).prctl(PARENT_DEATH_SIGNAL, signal.SIGKILL)
 
 
 def _import(name: str) -> None:

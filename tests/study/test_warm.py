@@ -107,6 +107,23 @@ def test_a_killed_copy_is_reported(prepared):
     assert process.wait(20) == -signal.SIGKILL
 
 
+def test_copies_end_with_the_process_even_if_it_is_killed(prepared):
+    process, copy = waiting()
+    prepared.kill()
+    assert has_ended(copy)
+    assert process.wait(20) == 1
+
+
+def test_copies_and_askers_that_end_together_leave_the_process_alive(prepared):
+    for _ in range(20):
+        process, copy = waiting()
+        os.kill(copy, signal.SIGKILL)
+        process.kill()
+        process.wait(20)
+    assert run()[0] == 3
+    assert prepared.poll() is None
+
+
 def test_the_end_of_the_study_ends_the_process_and_its_copies(prepared):
     process, copy = waiting()
     folder = os.path.dirname(os.environ[warm.ADDRESS])
