@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Real, Shaped
 
-from dtreward.fonts import isolate
 from dtreward.judges.trees import DecidedPairs
+from dtreward.names import isolate
 from dtreward.stats import Interval, Prompts, resampled_sums
 from dtreward.tree.tree import Differences
 
