@@ -198,12 +198,16 @@ def save_figure(figure: Figure, stem: str | Path) -> list[Path]:
 def short_titles(attributes: Sequence[str]) -> dict[str, str]:
     """Break attributes' names into lines that fit panels side by side: {name: title}.
 
+    A word that is a few letters longer than a line should be stays whole, such as
+    "understandability" over one of five panels.
+
     Example:
         >>> short_titles(["helpfulness", "number of further words"] * 5)["number of further words"]
         'number of\\nfurther words'
     """
     width = max(4, 75 // panels_in_a_row(len(attributes)))
-    return {name: textwrap.fill(name, width) for name in attributes}
+    longest = max((len(word) for name in attributes for word in name.split()), default=0)
+    return {name: textwrap.fill(name, max(width, min(longest, width + 3))) for name in attributes}
 
 
 def draw_architecture(ax: Axes, *, backbone: str, attributes: Sequence[str]) -> None:

@@ -22,6 +22,7 @@ Every answer is stored as it arrives, so that a stopped run loses none.
 - `family`: what changes between judges of one family, on the same pairs
 - `kept`: whether the pairs on which a judge contradicts itself are like the others
 - `length_rule`: a judge's tree beside the rule that looks at length alone
+- `people`: judges beside each of several people, who are compared with the others
 - `strength`: which attributes go with preferences, one at a time
 - `groups`: rates and trees by group of pairs
 - `trees`: the tree of each judge, its accuracy, and trees of resamples

@@ -6,7 +6,7 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-from dtreward.judges.verdict import OUTCOMES
+from dtreward.judges.verdict import OUTCOMES, asked_once
 from dtreward.stats import Interval, Prompts, lies_above, resampled_sums, share_interval
 
 
@@ -16,7 +16,8 @@ def consistency(judges: pd.DataFrame) -> pd.DataFrame:
     Takes rows of `judges.parquet`. `consistency`: share decided (the same response in both orders)
     of the pairs answered in both. `first`: of the inconsistent ones whose answers are known, the
     share in which it took the response shown first, twice. Both with `share_interval`'s bounds in
-    `_low` and `_high`, nan where fewer than two prompts tell; `_prompts` counts these.
+    `_low` and `_high`, nan where fewer than two prompts tell; `_prompts` counts these. Judges that
+    saw each pair in one order tell nothing.
 
     >>> rows = [("J", "F", 0, "A", "decided"), ("J", "F", 1, "A", "inconsistent")]
     >>> names = ["judge", "family", "prompt_id", "given", "outcome"]
@@ -27,11 +28,12 @@ def consistency(judges: pd.DataFrame) -> pd.DataFrame:
     if unknown:
         raise ValueError(f"outcome must be one of {', '.join(OUTCOMES)}; found {unknown}")
     rows = {}
+    saw_both = not asked_once(judges)
     for judge, answers in judges.groupby("judge"):
         row = {"family": answers["family"].iloc[0], "pairs": len(answers)}
         for outcome in OUTCOMES:
             row[outcome] = int((answers["outcome"] == outcome).sum())
-        both = answers[answers["outcome"].isin(["decided", "inconsistent"])]
+        both = answers[answers["outcome"].isin(["decided", "inconsistent"]) & saw_both]
         is_torn = (both["outcome"] == "inconsistent") & both["given"].notna()
         torn = both[is_torn]
         row |= _share_columns("consistency", both["outcome"] == "decided", both["prompt_id"])
@@ -162,7 +164,8 @@ def reasons_to_drop(
 
     Args:
         judges: rows of `judges.parquet`.
-        min_consistency: lowest `consistency`; a judge whose consistency is not known is below it.
+        min_consistency: lowest `consistency`; a judge whose consistency is not known is below it,
+            unless judges saw each pair in one order only.
         least_pairs: fewest pairs that the judge must have decided.
         least_each: fewest of these pairs with each of the two preferences.
 
@@ -179,7 +182,7 @@ def reasons_to_drop(
     has_few = (sides.min(axis=1) < least_each) | (table["decided"] < least_pairs)
     reasons = pd.Series("", index=table.index)
     reasons[has_few] = "too few pairs for a tree"
-    is_consistent = table["consistency"] >= min_consistency
+    is_consistent = (table["consistency"] >= min_consistency) | asked_once(judges)
     reasons[~is_consistent] = f"consistency < {min_consistency:g}"
     return reasons
 

@@ -15,6 +15,7 @@ import pandas as pd
 from jaxtyping import Real
 
 from dtreward.judges.outcomes import ANSWERED
+from dtreward.judges.verdict import asked_once
 from dtreward.stats import Interval, alike_interval, resampled_sums
 
 SHARES = ("consistency", "first", "right_is_longer", "right_is_shorter", "takes_longer")
@@ -45,7 +46,7 @@ def list_answers(
 
     Returns:
         A row for each judge and pair: judge, family, pair, prompt_id, and five numbers, each from 0
-        to 1: consistent, first (it named the first position twice; nan where it did not contradict
+        to 1: consistent (nan where judges saw one order only), first (it named the first position twice; nan where it did not contradict
         itself or nobody knows its answers), right, is_longer (people prefer the longer response),
         takes_longer (share of its two answers). Without a preference of people right and is_longer
         are nan; so are is_longer and takes_longer where lengths are equal.
@@ -66,7 +67,7 @@ def list_answers(
     verdict = np.where(is_consistent, verdict, 0.5)
     is_torn = ~is_consistent & answers["given"].notna().to_numpy()
     rows = answers[["judge", "family", "pair", "prompt_id"]].copy()
-    rows["consistent"] = is_consistent.astype(float)
+    rows["consistent"] = np.nan if asked_once(judges) else is_consistent.astype(float)
     rows["first"] = np.where(is_torn, answers["given"] == "A", np.nan).astype(float)
     rows["right"] = 1 - np.abs(verdict - preferred)
     rows["is_longer"] = 1 - np.abs(second_is_longer - preferred)

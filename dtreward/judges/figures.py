@@ -38,7 +38,7 @@ MANY = 15  # judges from which a matrix has no numbers in its cells
 OUTCOME_COLOURS = dict(
     zip(
         OUTCOMES,
-        ("#0072B2", "#E69F00", "#CC79A7", "#D55E00", "#8C510A", "#222222", "#DDDDDD"),
+        ("#0072B2", "#E69F00", "#56B4E9", "#CC79A7", "#D55E00", "#8C510A", "#222222", "#DDDDDD"),
         strict=True,
     )
 )

@@ -10,6 +10,7 @@ import pandas as pd
 from jaxtyping import Real, Shaped
 
 from dtreward.judges.trees import DecidedPairs, Fit, root_attribute
+from dtreward.judges.verdict import asked_once
 from dtreward.stats import (
     FEWEST_PROMPTS,
     accuracy_interval,
@@ -47,7 +48,8 @@ def judged_values(
         >>> table[table["judge"] == "J"].set_index("measure")["value"].to_dict()[LONGER]
         0.0
     """
-    answered = judges[judges["outcome"].isin(["decided", "inconsistent"])]
+    saw_both = not asked_once(judges)
+    answered = judges[judges["outcome"].isin(["decided", "inconsistent"]) & saw_both]
     outcome = answered.pivot(index="pair", columns="judge", values="outcome")
     consistent = (outcome == "decided").astype(float).where(outcome.notna())
     people = votes["Human"]

@@ -10,7 +10,7 @@ import pandas as pd
 from dtreward.files import digest
 from dtreward.judges.judge import render
 from dtreward.judges.store import both_orders
-from dtreward.judges.verdict import ORDERS, OUTCOMES
+from dtreward.judges.verdict import ORDERS, OUTCOMES, asked_once
 from dtreward.stats import Interval, alike_interval, mean_interval
 
 SPARSEST = 1 / 16  # tokens a byte: texts that people write have more
@@ -20,6 +20,8 @@ ANSWERED = ["decided", "inconsistent"]  # outcomes with a verdict in both orders
 @dataclass(frozen=True)
 class Steadiness:
     """How steady judges are when the responses change places; judges without answers are left out.
+
+    Both are empty where judges saw each pair in one order only (`verdict.asked_once`).
 
     Attributes:
         consistency: by judge, the share of pairs answered in both orders on which it names the
@@ -59,6 +61,8 @@ def measure_steadiness(judged: pd.DataFrame, **options: int) -> Steadiness:
     Raises:
         ValueError: if no judge answered two prompts in both orders.
     """
+    if asked_once(judged):
+        return Steadiness({}, {})
     both = judged[judged["outcome"].isin(ANSWERED)]
     consistent = both["outcome"].eq("decided").astype(float)
     positions_are_known = both["given"].notna()

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from dtreward.judges.verdict import ORDERS, OUTCOMES
+from dtreward.judges.verdict import ORDERS, OUTCOMES, SHOWN
 from dtreward.pairs.columns import TEXTS, expect_columns
 from dtreward.pairs.data_sets import llmbar, pandalm
 
-INCONSISTENT = OUTCOMES[1]
+INCONSISTENT, NEITHER = OUTCOMES[1:3]
 GPT = "gpt_result"  # the column that makes a file one of PandaLM's LLM verdicts
-TIE = (INCONSISTENT, INCONSISTENT)
+TIE = (NEITHER, NEITHER)
 ONE_ORDER = {"1": ("A", "B"), "2": ("B", "A"), "0": TIE, "Tie": TIE}
 ONE_ORDER["garbage"] = ("unparsed", "unparsed")  # PandaLM's word for a reply without a verdict
 
@@ -36,8 +36,8 @@ def has_pandalm(path: Path) -> bool:
 def read_pandalm(path: Path, table: Path) -> pd.DataFrame:
     """Read the verdicts of PandaLM's LLM judge and of its three people, one order each.
 
-    The one order stands for both: nothing is known of positions. A tie counts as inconsistent, and
-    so do different verdicts of one judge where two systems gave the same answers.
+    The one order stands for both: nothing is known of positions (`verdict.asked_once`). Different
+    verdicts of one judge, where two systems gave the same answers, are inconsistent.
 
     Args:
         path: the LLM's verdicts, by `idx`.
@@ -67,7 +67,9 @@ def read_pandalm(path: Path, table: Path) -> pd.DataFrame:
     keys = [*TEXTS, "judge"]
     contradicts = rows.groupby(keys)["given"].transform("nunique") > 1
     rows.loc[contradicts, ORDERS] = INCONSISTENT
-    return rows[[*keys, *ORDERS]].drop_duplicates().assign(family=rows["judge"])
+    rows = rows[[*keys, *ORDERS]].drop_duplicates().assign(family=rows["judge"])
+    rows.attrs[SHOWN] = 1
+    return rows
 
 
 def _one_order_of_answers(rows: pd.DataFrame) -> pd.DataFrame:

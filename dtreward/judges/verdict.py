@@ -6,7 +6,21 @@ import numpy as np
 import pandas as pd
 
 ORDERS = ["given", "swapped"]  # response 1 shown first, response 2 shown first
-OUTCOMES = ("decided", "inconsistent", "unparsed", "refused", "cut", "error", "missing")
+OUTCOMES = ("decided", "inconsistent", "tie", "unparsed", "refused", "cut", "error", "missing")
+SHOWN = "orders"  # the key of a frame's attrs: in how many orders a judge saw each pair
+
+
+def asked_once(judges: pd.DataFrame) -> bool:
+    """Say whether judges saw each pair in one order only; then nothing is known of positions.
+
+    Args:
+        judges: rows of `judges.parquet`, read from the file or just made.
+
+    Example:
+        >>> asked_once(pd.DataFrame())
+        False
+    """
+    return judges.attrs.get(SHOWN, len(ORDERS)) == 1
 
 
 def judged_frame(states: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:

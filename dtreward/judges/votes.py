@@ -72,6 +72,7 @@ def read_preferences(
     states = answers.reset_index()
     families = rows.groupby("judge")["family"].first() if "family" in rows else {}
     frame = judged_frame(states.assign(family=states["judge"].map(families).fillna("")), pairs)
+    frame.attrs = dict(rows.attrs)
     return frame if has_positions else frame.assign(**dict.fromkeys(ORDERS))
 
 

@@ -20,12 +20,14 @@ class Formed:
         form: the name of the form that was taken.
         order_by: the column that orders the responses, where each row is one; else "".
         rated_by: who gave the ratings, where the form tells; else "".
+        note: a sentence on how the pairs were chosen, where that bends a result; else "".
     """
 
     table: pd.DataFrame
     form: str
     order_by: str = ""
     rated_by: str = ""
+    note: str = ""
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ from dtreward.pairs.text_attributes import MEASURED, TEXT_ATTRIBUTES, measure
 RATED = "rated"
 ATTRIBUTES_ARE = "attributes_are"  # a key of a frame's attrs, as the next
 PREFERENCE_FROM = "preference_from"
+NOTE = "note"
 HELPSTEER2_FORM = "helpsteer2"
 
 
@@ -232,6 +233,16 @@ def overall_of(frame: pd.DataFrame) -> str:
     return frame.attrs.get(PREFERENCE_FROM, "") if is_rated else ""
 
 
+def note_of(frame: pd.DataFrame) -> str:
+    """Give the sentence on how the source chose its pairs, where that bends a result; else "".
+
+    Example:
+        >>> note_of(pd.DataFrame())
+        ''
+    """
+    return frame.attrs.get(NOTE, "")
+
+
 def inputs_name(frame: pd.DataFrame) -> str:
     """Name what a tree on the attributes' own values is fitted to, for tables and figures.
 
@@ -281,7 +292,8 @@ def _about(read: Formed, attributes_are: str) -> dict[str, str]:
     """Say what attributes and preferences are; the frame of an earlier study says it itself."""
     made_of = read.order_by.removeprefix("-") if _has_responses(read.table) else ""
     made_of = read.table.attrs.get(PREFERENCE_FROM, made_of)
-    return {ATTRIBUTES_ARE: attributes_are, PREFERENCE_FROM: made_of}
+    note = read.table.attrs.get(NOTE, read.note)
+    return {ATTRIBUTES_ARE: attributes_are, PREFERENCE_FROM: made_of, NOTE: note}
 
 
 def _has_responses(table: pd.DataFrame) -> bool:

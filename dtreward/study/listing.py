@@ -83,7 +83,8 @@ class ListedJudge:
 
     Attributes:
         codes: "0" and "1" are preferences. A judge that named the same position in both orders is
-            `NAMES_FIRST`, `NAMES_SECOND`, or `INCONSISTENT` where the position is not known.
+            `NAMES_FIRST`, `NAMES_SECOND`, or `INCONSISTENT` where the position is not known, or for
+            a tie.
             `NO_ANSWER` stands for an answer that is missing or unusable, `NOT_ASKED` for none asked.
     """
 
@@ -270,7 +271,7 @@ def _outcome_codes(own: pd.DataFrame) -> np.ndarray:
     preference = own["preference"].fillna(-1).to_numpy(int)
     position = own["given"].fillna("").to_numpy()
     is_decided = outcome == "decided"
-    is_inconsistent = outcome == "inconsistent"
+    is_inconsistent = np.isin(outcome, ["inconsistent", "tie"])
     cases = {
         "0": is_decided & (preference == 0),
         "1": is_decided & (preference == 1),

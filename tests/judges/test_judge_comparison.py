@@ -74,7 +74,7 @@ def test_ties_errors_and_positions_are_counted_apart():
     found = consistency(rows_of("J-1", ["A", "A", "A", "B", ""], ["B", "A", "A", "B", "A"])).loc[
         "J-1"
     ]
-    assert found[["pairs", *OUTCOMES]].to_list() == [5, 1, 3, 1, 0, 0, 0, 0]
+    assert found[["pairs", *OUTCOMES]].to_list() == [5, 1, 3, 0, 1, 0, 0, 0, 0]
     assert found["consistency"] == 1 / 4  # of the answered, not of all
     assert found["first"] == 2 / 3 and found["first_low"] < 0.5 < found["first_high"]
 
@@ -96,8 +96,8 @@ def test_a_source_that_publishes_only_preferences_has_a_consistency_but_no_leani
 def test_a_judge_that_answers_nothing_has_no_consistency_and_unknown_outcomes_are_refused():
     rows = rows_of("J", ["", ""], ["A", "B"])
     assert np.isnan(consistency(rows).loc["J", "consistency"])
-    with pytest.raises(ValueError, match=r"outcome must be one of decided, .*found \{'tie'\}"):
-        consistency(rows.assign(outcome="tie"))
+    with pytest.raises(ValueError, match=r"outcome must be one of decided, .*found \{'sulked'\}"):
+        consistency(rows.assign(outcome="sulked"))
 
 
 def test_planted_position_bias_is_recovered(pairs):

@@ -8,9 +8,10 @@ import pandas as pd
 import pytest
 from conftest import ROOT
 
+from dtreward.judges.verdict import asked_once
 from dtreward.judges.votes import read_preferences
 from dtreward.pairs.data_sets import llmbar
-from dtreward.pairs.frame import load_pairs, overall_of
+from dtreward.pairs.frame import load_pairs, note_of, overall_of
 from dtreward.pairs.votes import merge_votes
 
 SHARED = ROOT.parent / "shared" / "data"
@@ -178,6 +179,7 @@ def test_pandalm_gives_three_votes_a_pair_and_true_is_a_word(tmp_path):
     write_json(tmp_path / "testset.json", PANDALM)
     pairs = load_pairs(tmp_path / "testset.json")
     assert pairs.form == "pandalm"
+    assert note_of(pairs.frame).startswith("The source left out pairs")
     assert pairs.counts["pairs"] == 2
     assert pairs.counts["ties"] == 2
     votes = pairs.frame[pairs.frame["idx"] == "0"].set_index("reader")["preference"]
@@ -197,7 +199,10 @@ def test_pandalm_verdicts_are_read_beside_peoples_and_a_contradiction_decides_no
     assert set(found["judge"]) == {"gpt-3.5", "annotator1", "annotator2", "annotator3"}
     assert found[["given", "swapped"]].isna().all(axis=None)
     outcome = found.set_index(["judge", "pair"])["outcome"].unstack()
-    assert outcome.loc["gpt-3.5"].tolist() == ["inconsistent", "inconsistent"]
+    assert outcome.loc["gpt-3.5"].tolist() == ["inconsistent", "tie"]
+    assert asked_once(found)
+    found.to_parquet(tmp_path / "judges.parquet")
+    assert asked_once(pd.read_parquet(tmp_path / "judges.parquet"))
     write_json(tmp_path / "gpt-3.5.json", [{"idx": 0, "gpt_result": "3"}])
     with pytest.raises(ValueError, match=r"gpt-3\.5 has the verdict '3'; expected 1, 2"):
         read_preferences(tmp_path / "gpt-3.5.json", pairs, table=tmp_path / "testset.json")

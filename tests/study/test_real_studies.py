@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import yaml
 from conftest import ROOT, copy_project, snakemake
+from gguf_files import write_gguf, write_language_model
 from hub_cache import JUDGES, fill_cache
 from studies import finished
 
@@ -74,6 +75,15 @@ def assert_can_be_published(project, study):
     assert {path.suffix for path in published} <= {".pdf", ".png", ".csv", ".md", ".tex", ".json"}
 
 
+def assert_speaks_of_no_other_world(folder, study):
+    for name in yaml_of(study)["notebooks"]:
+        outputs = outputs_of(nbformat.read(folder / f"{name}.ipynb", as_version=4))
+        shown = json.dumps(outputs)
+        # The rule of recurrence was measured on demo worlds, and says so.
+        assert "demo world" not in shown.lower().replace("demo worlds", ""), name
+        assert "human ratings" not in shown.lower(), name
+
+
 def record(folder, name):
     return json.loads((folder / f"{name}.json").read_text())
 
@@ -88,12 +98,23 @@ def test_a_study_of_public_verdicts_runs_and_shows_no_text(study, limit, project
     folder = run_public(project, study, shared_data / "originals", f"limit={limit}")
     assert_shows_no_text(folder)
     assert_can_be_published(project, study)
-    for name in yaml_of(study)["notebooks"]:
-        outputs = outputs_of(nbformat.read(folder / f"{name}.ipynb", as_version=4))
-        shown = json.dumps(outputs)
-        # The rule of recurrence was measured on demo worlds, and says so.
-        assert "demo world" not in shown.lower().replace("demo worlds", "")
-        assert "human ratings" not in shown.lower(), name
+    assert_speaks_of_no_other_world(folder, study)
+
+
+@pytest.mark.slow  # seven notebooks
+def test_the_dialogue_study_runs_on_any_gguf_file_and_shows_no_text(project, shared_data, tmp_path):
+    """The model has neither a head nor a chat template, and is given as MODEL=."""
+    plain = write_language_model(tmp_path / "plain", max_length=4096)
+    model = write_gguf(plain, tmp_path / "tiny.gguf", quantised=True)
+    given = [f"model={model}", "limit=100", "sweep=0", "random_backbone=100"]
+    folder = run_public(project, "dialogue", shared_data / "originals", *given)
+    assert_shows_no_text(folder)
+    publish("dialogue", root=project)  # raises where a text or a verdict on a pair is shown
+    assert_speaks_of_no_other_world(folder, "dialogue")
+    numbers = record(folder, "02_extract_features")["numbers"]
+    assert numbers["identity"]["dequantised_from"] == "tiny.gguf"
+    assert not (project / "data/sources/smollm2").exists()
+    assert record(folder, "04_fit_preference_tree")["numbers"]["preference_from"] == "overall"
 
 
 @pytest.mark.slow  # test_rehearsal.py reads the same replicas

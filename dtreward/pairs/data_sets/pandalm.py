@@ -8,6 +8,11 @@ import pandas as pd
 from dtreward.pairs.form import Form, Formed, Reading
 
 PEOPLE = ("annotator1", "annotator2", "annotator3")
+# https://github.com/WeOpenML/PandaLM, README, "Test data": 1K of 2.5K pairs were kept.
+NOTE = (
+    "The source left out pairs on which its people diverged strongly, so their agreement here is "
+    "higher than on all pairs that they read."
+)
 PREFERENCES = {"0": np.nan, "1": 0.0, "2": 1.0}  # a tie, response 1, response 2
 
 
@@ -49,7 +54,7 @@ def read_pandalm(table: pd.DataFrame, reading: Reading) -> Formed:
         )
     votes["preference"] = words.map(PREFERENCES)
     reading.counts["ties"] += int(votes["preference"].isna().sum())
-    return Formed(votes.drop(columns="vote"), FORM.name)
+    return Formed(votes.drop(columns="vote"), FORM.name, note=NOTE)
 
 
 FORM = Form(
