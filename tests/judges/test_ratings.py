@@ -77,9 +77,10 @@ def test_users_own_rubrics_and_principles_are_asked_in_their_words(pairs, tmp_pa
     def reply(body, headers):
         text = body["messages"][0]["content"]
         asked.append(text)
-        return says(
-            "yes" if "thanks" in text and "one " in text else "No." if "thanks" in text else "2"
-        )
+        if "thanks" not in text:
+            return says("2")
+        response = text.rsplit("### Response\n", 1)[1]
+        return says("yes" if response.startswith("one ") else "No.")
 
     rubrics = [
         {"attribute": "polite", "principle": "It thanks the user."},
