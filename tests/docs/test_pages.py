@@ -39,6 +39,7 @@ NOT_RUN = {  # the first words of a block or command in a line, and what it need
     "from dtreward.benches": "a class of your own; tests/benches evaluates one",
     ".venv/bin/python -m dtreward.benchmark": "a GPU; tests/engine/test_benchmark.py measures a tiny shape",
     "dtreward check --all": "the network; tests/models/test_check.py asks a hub on this machine",
+    "dtreward try-judges": "judges that answer; tests/study/test_trial.py asks a local server",
     "python -m dtreward.benchmark": "the same, as data/README.md names it",
 }
 COMMAND = re.compile(r"(make|python|conda|git|pip|snakemake|[A-Z_]+=\S+|\.venv/bin/\w+)\b")
