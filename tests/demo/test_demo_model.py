@@ -34,6 +34,7 @@ def test_its_weights_are_small_and_of_one_to_three_million_parameters(root, mode
     assert (root / FOLDER / "model.safetensors").stat().st_size <= 8_000_000
 
 
+@pytest.mark.slow  # a minute; the model that it reads is committed
 def test_probes_read_families_that_it_never_saw_in_training(root):
     """A seeded third of the full report, which `python -m dtreward.demo_backbone` records."""
     report = probe_report(root / FOLDER, prompts=700, seed=3)

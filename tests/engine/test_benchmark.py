@@ -72,6 +72,7 @@ def test_a_sharded_model_with_random_weights_loads_and_scores(tmp_path):
     assert told["bytes"] > 0 and len(told["scores"]) == 8
 
 
+@pytest.mark.slow  # a minute or two; the small demo study runs the same notebooks
 def test_the_full_size_rehearsal_runs_with_a_tiny_model(tmp_path):
     """Here on 60 pairs; its texts have no spaces, and its model's folder names no licence."""
     full_size.main("tiny-llama", tmp_path / "made", tmp_path / "result.json", "60")
