@@ -15,7 +15,6 @@ class Question(Protocol):
     """A question that is asked about many texts.
 
     Attributes:
-        key: all that changes its answers, beside judge and texts; stored answers are found by it.
         choices: what it can be answered with.
     """
 
@@ -23,7 +22,7 @@ class Question(Protocol):
 
     @property
     def key(self) -> str:
-        """Give the text by which stored answers are found."""
+        """Give all that changes its answers, beside judge and texts: stored answers are found by it."""
 
     def render(self, texts: Sequence[str]) -> str:
         """Write the question about texts as it is sent."""
