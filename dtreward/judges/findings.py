@@ -43,11 +43,12 @@ def position_sentence(table: pd.DataFrame) -> str:
         )
     first = list(favours.index[favours == "first"])
     second = list(favours.index[favours == "second"])
-    return (
+    untold = total - len(first) - len(second)
+    sentence = (
         f"When they contradict themselves, {name_some(first, total)} name the response shown first "
-        f"more often than the second, and {name_some(second, total)} do the opposite; the others "
-        "cannot be told."
+        f"more often than the second, and {name_some(second, total)} do the opposite"
     )
+    return sentence + (f"; {untold} of {total} cannot be told." if untold else ".")
 
 
 def length_sentence(table: pd.DataFrame) -> str:
@@ -80,9 +81,13 @@ def beyond_sentence(table: pd.DataFrame) -> str:
     """
     outcomes = lie_above(table, "beyond_length", 0.0, table["beyond_length_prompts"])
     above = [judge for judge, outcome in outcomes.items() if outcome]
-    if table["beyond_length"].isna().all():
-        return "Without pairs of both kinds, agreement beyond length cannot be measured."
-    most = table["beyond_length"].idxmax()
+    told = table[table["beyond_length_prompts"] >= FEWEST_PROMPTS]
+    if told["beyond_length"].isna().all():
+        return (
+            f"Without {FEWEST_PROMPTS} prompts of both kinds, agreement beyond length cannot be "
+            "measured."
+        )
+    most = told["beyond_length"].idxmax()
     return (
         f"Beyond length, {name_some(above, len(table))} agree with people better than a coin does; "
         f"{most} agrees most, {measured_text(table, most, 'beyond_length')}."
@@ -150,15 +155,18 @@ def kept_sentence(table: pd.DataFrame) -> str:
     for measure, part in table.groupby("measure", sort=False):
         tested = part[part["p"].notna()]
         told = tested[tested["p"] < 0.05]
-        more = int((told["difference"] > 0).sum())
-        text = f"by how often or how much *{measure}*, {len(told)} of {len(tested)} judges"
-        texts.append(text + (f" ({more} with more of it on the kept pairs)" if len(told) else ""))
-    most = table.groupby("measure")["p"].count().max()
+        higher = int((told["difference"] > 0).sum())
+        text = f"for {len(told)} of {len(tested)} judges by *{measure}*"
+        texts.append(text + (f" (higher on the kept pairs for {higher})" if len(told) else ""))
+    sentence = f"Kept and dropped pairs are told apart {'; '.join(texts)}."
     judges = table["judge"].nunique()
-    return (
-        f"Told to differ from the kept pairs: {'; '.join(texts)}. {judges - most} of {judges} judges "
-        f"have fewer than {FEWEST_PROMPTS} prompts of one kind, and cannot be told."
-    )
+    untested = judges - table.groupby("measure")["p"].count().max()
+    if untested:
+        sentence += (
+            f" {untested} of {judges} judges have fewer than {FEWEST_PROMPTS} prompts of one "
+        )
+        sentence += "kind, and cannot be told."
+    return sentence
 
 
 def finding_for_readme(
@@ -204,10 +212,11 @@ def finding_for_readme(
 
 
 def _largest(table: pd.DataFrame, name: str) -> Mapping[str, object] | None:
-    """Name the judge with the largest value, and give the value with its interval."""
-    if table[name].isna().all():
+    """Name the judge with the largest value of those that can be told, and give its interval."""
+    told = table[table[f"{name}_prompts"] >= FEWEST_PROMPTS]
+    if told[name].isna().all():
         return None
-    judge = table[name].idxmax()
+    judge = told[name].idxmax()
     ends = [float(table.loc[judge, f"{name}{end}"]) for end in ("", "_low", "_high")]
     return {"judge": judge} | Interval(*ends).as_dict()
 
