@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from fnmatch import fnmatch
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,14 @@ LONGEST = (
     "test_faults",
 )
 ROOT = Path(__file__).parents[1]
+# Libraries that the package imports. jaxtyping's hook would have each of their modules compiled anew
+# if one of the package's modules were the first to import it.
+LIBRARIES = (
+    *("torch._dynamo", "transformers.modeling_utils", "papermill", "nbconvert", "typer"),
+    *("seaborn", "sklearn.ensemble", "statsmodels.stats.proportion", "interpret.glassbox"),
+)
+for library in LIBRARIES:
+    import_module(library)
 SMALL = 300  # pairs: a tenth of the demo world
 # What the small demo study is given: few pairs, few resampled trees, few pairs to time, few
 # responses for random weights and edits.

@@ -94,7 +94,7 @@ def _compare_sides(rows: pd.DataFrame, judges: list[str], options: dict[str, int
     table["dropped"] = observed[1][0]
     table["difference"] = table["kept"] - table["dropped"]
     quantiles = pd.DataFrame(gap).quantile([0.025, 0.975]).to_numpy()  # leaves nan out
-    table["difference_low"], table["difference_high"] = quantiles
+    table[["difference_low", "difference_high"]] = quantiles.T
     table["p"] = np.where(table["prompts"] >= FEWEST_PROMPTS, two_sided(gap), np.nan)
     is_tested = table["p"].notna()
     if is_tested.any():
