@@ -28,8 +28,9 @@ def published_rows(bench: str) -> pd.DataFrame:
             all pairs.
 
     >>> rows = published_rows("JudgeBench").set_index("model")
-    >>> rows.loc["o1-mini-2024-09-12", ["source", "overall"]].tolist()
-    ["authors' outputs, recomputed", 65.71]
+    >>> o1_mini = rows.loc["o1-mini-2024-09-12"]
+    >>> o1_mini["source"], float(o1_mini["overall"])
+    ("authors' outputs, recomputed", 65.71)
     """
     table = pd.read_csv(PUBLISHED / FILES[bench])
     return table.assign(model=table["model"].replace(NAMES))
@@ -47,7 +48,7 @@ def published_ranges(bench: str, score: str = "overall") -> pd.DataFrame:
 
     >>> ranges = published_ranges("RM-Bench")
     >>> ranges.loc["Skywork-Reward-Llama-3.1-8B-v0.2", ["low", "high", "sources"]].tolist()
-    [64.7, 72.6, 3]
+    [64.7, 72.6, 3.0]
     """
     rows = published_rows(bench).dropna(subset=[score])
     rows["by"] = rows["source"] + ": " + rows[score].astype(str)

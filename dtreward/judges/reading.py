@@ -90,7 +90,7 @@ ENDS_LABEL = r"(?=\s*(?:$|[.,;:!。，；！：)\]|(—–-]|is\b|because|since|
 QUESTION = re.compile(r"[^.!?。！？\n]{0,200}[?？]")
 DENIES = re.compile(r"\b(?:not|no|neither|nor|n't|hardly|isn't)\b", re.IGNORECASE)
 REFUSES = re.compile(phrases.ENGLISH_REFUSAL, re.IGNORECASE)
-READ_AT_MOST = 8_000  # characters from the end, where verdicts stand
+READ_AT_MOST = 8_000  # characters from the end, where verdicts stand, then from the beginning
 
 
 def verdict(text: str, *, is_cut: bool = False) -> str:
@@ -116,18 +116,32 @@ def verdict(text: str, *, is_cut: bool = False) -> str:
 
 @lru_cache(maxsize=50_000)  # stored answers are read several times in a run
 def _read(text: str, is_cut: bool) -> str:
-    plain = _plain(final_text(text))
-    begins = BEGINS.match(plain)
+    said = final_text(text)
+    beginning = _plain(said[:READ_AT_MOST])
+    is_long = len(said) > READ_AT_MOST
+    end = _plain(said[-READ_AT_MOST:]) if is_long else ""
+    begins = BEGINS.match(beginning)
     if is_cut:
-        found = begins[1].upper() if begins else _mark_of_cut(plain)
-        return "refused" if found == "unparsed" and is_refusal(plain) else found
-    letters = dict(_explicit(plain))
-    if begins and not _labels_the_other(plain, begins[1].upper()):
-        letters.setdefault(0, begins[1].upper())
-    if letters:
-        last = letters[max(letters)]
-        return last if last in ("A", "B") else "unparsed"
-    return "refused" if is_refusal(plain) else "unparsed"
+        found = begins[1].upper() if begins else _mark_of_cut(end) or _mark_of_cut(beginning)
+    else:
+        found = _last_verdict(end)
+        if not found:
+            starts_with = "" if begins is None else begins[1].upper()
+            found = _last_verdict(beginning, starts_with)
+    if not found and is_refusal(beginning):
+        return "refused"
+    return found if found in ("A", "B") else "unparsed"
+
+
+def _last_verdict(text: str, starts_with: str = "") -> str:
+    """Give the letter of the last explicit verdict ("C": a tie), or the one that a text starts with.
+
+    "" where there is none.
+    """
+    letters = dict(_explicit(text))
+    if starts_with and not _labels_the_other(text, starts_with):
+        letters.setdefault(0, starts_with)
+    return letters[max(letters)] if letters else ""
 
 
 def final_text(text: str) -> str:
@@ -144,7 +158,7 @@ def final_text(text: str) -> str:
     opening = OPENS_THOUGHT.search(said)
     if opening and not (closings and not said.strip()):
         said = said[: opening.start()]
-    return SPECIAL_TOKEN.sub("", said)[-READ_AT_MOST:].strip()
+    return SPECIAL_TOKEN.sub("", said).strip()
 
 
 def is_refusal(text: str) -> bool:
@@ -255,13 +269,16 @@ def _labels_the_other(text: str, letter: str) -> bool:
 
 
 def _mark_of_cut(text: str) -> str:
-    """Read the last mark of an answer that is cut, or the member of JSON that it begins with."""
+    """Read the last mark of an answer that is cut, or the member of JSON that it begins with.
+
+    "" where there is none, "C" where it is no letter of a response.
+    """
     marks = [mark for pair in MARK.findall(text) for mark in pair if mark]
     if marks:
-        return {"A": "A", "B": "B"}.get(marks[-1].upper(), "unparsed")
+        return marks[-1].upper()
     member = re.match(rf"\W*\"{KEYS.pattern}\"\s*:\s*\"([^\"]*)\"", text, re.IGNORECASE)
     letter = ANY_LETTER.fullmatch(member[1]) if member else None
-    return letter[1].upper() if letter else "unparsed"
+    return letter[1].upper() if letter else ""
 
 
 @cache

@@ -85,9 +85,9 @@ def most_memory(notes: Iterable[Note]) -> float:
     """Add up the peaks of the notebooks that ran at one time, where the sum is largest.
 
     Example:
-        >>> one, other = Note("made", "", 0, 10, 100), Note("made", "", 5, 20, 200)
-        >>> most_memory([one, other]), most_memory([one, Note("made", "", 10, 20, 200)])
-        (300, 200)
+        >>> one, other = Note("made", "", 0.0, 10.0, 100.0), Note("made", "", 5.0, 20.0, 200.0)
+        >>> most_memory([one, other]), most_memory([one, Note("made", "", 10.0, 20.0, 200.0)])
+        (300.0, 200.0)
     """
     notes = list(notes)
     sums = []

@@ -922,7 +922,7 @@ def test_a_revision_of_no_model_is_refused_before_any_is_loaded(executed, folder
     given |= {"data_dir": str(tmp_path), "models": [str(folders["five"])]}
     given |= {"revisions": {"nobody/nothing": "abc"}}
     path = tmp_path / "own" / "09_evaluate_rewardbench.ipynb"
-    with pytest.raises(Exception, match=r"revisions of no model in models: .'nobody/nothing'"):
+    with pytest.raises(Exception, match=r"revisions of no model or bench: .'nobody/nothing'"):
         run(ROOT / "notebooks" / path.name, path, given)
 
 
@@ -931,6 +931,7 @@ def test_the_executed_notebook_has_its_figures_and_no_error(executed):
     assert "Traceback" not in json.dumps(notebook) and "Warning" not in json.dumps(notebook)
     names = {path.stem for path in (executed / "figures").iterdir()}
     wanted = {"section_scores", "leaderboard", "mcnemar", "accuracy_by_length", "calibration"}
+    wanted |= {"style_effect"}
     assert names == {f"09_{name}" for name in wanted}
 
 

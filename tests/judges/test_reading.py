@@ -167,3 +167,12 @@ def test_a_long_answer_is_read_in_a_moment():
     """Patterns that look back and forth could take minutes on 200,000 characters."""
     assert verdict("A is, if " * 20_000 + "\n\nVerdict: B") == "B"
     assert verdict("{" * 20_000 + "[[" * 20_000) == "unparsed"
+
+
+@pytest.mark.parametrize("is_cut", [False, True])
+def test_a_verdict_before_a_long_explanation_is_read_and_one_behind_it_counts_first(is_cut):
+    explanation = " It names its sources." * 1000
+    assert verdict(f"[[A]]{explanation}", is_cut=is_cut) == "A"
+    assert verdict(f"[[A]]{explanation} But, all in all: [[B]]", is_cut=is_cut) == "B"
+    assert verdict(f"[[A]]{explanation} All in all, a tie: [[C]]", is_cut=is_cut) == "unparsed"
+    assert verdict(f"I'm sorry, but I can't say.{explanation}", is_cut=is_cut) == "refused"

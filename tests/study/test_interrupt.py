@@ -178,7 +178,7 @@ def test_an_interrupted_extraction_keeps_its_shards_and_computes_only_the_others
 def test_an_interrupted_bench_keeps_its_parts_and_asks_only_about_the_others(kernel, tmp_path):
     own = {"study": "halted", "data_dir": str(tmp_path), "models": ["../data/demo"]}
     code = cells("09_evaluate_rewardbench", **own, resamples=100)
-    rest = stopped_before(kernel, code, "result = evaluate(")
+    rest = stopped_before(kernel, code, "evaluate_or_say_why(model")
 
     def parts():
         return sorted((tmp_path / "halted" / "rewardbench").glob("*.parts/[!.]*.parquet"))
@@ -187,15 +187,15 @@ def test_an_interrupted_bench_keeps_its_parts_and_asks_only_about_the_others(ker
     assert error == "KeyboardInterrupt"  # and not a row of a model that failed
     kept = len(parts())
     counting = """from dtreward.benches import evaluation as bench_module
-asked, judge_all = [], bench_module.judge
+rows_asked, judge_all = [], bench_module.judge
 def judge_counted(model, rows):
-    asked.append(len(rows))
+    rows_asked.append(len(rows))
     return judge_all(model, rows)
 bench_module.judge = judge_counted"""
     assert kernel.run(counting)[0] is None
     for source in rest:
         error, text = kernel.run(source)
         assert error is None, text
-    assert kernel.value("len(bench) - sum(asked)") == 64 * kept
+    assert kernel.value("len(bench) - sum(rows_asked)") == 64 * kept
     assert kept and not parts() and not kernel.value("list(failed)")
     assert (tmp_path / "halted" / "09_table.csv").exists()

@@ -95,7 +95,7 @@ def test_drawing_twice_gives_the_same_bytes(demo, drawn):
 
 def test_every_hash_of_the_index_is_that_of_the_data(drawn):
     index = json.loads(drawn["index.json"])
-    assert len(index["drawn"]) == 22  # 18 figures and 4 tables: no model, no leaderboard
+    assert len(index["drawn"]) == 24  # 20 figures and 4 tables: no model, no leaderboard
     for entry in index["drawn"].values():
         assert sha256(drawn[entry["data"]]).hexdigest() == entry["sha256"]
         assert entry["notebook"][:2].isdigit() and entry["parameters"]["study"] == "small"
