@@ -8,7 +8,7 @@ from conftest import ROOT
 from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer
 
-from dtreward.models.checkpoint import read_config
+from dtreward.models.checkpoint_folder import read_config
 
 DEMO = ROOT / "data" / "demo"
 NAMES = {

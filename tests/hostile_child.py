@@ -11,7 +11,8 @@ from pathlib import Path
 
 import torch
 
-from dtreward.models.checkpoint import read_config, read_head, weight_files
+from dtreward.models.checkpoint import read_head
+from dtreward.models.checkpoint_folder import read_config, weight_files
 from dtreward.pairs.readers import read_table
 from dtreward.study.settings import read_study
 from dtreward.tree.tree import PreferenceTree

@@ -18,7 +18,7 @@ from dtreward.engine.float8 import to_fp8
 from dtreward.engine.forward import last_hidden_states
 from dtreward.files import write_json
 from dtreward.models.load_backbone import LoadOptions
-from dtreward.models.loader import load_language_model
+from dtreward.models.load_checkpoint import load_language_model
 from dtreward.models.probe import best_strengths, fit_probe, held_out_rewards
 from dtreward.pairs.frame import load_pairs, response_index, responses
 from dtreward.stats import mean_interval

@@ -3,7 +3,8 @@
 `load` finds a checkpoint by name, hub id or folder; what it returns says which response is better,
 and why. The files below need torch, so each is imported only when one of its names is first used.
 
-- `loader`: the public `load`: which checkpoint, which head, which tree
+- `loader`: the public `load`
+- `load_checkpoint`: one checkpoint, or an ensemble's: which head, which tree, which token is read
 - `load_backbone`: a checkpoint's transformer and tokenizer, checked before weights are read
 - `decoders`: the classes of transformers that read a checkpoint
 - `gguf`: a GGUF file as an ordinary model folder
@@ -13,7 +14,8 @@ and why. The files below need torch, so each is imported only when one of its na
 - `findings`: what a check has found, as text and as plain values
 - `facts`: what a model's files hold, beside what the catalogue and publications say
 - `remote`: a model on the hub as a folder without its weights
-- `checkpoint`: reads a model's folder: configuration, weight files, head, tree
+- `checkpoint_folder`: finds a model's folder, checks its configuration and files before torch is imported
+- `checkpoint`: what a folder holds: the tensors of the head, their number format, the tree
 - `comparison`: `Comparison`, the result of `compare`, and the base class `RewardModel`
 - `rated_pairs`: pairs whose attributes are the rewards that a model reads
 - `adapter`: a LoRA adapter, merged into its model on load

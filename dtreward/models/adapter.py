@@ -14,13 +14,8 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from dtreward.files import digest, file_digest
-from dtreward.models.checkpoint import (
-    ADAPTER,
-    check_head_tensors,
-    read_head,
-    read_object,
-    value_head_file,
-)
+from dtreward.models.checkpoint import check_head_tensors, read_head
+from dtreward.models.checkpoint_folder import ADAPTER, read_object, value_head_file
 from dtreward.models.head_names import head_prefixes
 
 WEIGHTS = "adapter_model.safetensors"

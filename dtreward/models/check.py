@@ -38,7 +38,7 @@ def check_model(name: str, revision: str | None = None) -> ModelCheck:
     repo = name if entry is None else entry.repo
     refuse_no_name(repo)
     if constants.HF_HUB_OFFLINE or Path(repo).exists():
-        from dtreward.models.checkpoint import find_folder  # imports torch
+        from dtreward.models.checkpoint_folder import find_folder  # imports torch
 
         folder, commit = find_folder(repo, revision)
         return _check_outline(repo, _outline_of(folder, commit))
@@ -83,7 +83,7 @@ def _outline_of(folder: Path, commit: str) -> Outline:
 def _check_outline(name: str, outline: Outline) -> ModelCheck:
     """Let `load` judge the files, and set what they say beside what was published."""
     from dtreward.models.facts import facts_of  # import torch
-    from dtreward.models.loader import judge
+    from dtreward.models.load_checkpoint import judge
 
     judgement = judge(name, outline.folder)
     # What is wrong is the model, and not the folder of its outline, which is gone soon.

@@ -19,7 +19,8 @@ from transformers import AutoTokenizer
 from dtreward.conversation import PLAIN_TEMPLATE
 from dtreward.files import write_json
 from dtreward.models.card import make_card, write_card
-from dtreward.models.checkpoint import INDEX, TREE, WEIGHTS, read_config, weight_files
+from dtreward.models.checkpoint import TREE
+from dtreward.models.checkpoint_folder import INDEX, WEIGHTS, read_config, weight_files
 from dtreward.models.decoders import CLASSIFIER, class_prefix, has_classifier
 from dtreward.models.head_names import HEAD_PREFIXES, plain_name
 from dtreward.tree.tree import PreferenceTree

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from dtreward.conversation import FIXED_PAIR, ChatTokenizer
-from dtreward.models.checkpoint import PICKLED_TREE, TREE
+from dtreward.models.checkpoint import TREE
+from dtreward.models.checkpoint_folder import PICKLED_TREE
 from dtreward.models.findings import DIFFERS, HOLDS, REFUSED, Fact
 from dtreward.models.heads import GATE_MARKERS
-from dtreward.models.loader import Judgement
+from dtreward.models.load_checkpoint import Judgement
 from dtreward.models.remote import Outline
 from dtreward.published import PUBLISHED
 from dtreward.tree.tree import PreferenceTree

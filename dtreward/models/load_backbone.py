@@ -26,7 +26,8 @@ from dtreward.engine.law import check_architecture
 from dtreward.engine.packing import check_size
 from dtreward.files import digest, file_digest
 from dtreward.models.adapter import Adapter, merge_adapter
-from dtreward.models.checkpoint import find_folder, read_config, stored_dtype, weight_files
+from dtreward.models.checkpoint import stored_dtype
+from dtreward.models.checkpoint_folder import find_folder, read_config, weight_files
 from dtreward.models.decoders import backbone_class, language_model_class
 from dtreward.models.gguf import ORIGIN
 from dtreward.models.head_names import HEAD_PREFIXES, WRAPPER, head_prefixes, plain_name

@@ -11,7 +11,7 @@ from typing import Any
 from huggingface_hub import metadata_load
 
 from dtreward.conversation import FIXED_PAIR, ChatTokenizer
-from dtreward.models.checkpoint import VALUE_HEAD
+from dtreward.models.checkpoint_folder import VALUE_HEAD
 from dtreward.models.head_names import OPENRLHF_NAME, class_names
 from dtreward.pooling import APPENDED, EOS, LAST, LAST_NOT_PAD, check_rule
 

@@ -22,6 +22,7 @@ from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 
 from dtreward.models.catalogue import CATALOGUE, find_entry
+from dtreward.models.checkpoint_folder import read_config, weight_files
 from dtreward.pairs.columns import group_of_pairs
 from dtreward.pairs.formats import HELPSTEER2
 from dtreward.pairs.split import check_shares
@@ -196,8 +197,6 @@ def _faults_of_folder(folder: Path) -> Iterator[str]:
     is_gguf = folder.is_file() and folder.suffix == ".gguf"
     if is_gguf and _first_bytes(folder, 4) == b"GGUF":
         return
-    from dtreward.models.checkpoint import read_config, weight_files  # imports torch
-
     try:
         read_config(folder)
         weight_files(folder)

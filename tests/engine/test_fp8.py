@@ -10,7 +10,8 @@ from torch import nn
 
 from dtreward.engine.float8 import Fp8Linear, to_fp8
 from dtreward.engine.forward import last_hidden_states
-from dtreward.models.loader import load, load_language_model
+from dtreward.models.load_checkpoint import load_language_model
+from dtreward.models.loader import load
 from dtreward.models.precision import use_fp8
 
 TEXTS = (

@@ -12,7 +12,7 @@ import torch
 from replicas import HIDDEN, make_replica, read_tensors, write_tensors
 from safetensors.torch import save_file
 
-from dtreward.models import checkpoint
+from dtreward.models import checkpoint_folder
 from dtreward.models.adapter import merge_adapter, read_adapter
 from dtreward.models.loader import load
 
@@ -137,7 +137,7 @@ def test_an_adapter_on_the_hub_fetches_its_base_model_at_its_revision(base, tmp_
         asked.append((repo, revision))
         return str({"owner/adapter": adapter, "owner/base": base}[repo])
 
-    monkeypatch.setattr(checkpoint, "snapshot_download", fetch)
+    monkeypatch.setattr(checkpoint_folder, "snapshot_download", fetch)
     model = load("owner/adapter")
     assert model.backbone.identity["model"] == "owner/adapter"
     assert asked == [

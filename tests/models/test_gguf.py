@@ -14,10 +14,10 @@ from transformers import AutoModelForCausalLM
 from dtreward import load
 from dtreward.conversation import PLAIN_TEMPLATE
 from dtreward.engine.forward import last_hidden_states
-from dtreward.models.checkpoint import read_config
+from dtreward.models.checkpoint_folder import read_config
 from dtreward.models.export import export_checkpoint
 from dtreward.models.gguf import unpack_gguf
-from dtreward.models.loader import load_language_model
+from dtreward.models.load_checkpoint import load_language_model
 from dtreward.tree.tree import PreferenceTree
 
 DEMO = ROOT / "data" / "demo"

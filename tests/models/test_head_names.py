@@ -12,7 +12,8 @@ from replicas import HIDDEN, make_replica, read_tensors, write_tensors
 from safetensors.torch import save_file
 
 from dtreward.models.head_names import ACTIVATIONS, HEAD_NAMES
-from dtreward.models.loader import load, put_own_head
+from dtreward.models.load_checkpoint import put_own_head
+from dtreward.models.loader import load
 
 TEXTS = [("2 + 2?", "4, because two and two are four."), ("2 + 2?", "Five.")]
 INNER = 12  # outputs of the first of two layers

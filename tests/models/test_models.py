@@ -31,7 +31,7 @@ from replicas import (
 from transformers import Gemma2ForSequenceClassification, LlamaForSequenceClassification
 
 from dtreward import models
-from dtreward.models import checkpoint
+from dtreward.models import checkpoint_folder
 from dtreward.models import load_backbone as loading
 from dtreward.models.catalogue import find_entry
 from dtreward.models.comparison import Comparison
@@ -184,7 +184,7 @@ def hub_with(folder, place, monkeypatch):
                 shutil.copy(path, snapshot)
         return str(snapshot)
 
-    monkeypatch.setattr(checkpoint, "snapshot_download", fetch)
+    monkeypatch.setattr(checkpoint_folder, "snapshot_download", fetch)
     return asked
 
 
@@ -592,7 +592,9 @@ def test_the_soft_cap_is_at_work_in_the_gemma_replica(replicas, tmp_path):
 
 
 def test_a_path_that_does_not_exist_is_not_asked_of_the_hub(monkeypatch):
-    monkeypatch.setattr(checkpoint, "snapshot_download", lambda *_, **__: pytest.fail("asked"))
+    monkeypatch.setattr(
+        checkpoint_folder, "snapshot_download", lambda *_, **__: pytest.fail("asked")
+    )
     for name in ("./absent", "/absent/folder", "absent", "a/b/c"):
         with pytest.raises(FileNotFoundError, match="hub id"):
             load(name)
@@ -928,7 +930,7 @@ def test_what_the_hub_says_is_said_in_one_line(monkeypatch, error, words):
     def refuse(*_, **__):
         raise error.__new__(error, "401 Client Error.\n\nRepository Not Found for url")
 
-    monkeypatch.setattr(checkpoint, "snapshot_download", refuse)
+    monkeypatch.setattr(checkpoint_folder, "snapshot_download", refuse)
     assert words in refusal("owner/model", revision="v9")
 
 

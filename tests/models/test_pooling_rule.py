@@ -11,7 +11,8 @@ import torch
 from replicas import make_replica, read_tensors
 from transformers import AutoModel, AutoModelForSequenceClassification, AutoTokenizer
 
-from dtreward.models.loader import judge, load
+from dtreward.models.load_checkpoint import judge
+from dtreward.models.loader import load
 
 TEXTS = [
     ("2 + 2?", "4, because two and two are four."),

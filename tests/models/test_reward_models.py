@@ -45,7 +45,7 @@ from transformers import (
 )
 
 from dtreward.engine.forward import hidden_states
-from dtreward.models import checkpoint
+from dtreward.models import checkpoint_folder
 from dtreward.models import load_backbone as loading
 from dtreward.models.catalogue import CATALOGUE, find_entry, model_label
 from dtreward.models.critic import Critic
@@ -119,7 +119,7 @@ def hub(folders, critic_folder, monkeypatch) -> list:
         asked.append(SimpleNamespace(repo=repo_id, **options))
         return str(has[repo_id])
 
-    monkeypatch.setattr(checkpoint, "snapshot_download", fetch)
+    monkeypatch.setattr(checkpoint_folder, "snapshot_download", fetch)
     return asked
 
 

@@ -22,7 +22,8 @@ from sklearn.tree import DecisionTreeClassifier
 from dtreward.engine.features import read_features, shard_digest
 from dtreward.judges.reading import verdict
 from dtreward.judges.reply import read_answer
-from dtreward.models.checkpoint import read_config, read_head, read_tree, weight_files
+from dtreward.models.checkpoint import read_head, read_tree
+from dtreward.models.checkpoint_folder import read_config, weight_files
 from dtreward.models.heads import make_head
 from dtreward.study.run import run
 from dtreward.study.settings import read_study, study_parameters
