@@ -71,10 +71,7 @@ def load(  # noqa: PLR0913
         >>> load("data/demo").attributes
         ('helpfulness', 'correctness', 'coherence', 'complexity', 'verbosity')
     """
-    if reads and reads not in READS:
-        near = get_close_matches(str(reads).lower(), READS, 1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise ValueError(f"reads must be one of {READS}, or None for a head, came {reads!r}{hint}")
+    _check_reads(reads)
     if isinstance(attributes, str):
         raise TypeError(f"attributes must be a list of names, came the text {attributes!r}")
     entry = find_entry(name) or CatalogueEntry(str(name), pooling="")
@@ -98,3 +95,10 @@ def load(  # noqa: PLR0913
         return load_ensemble(options)
     choices = CheckpointOptions(revision, reads, tuple(attributes or ()), tree)
     return load_one(name, entry, found, options, choices)
+
+
+def _check_reads(reads: str | None) -> None:
+    if reads and reads not in READS:
+        near = get_close_matches(str(reads).lower(), READS, 1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"reads must be one of {READS}, or None for a head, came {reads!r}{hint}")
