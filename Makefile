@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help install study test lab report docs publish lock
+.PHONY: help install study test lab report paper docs publish lock
 
 STUDY ?= demo
 PYTHON ?= python3
@@ -32,6 +32,7 @@ help:
 	@echo "make test                       run the tests, a small demo study among them"
 	@echo "make report                     make the site of the study: open data/demo/report/index.html"
 	@echo "make docs                       make it with guides and reference: open data/demo/docs/index.html"
+	@echo "make paper                      compile a short paper of the study with LaTeX: open data/demo/paper/build/paper.pdf"
 	@echo "make lab                        open JupyterLab on the notebooks; nothing run there replaces a study's results"
 	@echo "make lab STUDY=name             open copies of them with that study's parameters"
 	@echo "make publish                    run the demo study, copy its notebooks, figures and model to their committed places"
@@ -66,6 +67,9 @@ lab: $(INSTALLED)
 
 report: $(INSTALLED)
 	@$(BIN)/python -m dtreward.cli report $(STUDY) $(if $(TEXTS),--texts)
+
+paper: $(INSTALLED)
+	@$(BIN)/python -m dtreward.cli paper $(STUDY)
 
 docs: $(INSTALLED)
 	@$(BIN)/python -m dtreward.cli docs

@@ -318,6 +318,16 @@ def report(
 
 
 @app.command()
+def paper(study: Study) -> None:
+    """Compile a short paper of a study with LaTeX."""
+    _require_repository()
+    from dtreward.study.typeset import make_paper
+
+    with _refusals():
+        print(f"   open {make_paper(study)}")
+
+
+@app.command()
 def docs() -> None:
     """Make the demo study's site with guides and reference."""
     _require_repository()

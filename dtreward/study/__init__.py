@@ -26,6 +26,7 @@ Commands (`dtreward.cli`) and the Snakefile call this room; notebooks use `input
 - `paper`: the paper's data files and tables, which notebook 99 writes.
 - `reproduced`: published numbers beside those that a study has recomputed.
 - `macros`: numbers for the text of the paper, as LaTeX macros.
+- `typeset`: compiles the short paper of `examples/paper` with LaTeX.
 - `publish`: copies results to the places where they are committed.
 - `texts`: finds texts of a source in files that are to be published.
 - `readme`: keeps what committed pages say of results equal to what was recorded.

@@ -114,7 +114,8 @@ def _copies(study: str, root: Path) -> dict[Path, Path]:
     for path in (made / "figures").glob("*"):
         copies[path] = figures / path.name
     for path in (made / "paper").glob("*"):
-        copies[path] = figures / "paper" / path.name
+        if path.is_file():  # LaTeX builds the paper in a folder there
+            copies[path] = figures / "paper" / path.name
     if study == "demo":
         for path in (made / "checkpoint").glob("[!.]*"):
             copies[path] = made / path.name
