@@ -450,13 +450,14 @@ class ChatTokenizer:
 
     def _render(self, turns: list[dict[str, str]], add_generation_prompt: bool = False) -> str:
         try:
-            return self.tokenizer.apply_chat_template(
+            rendered = self.tokenizer.apply_chat_template(
                 turns,
                 chat_template=self._template,
                 tokenize=False,
                 add_generation_prompt=add_generation_prompt,
                 date_string=DATE.strftime("%d %b %Y"),
             )
+            return str(rendered)  # a text, where it is not tokenised
         except TemplateSyntaxError as error:
             where = f"line {error.lineno} of the tokenizer's chat template"
             raise ValueError(f"{where} is not written correctly: {error.message}") from None

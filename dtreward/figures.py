@@ -5,6 +5,7 @@ import textwrap
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -13,6 +14,7 @@ import pandas as pd
 from jaxtyping import Real
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, to_hex, to_rgb
+from matplotlib.container import BarContainer
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.patches import FancyBboxPatch
@@ -179,7 +181,8 @@ def panels_in_a_row(count: int, most: int = MOST_BESIDE) -> int:
 def label_rows(axes: Sequence[Axes], label: str) -> None:
     """Write what the vertical axis is beside the first panel of each row."""
     for axis in axes:
-        if axis.get_subplotspec().is_first_col():
+        place = axis.get_subplotspec()
+        if place and place.is_first_col():
             axis.set_ylabel(label)
 
 
@@ -265,16 +268,18 @@ def draw_reward_bars(
     ax: Axes, rewards: Real[np.ndarray, "2 attributes"], attributes: Sequence[str]
 ) -> None:
     """Draw the rewards of response 1 (upper bars) and response 2 by attribute."""
-    frame = pd.DataFrame(np.transpose(rewards), attributes, ["response 1", "response 2"])
+    frame = pd.DataFrame(np.transpose(rewards), list(attributes), ["response 1", "response 2"])
     frame.plot.barh(ax=ax, color=RESPONSE_COLOURS, width=0.8, xlabel="reward (predicted rating)")
     for bars in ax.containers:
-        ax.bar_label(bars, fmt=" %.2f ", size=POINTS - 1)
+        if isinstance(bars, BarContainer):
+            ax.bar_label(bars, fmt=" %.2f ", size=POINTS - 1)
     ax.set_yticklabels(attributes, parse_math=False)
     ax.axvline(0, color="0.3", linewidth=0.6)
     ax.invert_yaxis()
     ax.margins(x=0.15)
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, frameon=False)
-    use_fonts(ax.figure)
+    if isinstance(ax.figure, Figure):
+        use_fonts(ax.figure)
 
 
 def text_width(lines: Sequence[str]) -> float:
@@ -328,5 +333,5 @@ def draw_box(
     )
     for row, line in enumerate(lines):
         y = top[1] - (height - LINE * len(lines)) / 2 - LINE * (row + 0.76)
-        text = {"size": size, "ha": "center", "parse_math": False, "alpha": alpha}
+        text: dict[str, Any] = {"size": size, "ha": "center", "parse_math": False, "alpha": alpha}
         ax.text(top[0], y, line, family=families_of(line), **text)

@@ -10,6 +10,9 @@ LAST_NOT_PAD = "last_not_pad"
 EOS = "eos"
 APPENDED = "appended"
 NAMES = (LAST, LAST_NOT_PAD, EOS, f"{APPENDED}:ID")
+NO_EOS = (
+    "pooling 'eos' reads the end-of-sequence token, and the tokenizer has none; give another one"
+)
 RULE = re.compile(rf"{LAST}|{EOS}|({LAST_NOT_PAD}|{APPENDED}):(\d+)")
 
 
@@ -58,6 +61,8 @@ def end_text(text: str, rule: str, eos: str | None) -> str:
     """
     if rule != EOS:
         return text
+    if not eos:
+        raise ValueError(NO_EOS)
     text = text.rstrip("\n")
     return text if text.endswith(eos) else f"{text} {eos}"
 
@@ -66,7 +71,7 @@ def end_ids(ids: list[int], rule: str, eos_id: int | None) -> list[int]:
     """End token ids as the rule needs it.
 
     Raises:
-        ValueError: if the conversation has nothing but pad tokens.
+        ValueError: if the conversation has nothing but pad tokens, or the tokenizer lacks the token.
 
     Example:
         >>> end_ids([5, 6, 2, 2], "last_not_pad:2", 2)
@@ -78,6 +83,8 @@ def end_ids(ids: list[int], rule: str, eos_id: int | None) -> list[int]:
     if name == APPENDED:
         return [*ids, int(token)]
     if name == EOS:
+        if eos_id is None:
+            raise ValueError(NO_EOS)
         return [*ids[:-1], eos_id]
     if name == LAST_NOT_PAD:
         kept = len(ids)

@@ -53,7 +53,7 @@ def drop_unusable(
     place = table["split"].map(SPLITS.index)
     last = place.groupby(table["prompt_id"]).transform("max")
     table = _drop(table, "prompt in a later split", place < last, counts)
-    prompt_of_pair = table.groupby("pair_id")["prompt_id"].first()
+    prompt_of_pair = pd.Series(table.groupby("pair_id")["prompt_id"].first())
     drawn = prompt_of_pair[draw_prompts(prompt_of_pair, limit, rng)]
     table = _drop(table, "over limit", ~table["prompt_id"].isin(drawn), counts)
     for name in ("prompt_id", "pair_id"):

@@ -92,8 +92,9 @@ def draw_preference_by_difference(curves: Mapping[str, pd.DataFrame]) -> Figure:
     colours = attribute_colours(list(curves))
     for axis, (attribute, curve) in zip(axes, curves.items(), strict=True):
         if curve.empty:
-            style = {"transform": axis.transAxes, "ha": "center", "color": "0.4"}
-            axis.text(0.5, 0.5, "too few pairs\nof one difference", **style)
+            place = axis.transAxes
+            words = "too few pairs\nof one difference"
+            axis.text(0.5, 0.5, words, transform=place, ha="center", color="0.4")
         below = (curve["share"] - curve["low"]).abs()
         above = (curve["high"] - curve["share"]).abs()
         axis.errorbar(

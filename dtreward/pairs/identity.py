@@ -44,7 +44,7 @@ def name_readers(table: pd.DataFrame, column: str) -> pd.DataFrame:
     if not column:
         return table
     named = table[column].map(str, na_action="ignore").astype("str")
-    return table.drop(columns={column, "reader"} & set(table)).assign(reader=named)
+    return table.drop(columns=[*({column, "reader"} & set(table))]).assign(reader=named)
 
 
 def prompt_keys(prompts: pd.Series) -> pd.Series:

@@ -9,6 +9,7 @@ import json
 import re
 import shlex
 import sys
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -139,13 +140,13 @@ def _read_csv(text: str) -> pd.DataFrame:
     if text[:4].lower() == "sep=":  # how Excel is told the separator, in a line before the header
         text = text.partition("\n")[2]
     separator = _separator(text)
-    options = {"sep": separator, "low_memory": False}
-    as_text = {"dtype": str, "keep_default_na": False}
-    header = pd.read_csv(io.StringIO(text), header=None, nrows=1, **options, **as_text).iloc[0]
+    read = partial(pd.read_csv, sep=separator, low_memory=False)
+    read_texts = partial(read, dtype=str, keep_default_na=False)
+    header = read_texts(io.StringIO(text), header=None, nrows=1).iloc[0]
     expect_distinct(header, "the header")
     is_text = {*TEXTS, *TEXT_NAMES}.__contains__
-    texts = pd.read_csv(io.StringIO(text), usecols=is_text, **options, **as_text)
-    table = pd.read_csv(io.StringIO(text), **options)
+    texts = read_texts(io.StringIO(text), usecols=is_text)
+    table = read(io.StringIO(text))
     is_shifted = not isinstance(table.index, pd.RangeIndex)
     if is_shifted:
         name = SEPARATORS.get(separator, "commas")
@@ -185,7 +186,7 @@ def _read_json(text: str) -> pd.DataFrame:
         raise TypeError(f"expected a list of objects, one a row, came {content!r:.60}")
     lengths = {len(column) for column in content.values()} if isinstance(content, dict) else set()
     if len(lengths) > 1:
-        keys = ", ".join(content)
+        keys = ", ".join(map(str, content))
         raise TypeError(f"expected a list of objects, one a row, came an object with {keys}")
     return pd.DataFrame(content)
 

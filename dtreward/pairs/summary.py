@@ -70,7 +70,7 @@ def rating_shares(ratings: pd.DataFrame) -> dict[str, pd.Series]:
         if values.nunique() > MOST_RATINGS:
             values = pd.cut(values, 10).map(lambda interval: interval.mid)
         rounded = values.astype(float).round(2)
-        shares[attribute] = rounded.value_counts(normalize=True).sort_index()
+        shares[str(attribute)] = rounded.value_counts(normalize=True).sort_index()
     return shares
 
 

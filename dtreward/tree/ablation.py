@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import product
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -39,6 +39,16 @@ class Sample:
 
     def __len__(self) -> int:
         return len(self.preference)
+
+    def known_lengths(self) -> Real[np.ndarray, " pairs"]:
+        """Give `longer`, for a model that asks for lengths.
+
+        Raises:
+            ValueError: if the sample has none.
+        """
+        if self.longer is None:
+            raise ValueError("this model compares lengths: give the sample `longer`")
+        return self.longer
 
     def take(self, rows: Int[np.ndarray, " rows"]) -> Sample:
         """Give the pairs of some rows; a row may be taken more than once."""
@@ -102,7 +112,7 @@ class Settings:
         min_leaf: fewest rows in a leaf.
     """
 
-    criterion: str = "log_loss"
+    criterion: Literal["log_loss", "gini"] = "log_loss"
     orders: str = "as_given"
     min_leaf: int = 1
 
@@ -124,7 +134,9 @@ def list_sizes(
 
 
 def list_settings(
-    criteria: Sequence[str], orders: Sequence[str], leaf_sizes: Sequence[int]
+    criteria: Sequence[Literal["log_loss", "gini"]],
+    orders: Sequence[str],
+    leaf_sizes: Sequence[int],
 ) -> list[Settings]:
     """List every combination of settings.
 

@@ -64,12 +64,12 @@ def _row(number: int, node: Any, names: list[str], count: int) -> tuple:
         values = [node[key] for key in KEYS]
     match values:
         case [None, None, None, None, [_, _] as value, share] if _are_numbers(*value, share):
-            return -1, math.nan, -1, -1, [*map(float, value)], float(share)
+            return -1, math.nan, -1, -1, [float(one) for one in value], float(share)
         case [name, limit, int(left), int(right), [_, _] as value, share]:
             are_nodes = 0 < left < count and 0 < right < count
             if name in names and are_nodes and _are_numbers(limit, left, right, *value, share):
                 split = (names.index(name), float(limit), left, right)
-                return *split, [*map(float, value)], float(share)
+                return *split, [float(one) for one in value], float(share)
     raise ValueError(
         f"node {number} is not {', '.join(KEYS)}: the first four are null at a leaf, else one of "
         f"{names}, a number and two node numbers; found {node!r:.200}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool
@@ -56,7 +57,8 @@ def draw_tree(
     size = POINTS * fit_canvas(ax, width, height)
     marks = _mark_nodes(nodes, passed_nodes(nodes, path), effective, is_doubtful)
     _draw_nodes(ax, nodes, layout, marks, size)
-    write = partial(ax.text, parse_math=False, size=size, color="0.25")
+    style: dict[str, Any] = {"parse_math": False, "size": size, "color": "0.25"}
+    write = partial(ax.text, **style)
     for answer in layout.answers:
         place = layout.edge[answer.node].mean(axis=0)
         write(*place, answer.word, ha=answer.side, va="bottom")
@@ -83,11 +85,17 @@ def draw_trees(
         is_doubtful: by title, as in `draw_tree`.
     """
     doubtful = is_doubtful or {}
-    alone = [draw_tree(tree, effective=True, title=title).figure for title, tree in trees.items()]
-    widths, heights = np.transpose([figure.get_size_inches() for figure in alone])
-    for figure in alone:
-        plt.close(figure)
-    size = {"figsize": (max(PAGE_WIDTH, *widths), sum(heights)), "height_ratios": heights}
+    sizes = []
+    for title, tree in trees.items():
+        alone = draw_tree(tree, effective=True, title=title).get_figure()
+        if isinstance(alone, Figure):
+            sizes.append(alone.get_size_inches())
+            plt.close(alone)
+    widths, heights = np.transpose(sizes)
+    size: dict[str, Any] = {
+        "figsize": (max(PAGE_WIDTH, *widths), sum(heights)),
+        "height_ratios": heights,
+    }
     figure, axes = plt.subplots(len(trees), 1, layout="none", squeeze=False, **size)
     figure.subplots_adjust(0, 0, 1, 1, 0, 0)
     for axis, (title, tree) in zip(axes[:, 0], trees.items(), strict=True):
@@ -125,7 +133,7 @@ def _draw_nodes(ax: Axes, nodes: NodeTable, layout: Layout, marks: _Marks, size:
         line_width = size / 5 if marks.passed[node] else size / 12
         if node:
             edge = layout.edge[node].T
-            shade = {"color": colour, "alpha": alpha}
+            shade: dict[str, Any] = {"color": colour, "alpha": alpha}
             ax.plot(*edge, **shade, lw=line_width, clip_on=False, zorder=0)
         if marks.stressed[node]:
             colour = "0.1"
@@ -148,6 +156,6 @@ def _draw_colour_bar(ax: Axes, left: float, low: float, write: partial) -> None:
     write(left, low + 0.01, "probability of response 2:  0 ", ha="right")
     write(left + BAR_LENGTH, low + 0.01, " 1")
     steps = np.arange(11) / 10
-    shape = {"height": BAR_HEIGHT, "align": "edge", "clip_on": False}
+    shape: dict[str, Any] = {"height": BAR_HEIGHT, "align": "edge", "clip_on": False}
     ax.barh(low, 0.1, left=left + steps, color=FILL(steps), **shape)
     ax.barh(low, BAR_LENGTH, left=left, fill=False, edgecolor="0.6", lw=0.5, **shape)

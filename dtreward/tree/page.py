@@ -56,7 +56,7 @@ def tree_svg(nodes: NodeTable, path: Sequence[Step] | None = None) -> str:
 def tree_html(nodes: NodeTable, path: Sequence[Step] | None = None) -> str:
     """Embed `tree_svg` in a page; where the page is not trusted, a still picture is left."""
     svg = tree_svg(nodes, path)
-    style = re.search('style="[^"]*"', svg)[0]
+    (style,) = re.findall('style="[^"]*"', svg)[:1]
     words = escape(f"Decision tree: {'; '.join(rule_sentences(collapsed(nodes)))}.")
     live = f'"{_data_address(svg)}" {style}'
     still = f'"{_data_address(svg.replace(HINT, ""))}" {style}'

@@ -176,16 +176,20 @@ def _check_opcodes(data: bytes) -> None:
     """Raise a ValueError if a pickle does anything that a tree does not need."""
     memo: dict[int, str] = {}  # by the place in the pickle's memo, the opcode that made the value
     opcode_before = ""
-    for opcode, argument, position in pickletools.genops(data):
+    position = -1
+    for opcode, argument, place_of_opcode in pickletools.genops(data):
         name = opcode.name
+        position = place_of_opcode or 0
         if name not in OPCODES:
             raise _unneeded_opcode(name, position)
-        if name == "LONG_BINPUT" and argument > len(data):  # would reserve that much memory
+        if name == "LONG_BINPUT" and int(argument or 0) > len(
+            data
+        ):  # would reserve that much memory
             raise _unneeded_opcode(name, position)
         if name == "GLOBAL" and argument not in NAMES:
             raise ValueError(f"found {argument:.160}, which no such tree needs")
         if name in STORING_OPCODES:
-            place = len(memo) if name == "MEMOIZE" else argument
+            place = len(memo) if name == "MEMOIZE" else int(argument or 0)
             memo[place] = opcode_before
         # A tuple that is used again could hold itself, or tuples of tuples whose hash never ends.
         if name in FETCHING_OPCODES and memo.get(argument) not in REUSABLE_OPCODES:

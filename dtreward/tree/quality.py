@@ -145,9 +145,9 @@ def measure_rival(
     for part in parts:
         model = rival.fit(sample.take(part.train), sample.take(validation))
         tested = sample.take(part.test)
-        made.append(
-            predict_both_orders(model.predict, tested.differences, tested.longer, tested.preference)
-        )
+        differences = np.asarray(tested.differences)
+        lengths = tested.known_lengths()
+        made.append(predict_both_orders(model.predict, differences, lengths, tested.preference))
         models.append(model)
     predictions = Predictions(
         given=np.concatenate([one.given for one in made]),

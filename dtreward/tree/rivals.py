@@ -177,7 +177,7 @@ def fit_constant(train: Sample, validation: Sample) -> Fitted:
 
 def fit_longest(train: Sample, validation: Sample) -> Fitted:
     """Fit the longest response."""
-    return Fitted(longest_response(train.longer, train.preference), numbers=1)
+    return Fitted(longest_response(train.known_lengths(), train.preference), numbers=1)
 
 
 def fit_tree(  # noqa: PLR0913
@@ -224,19 +224,20 @@ def _grow(
 
 def fit_one_attribute(train: Sample, validation: Sample) -> Fitted:
     """Fit a logistic regression to the one attribute that gives it the lowest training log loss."""
-    best = None
-    for column, name in enumerate(train.attributes):
+    models = []
+    losses = []
+    for column in range(len(train.attributes)):
         model = LogisticRegression().fit(train.differences[:, [column]], train.preference)
         probability = model.predict_proba(train.differences[:, [column]])[:, 1]
-        loss = log_loss_terms(probability, train.preference).mean()
-        if best is None or loss < best[0]:
-            best = (loss, column, name, model)
-    _, chosen, name, model = best
+        models.append(model)
+        losses.append(log_loss_terms(probability, train.preference).mean())
+    chosen = int(np.argmin(losses))
+    model = models[chosen]
 
     def predict(differences, longer):
         return model.predict_proba(differences[:, [chosen]])[:, 1]
 
-    return Fitted(predict, numbers=3, detail=name)
+    return Fitted(predict, numbers=3, detail=train.attributes[chosen])
 
 
 def fit_classifier(
