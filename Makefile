@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help install study test lab report paper docs publish lock
+.PHONY: help install study test lab explore report paper docs publish lock
 
 STUDY ?= demo
 PYTHON ?= python3
@@ -35,6 +35,7 @@ help:
 	@echo "make paper                      compile a short paper of the study with LaTeX: open data/demo/paper/build/paper.pdf"
 	@echo "make lab                        open JupyterLab on the notebooks; nothing run there replaces a study's results"
 	@echo "make lab STUDY=name             open copies of them with that study's parameters"
+	@echo "make explore                    serve a page to type and compare pairs; MODEL=name asks that model, SOURCE=f opens a table"
 	@echo "make publish                    run the demo study, copy its notebooks, figures and model to their committed places"
 	@echo "make publish STUDY=name         the same of a real study: numbers and figures, no text and no verdict on a single pair"
 	@echo "make lock                       resolve requirements.lock anew"
@@ -64,6 +65,9 @@ test: $(INSTALLED)
 
 lab: $(INSTALLED)
 	@PATH="$(abspath $(BIN)):$$PATH" python -m dtreward.cli lab $(if $(filter-out file,$(origin STUDY))$(SOURCE)$(MODEL)$(ORDER_BY)$(SET),$(CONFIG))
+
+explore: $(INSTALLED)
+	@$(BIN)/python -m dtreward.cli explore "$${MODEL:-data/demo}" "$${SOURCE:-}"
 
 report: $(INSTALLED)
 	@$(BIN)/python -m dtreward.cli report $(STUDY) $(if $(TEXTS),--texts)

@@ -4,7 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from dtreward.explorer import explore
+    from dtreward.explorer.widget import explore
     from dtreward.models.loader import load
     from dtreward.pairs.frame import load_pairs
     from dtreward.tree.tree import PreferenceTree
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 __all__ = ["PreferenceTree", "explore", "load", "load_pairs"]
 HOMES = {
     "PreferenceTree": "dtreward.tree.tree",
-    "explore": "dtreward.explorer",
+    "explore": "dtreward.explorer.widget",
     "load": "dtreward.models.loader",
     "load_pairs": "dtreward.pairs.frame",
 }

@@ -172,6 +172,29 @@ def score(  # noqa: PLR0913
 
 
 @app.command()
+def explore(
+    model: Model,
+    pairs: Annotated[
+        str, typer.Argument(help="a table of pairs to step through", metavar="[PAIRS]")
+    ] = "",
+    port: Annotated[int, typer.Option(help="the first to try on this machine")] = 8866,
+    device: Device = None,
+    dtype: Dtype = None,
+    revision: Revision = None,
+    tree: Tree = None,
+) -> None:
+    """Open a page to type and compare pairs.
+
+    It is served to this machine alone; its address is printed. PAIRS has any form that load_pairs reads.
+    """
+    with _refusals():
+        from dtreward.explorer.page import serve
+
+        options = {"device": device, "dtype": dtype, "revision": revision}
+        serve(model, pairs=pairs, tree=tree or "", port=port, options=options)
+
+
+@app.command()
 def check(
     models: Annotated[
         list[str] | None, typer.Argument(metavar="[MODEL]...", help="folders, hub ids, or names")

@@ -44,9 +44,14 @@ def read_pairs(words: Sequence[str], lines: Iterable[str]) -> list[tuple[Any, st
 
 def as_line(comparison: Mapping[str, Any]) -> str:
     """Write a comparison as one line of JSON, the steps of its path as objects."""
+    return json.dumps(as_values(comparison), ensure_ascii=False)
+
+
+def as_values(comparison: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the values of a comparison as JSON takes them, the steps of its path as objects."""
     values = dict(comparison)
     values["path"] = [step._asdict() for step in values["path"]]
-    return json.dumps(values, ensure_ascii=False)
+    return values
 
 
 def _text(word: str, lines: Iterable[str]) -> str:

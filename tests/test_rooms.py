@@ -21,8 +21,8 @@ FLOORS = (  # a file or room imports from its own floor's room and from the floo
     ("engine",),
     ("judges",),
     ("models",),
-    ("benches",),
-    ("study", "explorer", "benchmark", "demo", "keyboard"),
+    ("benches", "keyboard"),
+    ("study", "explorer", "benchmark", "demo"),
     ("cli",),
 )
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}

@@ -36,7 +36,7 @@ from dtreward.benches import section_scores
 results = pd.DataFrame({"subset": ["math-prm", "hep-go", "hep-go"], "correct": [1, 1, 0]})
 assert round(section_scores(results)["Reasoning"], 1) == 92.9
 
-for module, extra in (("judges.attribution", "study"), ("explorer", "app"), ("study.run", "study"),
+for module, extra in (("judges.attribution", "study"), ("explorer.widget", "app"), ("study.run", "study"),
                       ("study.site", "study")):
     if module == "judges.attribution":
         from dtreward.judges.attribution import shap_values

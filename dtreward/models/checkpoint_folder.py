@@ -18,6 +18,7 @@ WEIGHTS = "model.safetensors"
 PICKLED_WEIGHTS = "pytorch_model.bin"
 INDEX = "model.safetensors.index.json"
 ADAPTER = "adapter_config.json"
+CARD = "README.md"
 VALUE_HEAD = "value_head.safetensors"  # LLaMA-Factory's file with the head, beside the weights
 PICKLED_VALUE_HEAD = "value_head.bin"
 FETCHED = ("*.json", "*.jinja", "*.md", "*.model", "*.txt", "LICENSE", "NOTICE")  # and weights
@@ -114,6 +115,19 @@ def read_config(folder: Path) -> dict[str, Any]:
     if config.get("quantization_config") is not None:
         raise ValueError(f"{folder} is quantized; load the checkpoint that it was made from")
     return config
+
+
+def is_of_demo_world(folder: Path) -> bool:
+    """Say whether a model's card says that it belongs to the demo world.
+
+    Example:
+        >>> is_of_demo_world(Path("data/demo"))
+        True
+    """
+    try:
+        return "**Demo world.**" in (folder / CARD).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
 
 
 def weight_files(folder: Path, *, pickled: bool = False) -> list[Path]:

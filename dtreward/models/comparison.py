@@ -215,9 +215,11 @@ class RewardModel(ABC):
     Attributes:
         kind: what decides: "decision-tree", "score", "verdict", or "multi-attribute" for rewards
             without a tree.
+        demo: whether it belongs to the demo world, and says nothing about real conversations.
     """
 
     kind: str
+    demo: bool = False
 
     @property
     def identity(self) -> dict[str, Any]:

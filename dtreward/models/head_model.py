@@ -70,12 +70,14 @@ class HeadModel(RewardModel):
         normalisation: mean and standard deviation of the scores in training, where OpenRLHF
             recorded them. They are only recorded here, too: the training compared scores as they
             are, so that their probabilities are those of scores that are not normalised.
+        demo: whether its card says that it belongs to the demo world.
     """
 
     backbone: Backbone
     head: Head
     tree: PreferenceTree | None = None
     normalisation: tuple[float, float] | None = None
+    demo: bool = False
 
     def __post_init__(self) -> None:
         layer = self.backbone.layers[0]

@@ -24,6 +24,7 @@ from dtreward.models.checkpoint import (
 from dtreward.models.checkpoint_folder import (
     ADAPTER,
     find_folder,
+    is_of_demo_world,
     refuse_process_rewards,
     value_head_file,
     weight_files,
@@ -298,7 +299,8 @@ def load_one(
     marker = _gate_marker(description, head)
     normalisation = None if reads else _read_normalisation(description)
     backbone = load_backbone(checkpoint, options, description, marker=marker)
-    return HeadModel(backbone, head.to(backbone.wide_dtype), tree, normalisation)
+    head = head.to(backbone.wide_dtype)
+    return HeadModel(backbone, head, tree, normalisation, demo=is_of_demo_world(folder))
 
 
 def _gate_marker(description: Description, head: Head) -> str | None:

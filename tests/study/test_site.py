@@ -481,8 +481,8 @@ def test_a_study_without_records_shows_the_tree_of_its_model_as_nested_questions
 
 
 def test_the_reference_says_each_field_of_a_named_tuple_once(demo):
-    reference = page(demo / "reference" / "dtreward.html")
-    fields = reference.select('[id^="dtreward.explorer.Flip."]')
+    reference = page(demo / "reference" / "dtreward.explorer.html")
+    fields = reference.select('[id^="dtreward.explorer.reasons.Flip."]')
     assert [one["id"].rpartition(".")[2] for one in fields] == ["attribute", "change", "to"]
 
 
