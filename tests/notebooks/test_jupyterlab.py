@@ -19,6 +19,7 @@ RUN_ALL = "jupyterapp.commands.execute('notebook:run-all-cells').then(() => true
 OPEN = """jupyterapp.commands.execute('docmanager:open', {path: 'notebooks/NAME'}).then(
     tab => Promise.all([tab.context.ready, tab.sessionContext.ready])).then(() => true)"""
 STATIC = "document.querySelector('.jp-OutputArea .jp-RenderedHTML img[alt^=rewards]')"
+FIRST = "[...document.querySelectorAll('.dtreward-responses textarea')][0]"
 BOXES = (
     "JSON.stringify([...document.querySelectorAll('.widget-textarea textarea')].map(t => t.value))"
 )
@@ -80,6 +81,19 @@ def test_the_notebook_runs_and_a_click_on_swap_turns_the_picture_over(page, lab)
     page.click(SWAP)
     page.wait("the first verdict again", f"{VERDICT} == {before!r}")
     assert page.evaluate(PICTURE) == picture and page.evaluate(BOXES) == boxes
+    page.evaluate("document.querySelector('.dtreward-explorer').dataset.same = 'yes'")
+    page.click(FIRST)
+    page.evaluate(f"{FIRST}.select()")
+    page.send("Input.insertText", text="9 apples.")
+    page.wait("the faded result", "document.querySelector('.dtreward-faded')?.className")
+    for kind in ("keyDown", "keyUp"):  # Ctrl+Enter, which runs the cell where nothing takes it
+        at = {"key": "Enter", "code": "Enter", "windowsVirtualKeyCode": 13, "modifiers": 2}
+        page.send("Input.dispatchKeyEvent", type=kind, **at)
+    page.wait("the comparison", "!document.querySelector('.dtreward-faded')")
+    assert page.evaluate(PICTURE) != picture
+    assert page.evaluate("document.querySelector('.dtreward-explorer').dataset.same") == "yes"
+    page.evaluate("document.querySelector('.dtreward-explorer').scrollIntoView()")
+    page.screenshot("explore_top")
 
 
 def test_an_executed_copy_that_nobody_has_trusted_shows_the_picture_and_the_words(
@@ -90,7 +104,7 @@ def test_an_executed_copy_that_nobody_has_trusted_shows_the_picture_and_the_word
     assert page.wait("the picture", f"{STATIC}?.complete && {STATIC}.naturalWidth") > 500
     text = page.evaluate(f"{STATIC}.closest('.jp-RenderedHTML').textContent")
     assert "Jane has 12 apples" in text and "Response 1 is preferred" in text
-    assert "Smallest change" in text and "tree of GPT-4o" in text
+    assert "no smaller change" in text and "tree of GPT-4o" in text
     assert "Point at a node" not in text  # nothing of the tree, where its picture is left out
     assert not page.evaluate("document.body.textContent.includes('Error displaying widget')")
     page.evaluate(f"{STATIC}.scrollIntoView({{block: 'center'}})")
