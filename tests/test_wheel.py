@@ -22,6 +22,7 @@ import dtreward
 
 home = Path(dtreward.__file__).parent
 assert "site-packages" in home.parts, home
+assert (home / "py.typed").exists()  # type checkers read the package's types
 
 model = dtreward.load(sys.argv[1])
 output = model.compare("What is 2 + 2?", "2 + 2 = 4. The answer is 4.", "2 + 2 = 5. The answer is 5.")

@@ -85,7 +85,7 @@ def evaluate(
 def _settings(model: RewardModel, bench: Bench | pd.DataFrame) -> str:
     """Write all that changes the results; files of earlier versions say the same of RewardBench."""
     items = bench.items if isinstance(bench, Bench) else bench
-    identity = {"model": model.identity, "bench": digest(items.to_json())}
+    identity = {"model": model.identity, "bench": digest(f"{items.to_json()}")}
     if isinstance(bench, Bench) and bench.name != "RewardBench":
         identity["rules"] = bench.name
     return json.dumps(identity, sort_keys=True)
@@ -126,9 +126,10 @@ def compare_pairs(
     A pair that cannot be read, or of which a number is not finite, gives an `Unread`.
     """
     try:
-        # A user's own model may only raise.
-        options = {"on_error": "record"} if isinstance(model, HeadModel) else {}
-        comparisons = model.compare_many(prompts, first, second, **options)
+        if isinstance(model, HeadModel):
+            comparisons = model.compare_many(prompts, first, second, on_error="record")
+        else:  # a user's own model may only raise
+            comparisons = model.compare_many(prompts, first, second)
         return [_finite(comparison) for comparison in comparisons]
     except ValueError as error:
         if len(prompts) <= 1:

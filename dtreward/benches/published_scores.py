@@ -36,7 +36,8 @@ def published_scores() -> pd.DataFrame:
 
 def published_counts() -> pd.Series:
     """Give the number of pairs in each subset of RewardBench."""
-    return pd.read_csv(PUBLISHED / "subset_counts.csv").groupby("subset")["total"].first()
+    counts = pd.read_csv(PUBLISHED / "subset_counts.csv")
+    return pd.Series(counts.groupby("subset")["total"].first())
 
 
 def complete_sections(subsets: pd.Series) -> pd.Series:

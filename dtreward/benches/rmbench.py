@@ -96,8 +96,9 @@ class RMBench(Bench):
             weights.loc[f"{name} easy", [name, "all"]] = [100.0, 100 / len(domains)]
             weights.loc[f"{name} hard", [name, "all"]] = [-100.0, -100 / len(domains)]
         estimates = Parts(values, weights).scores()
-        effects = {}
-        for name, estimate in estimates.items():
+        effects: dict[str, Interval] = {}
+        for name in map(str, estimates.index):
+            estimate = float(estimates[name])
             used = values.loc[:, weights[name] != 0].dropna(how="all")
             problems = results["problem"][used.index]
             alone = Parts(values.loc[used.index], weights[[name]])
@@ -106,7 +107,7 @@ class RMBench(Bench):
                 alike = alike_interval(1.0, 1 / problems.nunique(), level=level)
                 most = 200 * (1 - alike.low)  # of easy and of hard
                 low = max(-100.0, estimate - most)
-                effects[name] = Interval(float(estimate), low, min(100.0, estimate + most))
+                effects[name] = Interval(estimate, low, min(100.0, estimate + most))
         return effects
 
 

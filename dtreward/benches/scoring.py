@@ -58,7 +58,8 @@ class Parts:
         """
         moments = self._moments()
         intervals = {}
-        for name, weights in self.weights.dropna(axis=1).items():
+        for column, weights in self.weights.dropna(axis=1).items():
+            name = str(column)
             used = self.values.loc[:, weights != 0]
             different = np.unique(used.to_numpy(float)[used.notna().to_numpy()])
             if len(different) > 1:
@@ -87,10 +88,10 @@ class Parts:
 @np.errstate(invalid="ignore", divide="ignore")
 def _weighted_sum(
     means: Float[np.ndarray, "... twice_parts"], weights: Float[np.ndarray, " parts"]
-) -> Float[np.ndarray, "..."] | float:
+) -> Float[np.ndarray, "..."]:
     """Give a score from the means over items of values, and of where there are values."""
     value, counted = np.split(means, 2, axis=-1)
-    return np.where(weights, value / counted, 0) @ weights
+    return np.asarray(np.where(weights, value / counted, 0) @ weights)
 
 
 def expect_judged(results: pd.DataFrame) -> None:

@@ -50,6 +50,16 @@ class Backbone:
     def __post_init__(self) -> None:
         self.transformer.eval()
 
+    def require_chat(self) -> ChatTokenizer:
+        """Give `chat`, for a caller that has conversations.
+
+        Raises:
+            ValueError: if the backbone has none.
+        """
+        if self.chat is None:
+            raise ValueError("this backbone has no tokenizer: give it token ids, or load() one")
+        return self.chat
+
     @property
     def hidden_size(self) -> int:
         """Number of values in one hidden state."""

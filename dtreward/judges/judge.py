@@ -122,9 +122,10 @@ class Judge:
 
     def money(self, input_tokens: int, output_tokens: int) -> float:
         """Money that so many tokens cost; 0.0 where prices are not known."""
-        if not self.has_prices:
+        if self.input_price is None or self.output_price is None:
             return 0.0
-        return (input_tokens * self.input_price + output_tokens * self.output_price) / 1e6
+        price = input_tokens * float(self.input_price) + output_tokens * float(self.output_price)
+        return price / 1e6
 
     def request(
         self,
@@ -222,9 +223,10 @@ def _wrong_numbers(judge: Judge) -> Iterator[str]:
         if type(getattr(judge, name)) is not int or getattr(judge, name) < least:
             yield f"expected {name} of {least} or more, came {getattr(judge, name)!r:.80}"
             return
-    if 0 < judge.max_tokens_if_cut <= judge.max_tokens:
+    allowed = int(judge.max_tokens)
+    if 0 < int(judge.max_tokens_if_cut) <= allowed:
         yield f"expected max_tokens_if_cut above max_tokens, came {judge.max_tokens_if_cut}"
-    if judge.answer_format == "json_schema" and judge.max_tokens < SHORTEST_JSON:
+    if judge.answer_format == "json_schema" and allowed < SHORTEST_JSON:
         yield f"expected max_tokens of {SHORTEST_JSON} or more with json_schema: JSON takes them"
     if not _is_number(judge.timeout) or judge.timeout == 0:
         yield f"expected seconds above 0 as timeout, came {judge.timeout!r:.80}"

@@ -46,7 +46,8 @@ def count_outcomes(judged: pd.DataFrame) -> pd.DataFrame:
         >>> counts[["decided", "refused"]].to_dict("index")
         {'J': {'decided': 1, 'refused': 1}, 'I': {'decided': 1, 'refused': 0}}
     """
-    counts = judged.groupby(["judge", "outcome"]).size().unstack(fill_value=0)
+    sizes = pd.Series(judged.groupby(["judge", "outcome"]).size())
+    counts = pd.DataFrame(sizes.unstack(fill_value=0))
     counts = counts.reindex(judged["judge"].unique())
     return counts.reindex(columns=OUTCOMES, fill_value=0)
 
@@ -90,9 +91,9 @@ def _means_by_judge(
             continue
         if own["value"].nunique() == 1:  # a bootstrap of equal values has no width
             largest_share = prompts.value_counts(normalize=True).max()
-            intervals[judge] = alike_interval(own["value"].iloc[0], largest_share)
+            intervals[str(judge)] = alike_interval(own["value"].iloc[0], largest_share)
         else:
-            intervals[judge] = mean_interval(own["value"], prompts, **options)
+            intervals[str(judge)] = mean_interval(own["value"], prompts, **options)
     return intervals
 
 
@@ -120,7 +121,8 @@ def certainty_by_outcome(
     probability = np.exp(known[["logprob_a", "logprob_b"]].max(axis=1))
     rows = known.assign(pair=known["shown"].map(pair_of_digest), probability=probability)
     rows = rows.merge(judged, on=["judge", "pair"])
-    return rows.groupby(["judge", "outcome"])["probability"].agg(["mean", "count"])
+    by_outcome = rows.groupby(["judge", "outcome"])["probability"]
+    return pd.DataFrame(by_outcome.agg(["mean", "count"]))
 
 
 def find_truncated(answers: pd.DataFrame, pairs: pd.DataFrame, template: str) -> dict[str, int]:

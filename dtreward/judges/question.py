@@ -12,13 +12,11 @@ from dtreward.judges.reading import verdict
 
 @runtime_checkable
 class Question(Protocol):
-    """A question that is asked about many texts.
+    """A question that is asked about many texts."""
 
-    Attributes:
-        choices: what it can be answered with.
-    """
-
-    choices: Sequence[str]
+    @property
+    def choices(self) -> Sequence[str]:
+        """Give what it can be answered with."""
 
     @property
     def key(self) -> str:

@@ -49,15 +49,15 @@ def stored_answers(
         endpoint did not count; allowed: tokens that the answer was allowed, 0 where an earlier
         version stored it.
     """
-    question = question or PairQuestion(template)
+    asked = question or PairQuestion(template)
     query = f"SELECT {COLUMNS} FROM answers WHERE judge = ? AND settings = ? AND template = ?"
     rows = []
     with closing(open_store(store)) as database:
         for judge in judges:
-            rows += database.execute(query, (judge.name, judge.settings, digest(question.key)))
+            rows += database.execute(query, (judge.name, judge.settings, digest(asked.key)))
     frame = pd.DataFrame(rows, columns=COLUMNS.split(", "))
     kept = zip(frame["state"], frame["text"], frame["finish"], strict=True)
-    return frame.assign(state=[state_of(*row, question) for row in kept])
+    return frame.assign(state=[state_of(*row, asked) for row in kept])
 
 
 def state_of(state: str, text: str, finish: str, question: Question) -> str:

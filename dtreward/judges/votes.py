@@ -66,7 +66,7 @@ def read_preferences(
     answers = _join(rows, pairs, source)
     if not asks_some:
         every = pd.MultiIndex.from_product(
-            [answers.index.levels[0], pairs.index], names=answers.index.names
+            [answers.index.unique(0).sort_values(), pairs.index], names=answers.index.names
         )
         answers = answers.reindex(every)
     states = answers.reset_index()

@@ -79,6 +79,8 @@ class Comparison(Mapping[str, Any]):
         rewards = rewards.astype(float)
         difference = rewards[1] - rewards[0]
         if tree is None:
+            if scores is None:
+                raise ValueError("expected scores, or a tree on the rewards, to compare by")
             gap = float(scores[1]) - float(scores[0])
             # Bradley-Terry: the sigmoid of the difference, without overflow.
             probability = np.exp(-np.logaddexp(0.0, -gap))
@@ -213,13 +215,19 @@ class RewardModel(ABC):
     """Anything that says which of two responses is better.
 
     Attributes:
-        kind: what decides: "decision-tree", "score", "verdict", or "multi-attribute" for rewards
-            without a tree.
+        attributes: names of the rewards; none where it gives a score or a verdict alone.
         demo: whether it belongs to the demo world, and says nothing about real conversations.
     """
 
-    kind: str
+    attributes: tuple[str, ...] = ()
     demo: bool = False
+
+    @property
+    def kind(self) -> str:
+        """What decides: "decision-tree", "score", "verdict", or "multi-attribute" without a tree."""
+        raise NotImplementedError(
+            f"{type(self).__name__} does not say what decides: give it `kind`"
+        )
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -277,7 +285,10 @@ class RewardModel(ABC):
         if device is not None and torch.device(device).type != own_device.type:
             message = f"model is on {own_device}, compare was given {device}; give it to load()"
             raise ValueError(message)
-        return self.compare_many([prompt], [response1], [response2])[0]
+        (comparison,) = self.compare_many([prompt], [response1], [response2])
+        if isinstance(comparison, Comparison):
+            return comparison
+        raise ValueError(comparison.reason)
 
     def scores(self, conversations: Conversations) -> Float[np.ndarray, " responses"]:
         """Score each (prompt, response); more is better.

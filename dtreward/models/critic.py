@@ -56,7 +56,7 @@ class Critic(RewardModel):
             "kind": self.kind,
             "template": self.template,
             "max_tokens": self.max_tokens,
-            "backbone": self.backbone.identity | self.backbone.chat.identity,
+            "backbone": self.backbone.identity | self.backbone.require_chat().identity,
         }
 
     def compare_many(
@@ -108,7 +108,7 @@ class Critic(RewardModel):
             shown_prompt = "\n\n".join(f"{turn['role']}: {turn['content']}" for turn in turns)
         before, _, after = self.template.partition("{prompt}")
         texts = {"prompt": shown_prompt, "first": first, "second": second}
-        return self.backbone.chat.request_ids(
+        return self.backbone.require_chat().request_ids(
             before.format(**texts), shown_prompt, after.format(**texts)
         )
 
@@ -121,12 +121,13 @@ class Critic(RewardModel):
         """
         ids = self.question(prompt, first, second).ids
         inputs = torch.tensor([ids], device=self.backbone.device)
-        written = self.backbone.transformer.generate(
+        writer: Any = self.backbone.transformer  # a causal language model
+        written = writer.generate(
             inputs,
             attention_mask=torch.ones_like(inputs),
             do_sample=False,
             max_new_tokens=self.max_tokens,
         )
-        answer = self.backbone.chat.tokenizer.decode(written[0, len(ids) :])
+        answer = str(self.backbone.require_chat().tokenizer.decode(written[0, len(ids) :]))
         is_cut = written.shape[1] - len(ids) >= self.max_tokens
         return {"A": 0.0, "B": 1.0}.get(verdict(answer, is_cut=is_cut))

@@ -98,7 +98,7 @@ class Ensemble(RewardModel):
         missing = sorted(set(self.weights) - set(scores))
         if missing:
             raise ValueError(f"scores of {missing} are missing; give them, or other weights")
-        total = 0.0
+        total = np.zeros(())
         for name, weight in self.weights.items():
             values = np.asarray(scores[name], float)
             if self.limits:

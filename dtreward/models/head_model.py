@@ -88,7 +88,7 @@ class HeadModel(RewardModel):
             )
 
     @property
-    def attributes(self) -> tuple[str, ...]:
+    def attributes(self) -> tuple[str, ...]:  # ty: ignore[incompatible-property-override]
         """Names of the rewards."""
         return self.head.attributes
 
@@ -109,7 +109,7 @@ class HeadModel(RewardModel):
             "attributes": self.attributes,
             "head": digest(self.head.identity_text(), *contents),
             "tree": None if self.tree is None else self.tree.to_dict(),
-            "backbone": self.backbone.identity | self.backbone.chat.identity,
+            "backbone": self.backbone.identity | self.backbone.require_chat().identity,
         }
         if self.normalisation:
             mean, std = self.normalisation
@@ -252,7 +252,7 @@ class HeadModel(RewardModel):
     ) -> None:
         """Add to `unread` those of the rows read whose numbers are not finite."""
         dtype = str(self.backbone.transformer.dtype).removeprefix("torch.")
-        is_finite = np.isfinite(numbers).all(axis=1)
+        is_finite = np.asarray(np.isfinite(numbers).all(axis=1))
         for row in read:
             if not is_finite[row]:
                 unread[row] = not_finite(what, dtype)
@@ -269,7 +269,10 @@ class HeadModel(RewardModel):
                 positions[row] = (last,)
                 continue
             try:
-                positions[row] = (last, self.backbone.chat.prompt_end(rows.ids[row].tolist()))
+                positions[row] = (
+                    last,
+                    self.backbone.require_chat().prompt_end(rows.ids[row].tolist()),
+                )
             except ValueError as error:
                 rows.unread[row] = str(error)
         return positions

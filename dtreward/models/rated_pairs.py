@@ -51,7 +51,7 @@ def rate_by_model(
     table = pd.DataFrame(rewards, columns=list(model.attributes))[list(wanted)]
     rated = pairs.frame.drop(columns=rating_columns(pairs.attributes))
     rated = rated.drop(columns=rating_columns(wanted), errors="ignore")
-    place = rated.columns.get_loc("preference")
+    place = rated.columns.tolist().index("preference")
     for attribute in reversed(wanted):
         for side in (2, 1):
             values = table[attribute].to_numpy(float)[rows[:, side - 1]]
