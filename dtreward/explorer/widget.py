@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from html import escape
 from pathlib import Path
@@ -182,13 +182,13 @@ class Explorer(widgets.VBox):
         self.browser.markdown = markdown
 
     @property
-    def _controls(self) -> list[widgets.Widget]:
+    def _controls(self) -> list[Any]:
         """What is not to be pressed while a pair is compared."""
         lists = [self.pick, self.previous, self.next, self.restore, self.upload]
         return [*lists, self.compare, self.swap, *self.prompt.buttons]
 
     @contextmanager
-    def _working(self, words: str) -> Iterator[None]:
+    def _working(self, words: str) -> Generator[None, None, None]:
         """Say what goes on, and take no click before it has ended."""
         self.status.value = escape(words)
         for control in self._controls:
@@ -232,6 +232,9 @@ def explore(model: RewardModel, pairs: Sequence[Pair] | str | Path | pd.DataFram
     Raises:
         ValueError: for a file or table that `load_pairs` refuses.
     """
-    if (pairs and isinstance(pairs, str | Path)) or isinstance(pairs, pd.DataFrame):
-        pairs = read_examples(pairs)
-    return Explorer(model, pairs or published_examples())
+    listed: Sequence[Pair] = ()
+    if isinstance(pairs, Path | pd.DataFrame) or (isinstance(pairs, str) and pairs):
+        listed = read_examples(pairs)
+    elif not isinstance(pairs, str):
+        listed = pairs
+    return Explorer(model, listed or published_examples())

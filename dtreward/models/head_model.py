@@ -77,7 +77,7 @@ class HeadModel(RewardModel):
     head: Head
     tree: PreferenceTree | None = None
     normalisation: tuple[float, float] | None = None
-    demo: bool = False
+    demo: bool = False  # ty: ignore[incompatible-attribute-override]
 
     def __post_init__(self) -> None:
         layer = self.backbone.layers[0]
