@@ -157,10 +157,11 @@ def _open_tasks(
     Beside it, for each judge, the states of its stored replies; None if one of them is a verdict.
     """
     by_digest = {(question.key, digest(*texts)): (question, texts) for question, texts in subjects}
-    rows = {}
+    rows: dict[tuple[str, str, str], Any] = {}
     for question in {question.key: question for question, _ in subjects}.values():
         stored = stored_answers(store, judges, question=question)
-        for row in stored.itertuples():
+        records: Iterable[Any] = stored.itertuples()
+        for row in records:
             rows[row.judge, question.key, row.shown] = row
     fresh = []
     failed = []
@@ -186,7 +187,7 @@ def _open_tasks(
 
 def _could_be_longer(judge: Judge, row: Any) -> bool:
     """Say whether the judge is allowed more tokens for a cut answer than it had."""
-    return judge.max_tokens_if_cut > max(row.allowed, judge.max_tokens)
+    return int(judge.max_tokens_if_cut) > max(row.allowed, int(judge.max_tokens))
 
 
 def _client(concurrency: int) -> httpx.Client:
@@ -221,7 +222,7 @@ class Sender:
 
     def _send(self, task: Task, text: str, allowed: int) -> tuple[Outcome, bool]:
         judge = task.judge
-        asks_logprobs = judge.logprobs and judge.name not in self.without_logprobs
+        asks_logprobs = bool(judge.logprobs) and judge.name not in self.without_logprobs
         body = judge.request(
             text, logprobs=asks_logprobs, max_tokens=allowed, choices=task.question.choices
         )
@@ -235,13 +236,14 @@ class Sender:
 
     def _post(self, judge: Judge, text: str, body: dict, allowed: int) -> Outcome:
         url, headers, key = self.connections[judge.name]
+        seconds = float(judge.timeout or 0)  # more than 0, as each judge is checked
         try:
-            reply = self.client.post(url, json=body, headers=headers, timeout=judge.timeout)
+            reply = self.client.post(url, json=body, headers=headers, timeout=seconds)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
             message = f"no reply: {type(error).__name__}"  # nothing was asked
             return Outcome(Answer("error", message), ask_again=True)
         except httpx.TimeoutException as error:
-            message = f"no reply after {judge.timeout:g} s: {type(error).__name__}; raise timeout"
+            message = f"no reply after {seconds:g} s: {type(error).__name__}; raise timeout"
             answer = guessed_answer(message, text, allowed)
             return Outcome(answer, ask_again=True, most_repeats=FEW_REPEATS)
         except httpx.HTTPError as error:
@@ -293,10 +295,10 @@ class Run:
         reasons = self.spending.reasons()
         silent = tuple(name for name in names if self._is_silent(name))
         for name in names:
+            states = self.without_verdict.get(name)
             if self.errors_in_a_row[name] >= GIVE_UP:
                 reasons.append(f"{name} left out after {GIVE_UP} errors ({self.last_text[name]})")
-            elif name in silent:
-                states = self.without_verdict[name]
+            elif name in silent and states:
                 advice = ADVICE[states.most_common(1)[0][0]]
                 reasons.append(
                     f"{name} left out: none of its {states.total()} replies gives a verdict; "
@@ -325,7 +327,8 @@ class Run:
         """
         judge = task.judge
         text = task.question.render(task.texts)
-        allowed = judge.max_tokens
+        allowed = int(judge.max_tokens)
+        longer = int(judge.max_tokens_if_cut)
         repeats = 0
         paid = None
         while self._may_send(judge, text, allowed):
@@ -334,8 +337,8 @@ class Run:
             if again_at_once:
                 continue
             paid = outcome.answer if outcome.answer.state != "error" else None
-            if state == "cut" and allowed < judge.max_tokens_if_cut:
-                allowed = judge.max_tokens_if_cut
+            if state == "cut" and allowed < longer:
+                allowed = longer
                 continue
             if outcome.ask_again and outcome.pause:  # holds back all questions to that endpoint
                 url = self.sender.url(judge)

@@ -157,7 +157,7 @@ def expected_cost(
     for judge in judges:
         known = set(answered["shown"][answered["judge"] == judge.name])
         asked = [count for shown, count in tokens.items() if shown not in known]
-        output = len(asked) * judge.max_tokens
+        output = len(asked) * int(judge.max_tokens)
         rows[judge.name] = _row(judge, Spent(len(asked), sum(asked), output))
     return _table(rows)
 
@@ -184,5 +184,5 @@ def _row(judge: Judge, spent: Spent) -> list[int | float | None]:
 
 
 def _table(rows: Mapping[str, list[int | float | None]]) -> pd.DataFrame:
-    table = pd.DataFrame.from_dict(rows, orient="index", columns=COLUMNS)
+    table = pd.DataFrame.from_dict(dict(rows), orient="index", columns=COLUMNS)
     return table.astype({"money": float}).rename_axis("judge")
