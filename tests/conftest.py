@@ -45,7 +45,7 @@ SMALL = 300  # pairs: a tenth of the demo world
 # What the small demo study is given: few pairs, few resampled trees, few pairs to time, few
 # responses for random weights and edits.
 SMALL_STUDY = (
-    *("study=demo", f"limit={SMALL}", "seed=1", "bootstraps=20", "pairs=60"),
+    *("study=demo", f"limit={SMALL}", "seed=1", "bootstraps=20", "pairs=4"),
     *("random_backbone=100", "edits=15", "sweep=2"),
 )
 
