@@ -208,6 +208,14 @@ def test_no_number_is_typed_by_hand(body):
     assert not NUMBER_WORDS.findall(text)
 
 
+def test_the_paper_of_the_demo_study_says_that_its_world_is_invented(demo, body, definitions):
+    macros = (gather_paper("demo", demo) / "macros.tex").read_text()
+    (world,) = re.findall(r"\\newcommand\{\\World\}\{(.*)\}", macros)
+    assert rf"\newcommand{{\demoworld}}{{{world}}}" in definitions and world == "demo world"
+    title, warning = body.split(r"\ifx\World\demoworld")
+    assert r"\World}" in title and "Nothing here is a" in warning.split(r"\fi")[0]
+
+
 def test_what_a_study_lacks_is_named_in_its_paper(small):
     text = (gather_paper("small", small) / "study.tex").read_text(encoding="utf-8")
     assert r"26\_biases\_by\_subset (the pairs are of one set)" in text
