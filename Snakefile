@@ -12,6 +12,7 @@ from pathlib import Path
 
 from dtreward.study import warm
 from dtreward.study.plan import begin_study, end_study, plan_study, reopen_unfinished
+from dtreward.study.schedule import write_schedule
 
 try:
     PLAN = plan_study(config)
@@ -28,6 +29,7 @@ onstart:
         LOCKS.append(begin_study(PLAN))
     except RuntimeError as error:
         sys.exit(str(error))
+    write_schedule(PLAN, config)
     paths = [Path("notebooks", f"{name}.ipynb") for name in PLAN.notebooks]
     WARM.append(warm.start(["dtreward.study.run", "ipykernel.kernelapp", *warm.imported_by(paths)]))
 

@@ -16,7 +16,8 @@ Commands (`dtreward.cli`) and the Snakefile call this room; notebooks use `input
 - `scratch`: where a running notebook writes, until its files replace the old ones.
 - `outcome_table`: what became of each notebook: noted by every run, shown as a table at the end.
 - `study_runs`: what one whole run of a study took.
-- `progress`: shows a running notebook's progress bars on the terminal.
+- `schedule`: how far a run of a study is: 5 of 12, and the time left.
+- `progress`: shows a running notebook's section and progress bars on the terminal.
 - `stamps`: which notebooks are finished, for which parameters.
 - `inputs`: refuses to start a notebook whose inputs are missing or outdated.
 - `by_hand`: the folder in which notebooks write that are run by hand; the study is linked there.

@@ -218,10 +218,10 @@ def show_outcomes(plan: StudyPlan, since: float) -> str:
         summary = f"nothing to do, {counts['kept']} of {counts['kept']} notebooks are up to date"
     else:
         summary = ", ".join(f"{number} {outcome}" for outcome, number in counts.items())
-        summary += f", in {_duration(time.time() - since)}"
+        summary += f", in {duration(time.time() - since)}"
     cells = [["notebook", "", "time", "open", "why"]]
     for row in rows:
-        taken = "" if row.seconds is None else _duration(row.seconds)
+        taken = "" if row.seconds is None else duration(row.seconds)
         cells.append([row.notebook, row.outcome, taken, row.file, row.reason])
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = [f"== Study '{plan.study}': {summary}"]
@@ -232,11 +232,11 @@ def show_outcomes(plan: StudyPlan, since: float) -> str:
     return "\n".join(lines)
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
     """Write a time for people.
 
     Example:
-        >>> _duration(7.2), _duration(75.0), _duration(4000.0)
+        >>> duration(7.2), duration(75.0), duration(4000.0)
         ('7 s', '1 min 15 s', '1 h 6 min')
     """
     whole = round(seconds)

@@ -1,6 +1,7 @@
-"""Progress bars of a notebook that papermill runs, on the terminal: one line that updates.
+"""How far a notebook is that papermill runs, on the terminal: one line that updates.
 
-Where the output is no terminal (a log, a cluster's job) it is a line a minute.
+It names the notebook, its place in the study and the time left, what its bar says, and the section
+that runs. Where the output is no terminal (a log, a cluster's job) it is a line a minute.
 """
 
 import html
@@ -17,6 +18,7 @@ except ImportError as error:
     raise ImportError('progress bars need papermill: pip install "dtreward[study]"') from error
 
 from dtreward.study import warm
+from dtreward.study.schedule import Standing
 
 ENGINE = "progress"  # its name for papermill
 CLEARED = "\r\x1b[K"  # back to the start of the line, which is emptied
@@ -36,9 +38,22 @@ class KernelManager(AsyncKernelManager):
 
 
 class Client(PapermillNotebookClient):
-    """Runs a notebook, and repeats what its bars say: 120/480 [00:10<00:30, 12.0 answers/s]."""
+    """Runs a notebook, and says where it is: its section, and 120/480 [00:10<00:30, 12.0 answers/s].
+
+    Attributes:
+        standing: where it stands in the run of its study; None where no study runs it.
+    """
 
     last = -PAUSE
+    standing: Standing | None = None
+    section = ""
+
+    def execute_cell(self, cell, cell_index, **options):
+        """Run a cell, and say which section begins with it."""
+        if cell.cell_type == "markdown" and cell.source.startswith("## "):
+            self.section = cell.source.removeprefix("## ").split("\n", 1)[0]
+            self.tell()
+        return super().execute_cell(cell, cell_index, **options)
 
     def papermill_execute_cells(self):
         """Run the cells, and ask the kernel how much memory that took."""
@@ -58,8 +73,17 @@ class Client(PapermillNotebookClient):
             return
         text = " ".join(html.unescape(value).split())
         if "[" in text:
-            name = Path(self.nb.metadata.papermill["input_path"]).stem
-            self.show(f"   {name}: {text}")
+            self.tell(text)
+
+    def tell(self, bar=""):
+        """Show the notebook, its place and the time left, what its bar says, and its section.
+
+        What a narrow terminal has no room for is the section's end.
+        """
+        name = Path(self.nb.metadata.papermill["input_path"]).stem
+        words = self.standing.words() if self.standing else ""
+        parts = [part for part in (bar, self.section) if part]
+        self.show(f"   {name}{f' ({words})' if words else ''}: {' · '.join(parts)}")
 
     def show(self, line):
         """Write over the line before, or a line of its own once a minute."""
@@ -76,7 +100,7 @@ class Engine(NBClientEngine):
 
     @classmethod
     def execute_managed_notebook(
-        cls, nb_man, kernel_name, start_timeout=60, *, config, extra_arguments, **_
+        cls, nb_man, kernel_name, start_timeout=60, *, config, extra_arguments, standing=None, **_
     ):
         """Run the notebook's cells one after the other."""
         options = {
@@ -85,7 +109,9 @@ class Engine(NBClientEngine):
             "startup_timeout": start_timeout,
             "kernel_manager_class": KernelManager,
         }
-        return Client(nb_man, kernel_name=kernel_name, **options).execute()
+        client = Client(nb_man, kernel_name=kernel_name, **options)
+        client.standing = standing
+        return client.execute()
 
 
 papermill_engines.register(ENGINE, Engine)

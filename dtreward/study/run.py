@@ -30,6 +30,7 @@ from dtreward.files import write_atomically
 from dtreward.study.graph import read_graph
 from dtreward.study.outcome_table import noted
 from dtreward.study.progress import CLEARED, ENGINE, PEAK_MIB
+from dtreward.study.schedule import Standing
 from dtreward.study.scratch import Scratch
 from dtreward.study.settings import (
     DATA_DIR,
@@ -63,7 +64,7 @@ SHOWN = "This copy shows numbers and figures; the texts stay with their sources.
 WIDGET = "application/vnd.jupyter.widget-view+json"  # shows nothing once its kernel has gone
 
 
-def run(notebook, executed, parameters, *, stamp=None, left_out=()):
+def run(notebook, executed, parameters, *, stamp=None, left_out=(), standing=None):
     """Execute a notebook in notebooks/ with checked parameters.
 
     Until it has run to its end, `executed` and the files that it writes are those of its last run.
@@ -71,6 +72,7 @@ def run(notebook, executed, parameters, *, stamp=None, left_out=()):
     Args:
         stamp: the file to write when all is in its place (`dtreward.study.stamps`); None for none.
         left_out: notebooks whose results it must not see.
+        standing: where it stands in the run of its study, for the line on the terminal.
 
     Returns:
         The most memory of the notebook's process, in MiB; 0 if it is not known.
@@ -90,9 +92,9 @@ def run(notebook, executed, parameters, *, stamp=None, left_out=()):
         if _writes_results(notebook):
             scratch = Scratch(notebook.stem, made, left_out)
             with _alone(scratch.data.with_suffix(".running")):
-                peak_mib = _run_in_scratch(notebook, partial, parameters, scratch)
+                peak_mib = _run_in_scratch(notebook, partial, parameters, scratch, standing)
         else:
-            peak_mib = _execute(notebook, partial, parameters)
+            peak_mib = _execute(notebook, partial, parameters, standing)
             clean(partial)
         os.replace(partial, executed)
         if stamp is not None:
@@ -106,7 +108,7 @@ def _writes_results(notebook):
     return notebook.stem in read_graph() and "data_dir" in declares
 
 
-def _run_in_scratch(notebook, partial, parameters, scratch):
+def _run_in_scratch(notebook, partial, parameters, scratch, standing):
     """Run a notebook in its scratch folder; if it ends well, take over what it made.
 
     Gives the most memory of its process, in MiB.
@@ -114,7 +116,7 @@ def _run_in_scratch(notebook, partial, parameters, scratch):
     names = ScratchNames(scratch, parameters.get("data_dir", DATA_DIR))
     scratch.prepare()
     try:
-        peak_mib = _execute(notebook, partial, parameters | {"data_dir": names.data})
+        peak_mib = _execute(notebook, partial, parameters | {"data_dir": names.data}, standing)
     except BaseException as error:
         scratch.discard()
         with contextlib.suppress(OSError):  # of a full disk: the error is what matters
@@ -174,7 +176,7 @@ def _alone(lock):
         yield
 
 
-def _execute(notebook, partial, parameters):
+def _execute(notebook, partial, parameters, standing):
     # The kernel's sockets are files in a folder of its own: notebooks that start side by side
     # would else take the same ports, or the same names.
     with tempfile.TemporaryDirectory(prefix="kernel-") as folder:
@@ -188,6 +190,7 @@ def _execute(notebook, partial, parameters):
             progress_bar=False,
             config=Config(KernelManager={"transport": "ipc", "ip": f"{folder}/socket"}),
             extra_arguments=QUIET,
+            standing=standing,
         )
     return executed.metadata.papermill.get(PEAK_MIB, 0.0)
 
@@ -252,9 +255,12 @@ def run_aloud(notebook, executed, parameters, **options):
     """
     _refuse_no_notebook(notebook)
     started = perf_counter()
-    _print_line(f"{notebook.stem} runs")
     try:
         with noted(executed) as cost:
+            standing = Standing.of(executed, options.get("stamp"))
+            words = standing.words()
+            _print_line(f"{notebook.stem} runs{f' ({words})' if words else ''}")
+            options["standing"] = standing
             cost.peak_mib = run(notebook, executed, parameters, **options)
     except papermill.PapermillExecutionError as error:
         short = error.evalue and error.ename in SAID_IN_WORDS
@@ -265,7 +271,9 @@ def run_aloud(notebook, executed, parameters, **options):
         sys.exit(f"{notebook.name}: {type(error).__name__}: {error}")
     except KeyboardInterrupt:
         sys.exit(f"{notebook.name} was interrupted; run it again to go on")
-    _print_line(f"{notebook.stem} is done after {perf_counter() - started:.0f} s")
+    words = standing.words(done=True)
+    taken = f"{notebook.stem} is done after {perf_counter() - started:.0f} s"
+    _print_line(f"{taken}{f' ({words})' if words else ''}")
 
 
 def _refuse_no_notebook(notebook):
