@@ -109,7 +109,7 @@ DUTCH = Phrases(
 TURKISH = Phrases(
     noun="yanıt|cevap|seçenek",
     after="yanıtı|cevabı|seçeneği|yanıt|cevap",
-    better="daha iyi|daha üstün|daha başarılı|en iyi|kazan\\w*",
+    better="daha iyi(?:dir)?|daha üstün(?:dür)?|daha başarılı(?:dır)?|en iyi(?:si)?(?:dir)?|kazan\\w*",
     choose="tercihim|seçimim",
     chosen="(?:tercih ed|seç)",
     label="karar|sonuç|kazanan|seçim|hüküm",
@@ -220,21 +220,65 @@ ENGLISH = (
     ),
     (
         r"\bI(?:'d|'ll| would| will| do| must| have to)? (?:therefore |still |thus |slightly |strongly )?"
-        r"(?:choose|prefer|pick|select|go with|favou?r|vote for|opt for|lean towards?|going with) {x}"
+        r"(?:choose|prefer|pick|select|go (?:with|for)|favou?r|vote for|opt for|lean towards?|going with) {x}"
     ),
     (
         r"\b(?:my|the|our) (?:final |overall )?(?:pick|choice|preference|vote|verdict|answer|decision|"
-        r"selection|winner)(?: here)? (?:is|would be|goes to|falls on|must be|has to be) {x}"
+        r"selection|winner)(?: here)? (?:is|would be|goes to|falls on|must be|has to be)\s*:?\s+{x}"
     ),
     (
         rf"\bthe (?:{GOOD}|chosen)(?: (?:of the two|overall))?(?: {THING})?"
-        r"(?: of the two| overall| here)? (?:is|would be|has to be) {x}"
+        r"(?: of the two| overall| here)? (?:is|would be|has to be)\s*:?\s+{x}"
     ),
+    rf"\bthe (?:more \w+|correct|right) {THING}(?: of the two| overall| here)? is\s*:?\s+{{x}}",
+    rf"\bthe {THING} that (?:\w+ ){{0,4}}(?:better|best)\b[^.!?,;\n]{{0,40}}? is\s*:?\s+{{x}}",
+    rf"{{x}} is the {THING} (?:that )?I(?:'d| would)? (?:prefer|choose|pick|favou?r|select)\b",
+    r"(?:^|[.!?]\s+)(?:hence|thus|therefore|so)[,:]? {x}(?=\W*$)",
 )
 ENGLISH_LABEL = (
     r"(?:final |overall |my )?(?:verdict|answer|choice|decision|preference|winner|judge?ment|"
-    r"conclusion|result|pick|vote|selection|preferred|better|best|"
+    r"conclusion|result|pick|vote|selection|choose|select|preferred|better|best|"
     rf"(?:{GOOD}|chosen|winning|selected) (?:{ENGLISH_NOUN}))"
+)
+# What a response is compared with, `{y}`, where it may stand before "better", and what stays of it.
+VERSUS = (
+    r"compared (?:to|with)|in comparison (?:to|with)|relative to|im vergleich (?:zur?|zum|mit)|"
+    r"verglichen mit|gegenüber|par rapport à|comparée? à|en comparaison (?:de|à|avec)|"
+    r"comparad[oa] (?:con|com|a|à)|en comparación con|frente a|respecto a|em comparação (?:com|a|à)|"
+    r"em relação (?:a|à)|rispetto (?:alla|a)|in confronto (?:alla|a)|по сравнению с|в сравнении с|"
+    r"w porównaniu (?:do|z)|vergeleken met|in vergelijking met|so với|dibanding(?:kan)?(?: dengan)?|"
+    r"مقارنة (?:ب|مع)"
+)
+STANDARDS = (
+    (rf",?\s*\b(?i:{VERSUS})\s*{{y}},?", ""),
+    (
+        r"(?:与|和|跟|同|相比|相较于|相较|比起)\s*{y}(?:的?回答|的?回复)?\s*相比(?:之下|较)?[，,]?",
+        "",
+    ),
+    (r"(?:相比于?|相较于?|比起)\s*{y}[，,]?", ""),
+    (r"(?<!不)比\s*{y}\s*(?:要|明显|显然|稍|略|来得)?好", "更好"),
+    (r"(?<!不)比\s*{y}", ""),
+    (r"{y}(?:の(?:回答|応答|方))?(?:より(?:も|は)?|(?:に|と)比べて?|(?:に|と)比較して)、?", ""),
+    (r"{y}(?:의 (?:답변|응답)|쪽|번)?(?:보다(?:는|도)?|에 비해서?|(?:와|과) 비교(?:해|하면))", ""),
+    (r",?\s*{y}'?(?:d[ae]n|t[ae]n)(?= daha)", ""),
+    (r",?\s*{y} (?:yanıt|cevab|seçeneğ)[ıi]n(?:dan|den|a göre|a kıyasla|e göre)", ""),
+    (r"{y} (?:से|की तुलना में|के मुकाबले)", ""),
+)
+# Before a verdict in its sentence: it is not said, but denied or doubted.
+DENIES_THAT = (
+    r"(?:(?:\bnot|n't|\bcannot) (?:\w+ly )?(?:think|believe|say|conclude|claim|agree|argue|feel|"
+    r"see (?:how|why)|true|clear|convinced|certain|sure|obvious|evident|mean|suggest|imply|prove)\b|"
+    r"\bno (?:evidence|reason|proof|sign|indication|way)\b|\b(?<!no )(?<!without )doubt(?: that)?\b|"
+    r"\bhard to (?:say|argue|claim)\b|\bdisagree that\b|\bnicht, dass\b|\bniet dat\b|"
+    r"\bne (?:\w+ ){1,2}pas qu|\bno (?:creo|pienso|considero|diría) que\b|"
+    r"\bnão (?:acho|acredito|penso|creio|diria) que\b|\bnon (?:credo|penso|ritengo|direi) che\b|"
+    r"\bне (?:думаю|считаю|верю|уверен|могу сказать), что\b|\bnie (?:sądzę|uważam|myślę), że\b|"
+    r"不(?:认为|覺得|觉得|能说|同意))"
+    r"(?!.*(?:[,，;]|\b(?:but|yet|so|therefore|hence|and)\b))"
+)
+# Behind a verdict in languages whose verb comes last.
+DENIED_AFTER = (
+    r"[^。.!?]{0,6}(?:とは(?:思|言|限|いえ)|と(?:思い|言い)ません|다고 (?:생각하지|할 수 없|보지))"
 )
 ENGLISH_REFUSAL = (
     r"^\W*(?:sorry\b|i'?m (?:really |very |so |truly )?sorry|as an ai\b|i apologi[sz]e|"

@@ -45,7 +45,11 @@ BETTER = (
     r"is( (the )?(better|best|preferred|superior)\b(?! \w+(ed|ten)\b)"
     r"|( (t|th|the|the b|the be|the bet|the bett))?\W*$)"
 )
-BEGINS = re.compile(rf"\W*(?:response )?([ab])\W*?($|[.:](\s|$)|\n|\s{BETTER})", re.IGNORECASE)
+BEGINS = re.compile(
+    rf"\W*(?:(?:{phrases.ENGLISH_NOUN}) )?([ab])"
+    rf"(?:\W*?($|[.:](\s|$)|\n|\s{BETTER})|,? (?:because|since)\b|\s[-–—]\s(?!\W*\d))",
+    re.IGNORECASE,
+)
 LAST_LINE = re.compile(rf"^\W*(?:(?:{phrases.ENGLISH_NOUN}) )?([AB])\W*\Z", re.MULTILINE)
 MARK = re.compile(
     r"\[\[\s*(?:response |assistant |answer )?([ABC])\s*\]\]"
@@ -63,14 +67,16 @@ ORDINALS = (
     (re.compile(rf"\bthe first (?:{phrases.ENGLISH_NOUN}|one)\b", re.IGNORECASE), "response A"),
     (re.compile(rf"\bthe second (?:{phrases.ENGLISH_NOUN}|one)\b", re.IGNORECASE), "response B"),
 )
+# A verdict all the same: "If I had to choose, A is better".
+IN_NEED = r"(?! (?:forced|pressed|pushed|asked|i (?:had|have|must|were|need|am)\b))"
 # In the same clause before a verdict: it is only supposed, asked or conceded.
 SET_ASIDE = re.compile(
-    r"\b(?:if|when|while|although|though|unless|whether|whereas|might|could|wenn|falls|obwohl|"
+    rf"\b(?:if{IN_NEED}|when|while|although|though|unless|whether|whereas|might|could|wenn|falls|obwohl|"
     r"während|si|bien que|aunque|embora|se|sebbene|если|хотя)\b|如果|虽然|尽管|もし|만약",
     re.IGNORECASE,
 )
 SUPPOSES = re.compile(
-    r"\W*(?:if|when|unless|for (?:users|readers|someone|people)|wenn|falls|si|se|если|如果|もし)\b",
+    rf"\W*(?:if{IN_NEED}|when|unless|for (?:users|readers|someone|people)|wenn|falls|si|se|если|如果|もし)\b",
     re.IGNORECASE,
 )
 ENDS_CLAUSE = re.compile(r"[.!?。！？;；\n,，]")
@@ -86,9 +92,14 @@ ONE_SIDE = (
     r"in|bei|en|em|dans|sur|nel|nella|pod|op)\b)"
 )
 # Behind the letter of "Verdict: A": else it may be the article of "Verdict: A close call".
-ENDS_LABEL = r"(?=\s*(?:$|[.,;:!。，；！：)\]|(—–-]|is\b|because|since|as\b|with\b))"
+ENDS_LABEL = r"(?=\s*(?:$|[.,;:!。，；！：)\]}|(—–-]|is\b|because|since|as\b|with\b))"
 QUESTION = re.compile(r"[^.!?。！？\n]{0,200}[?？]")
 DENIES = re.compile(r"\b(?:not|no|neither|nor|n't|hardly|isn't)\b", re.IGNORECASE)
+BOTH_MARKS = re.compile(  # the answers that are possible, as the question lists them
+    r"\[\[A\]\]\s*(?:or|and|/|,|oder|ou|o|или|或|または|또는)\s*\[\[B\]\]", re.IGNORECASE
+)
+DENIES_THAT = re.compile(phrases.DENIES_THAT, re.IGNORECASE)
+DENIED_AFTER = re.compile(phrases.DENIED_AFTER)
 REFUSES = re.compile(phrases.ENGLISH_REFUSAL, re.IGNORECASE)
 READ_AT_MOST = 8_000  # characters from the end, where verdicts stand, then from the beginning
 
@@ -126,7 +137,7 @@ def _read(text: str, is_cut: bool) -> str:
     else:
         found = _last_verdict(end)
         if not found:
-            starts_with = "" if begins is None else begins[1].upper()
+            starts_with = "" if begins is None or QUESTION.match(beginning) else begins[1].upper()
             found = _last_verdict(beginning, starts_with)
     if not found and is_refusal(beginning):
         return "refused"
@@ -180,7 +191,9 @@ def _plain(text: str) -> str:
     text = re.sub(r"[*`#]+|__+", "", text)
     for pattern, named in ORDINALS:
         text = pattern.sub(named, text)
-    return text.strip()
+    for pattern, kept in _standards():
+        text = pattern.sub(kept, text)
+    return BOTH_MARKS.sub("", text).strip()
 
 
 def _without_json(text: str) -> str:
@@ -208,6 +221,8 @@ def _letter_in(value: Any) -> str:
     if not isinstance(value, dict):
         return ""
     for key, inner in value.items():
+        if isinstance(inner, list) and len(inner) == 1:
+            inner = inner[0]
         if KEYS.fullmatch(key) and isinstance(inner, str):
             return _letter_of(inner)
     letters = [_letter_in(inner) for inner in value.values()]
@@ -239,7 +254,8 @@ def _explicit(text: str) -> Iterator[tuple[int, str]]:
     for pattern, denies in _statements():
         for said in pattern.finditer(text):
             is_asked = any(start <= said.start() < end for start, end in questions)
-            if not (is_asked or denies.search(said[0]) or _is_set_aside(text, said.start())):
+            is_denied = denies.search(said[0]) or DENIED_AFTER.match(text, said.end())
+            if not (is_asked or is_denied or _is_set_aside(text, said.start())):
                 yield said.start("letter"), said["letter"]
     for label in _labels().finditer(text):
         yield label.start("letter"), label["letter"].upper()
@@ -252,20 +268,28 @@ def _larger(left: str, sign: str, right: str) -> str:
 
 
 def _is_set_aside(text: str, start: int) -> bool:
-    """Say whether a verdict that starts here is only supposed or conceded in its sentence."""
+    """Say whether a verdict that starts here is only supposed, conceded or denied in its sentence."""
     before = text[max(0, start - 200) : start]
     clause = ENDS_CLAUSE.split(before)[-1]
     sentence = ENDS_SENTENCE.split(before)[-1]
-    return bool(SET_ASIDE.search(clause) or SUPPOSES.match(sentence))
+    return bool(
+        SET_ASIDE.search(clause) or SUPPOSES.match(sentence) or DENIES_THAT.search(sentence)
+    )
 
 
 def _labels_the_other(text: str, letter: str) -> bool:
     """Say whether a text that begins "A:" goes on with "B:", as scores and reviews do."""
     other = {"A": "B", "B": "A"}[letter]
-    is_label = re.match(rf"\W*(?:response )?{letter}\W*[:.]", text, re.IGNORECASE)
-    if not is_label and not re.match(rf"\W*response {letter}\W*\n", text, re.IGNORECASE):
+    is_label = re.match(
+        rf"\W*(?:response )?{letter}(?:\W*[:.]|\W*\n|\s+[-–—])", text, re.IGNORECASE
+    )
+    if not is_label:
         return False
-    return bool(re.search(rf"(?<![A-Za-z0-9]){other}\s*(?:[:.]|$)", text, re.MULTILINE))
+    as_label = (
+        rf"(?<![A-Za-z0-9]){other}(?:[\"'*]*\s*:|\s+[-–—]\s)"
+        rf"|(?:^|[.!?;,|]\s+)\W*(?:response )?{other}\s*(?:[.)]|$)"
+    )
+    return bool(re.search(as_label, text, re.MULTILINE | re.IGNORECASE))
 
 
 def _mark_of_cut(text: str) -> str:
@@ -311,13 +335,25 @@ def _forms(words: Phrases) -> Iterator[str]:
 
 
 @cache
+def _standards() -> tuple[tuple[re.Pattern[str], str], ...]:
+    """Compile what a response is compared with, each with what stays of it.
+
+    Where it stands before the word for "better" ("A比B更好"), its letter would be read.
+    """
+    nouns = "|".join([phrases.ENGLISH_NOUN, *(words.noun for words in LANGUAGES)])
+    article = "(?:la |le |l'|die |der |el |il |het |de |the )?"
+    other = rf"{article}(?:(?i:{nouns})\s*)?{QUOTES}[AB](?![A-Za-z0-9])[\"»”)\]」』】]*"
+    return tuple((re.compile(form.replace("{y}", other)), kept) for form, kept in phrases.STANDARDS)
+
+
+@cache
 def _labels() -> re.Pattern[str]:
     """Compile "Verdict: A" of all languages; small letters count too."""
     labels = "|".join([phrases.ENGLISH_LABEL, *(words.label for words in LANGUAGES)])
     nouns = "|".join([phrases.ENGLISH_NOUN, *(words.noun for words in LANGUAGES)])
     letter = ALONE.replace("[AB]", "[ABab]")
     return _compile(
-        rf"(?<![A-Za-z])(?i:{labels})\s*[:：=]\s*{ARTICLE}(?:(?i:{nouns})\s*)?{letter}{ENDS_LABEL}"
+        rf"(?<![A-Za-z])(?i:{labels})[\"']?\s*[:：=]\s*{ARTICLE}(?:(?i:{nouns})\s*)?{letter}{ENDS_LABEL}"
     )
 
 
