@@ -141,10 +141,12 @@ def ask_judges(
     return run.summary(names)
 
 
-def _connection(judge: Judge) -> tuple[str, dict[str, str], str]:
-    """Give the address of a judge, its headers, and its key."""
+def _connection(judge: Judge) -> tuple[str, dict[str, str], list[str]]:
+    """Give the address of a judge, its headers, and what of them must be kept nowhere."""
     url, key = judge.connection()
-    return url, judge.own_headers(key), key
+    headers = judge.own_headers(key)
+    from_environment = [name for name, value in judge.headers.items() if value.startswith("$")]
+    return url, headers, [key, *(headers[name] for name in from_environment)]
 
 
 def _open_tasks(
@@ -200,7 +202,7 @@ class Sender:
     """Sends questions, and remembers which judges refuse to give log-probabilities."""
 
     def __init__(
-        self, client: httpx.Client, connections: dict[str, tuple[str, dict[str, str], str]]
+        self, client: httpx.Client, connections: dict[str, tuple[str, dict[str, str], list[str]]]
     ) -> None:
         self.client = client
         self.connections = connections
@@ -235,7 +237,7 @@ class Sender:
         return outcome, are_refused
 
     def _post(self, judge: Judge, text: str, body: dict, allowed: int) -> Outcome:
-        url, headers, key = self.connections[judge.name]
+        url, headers, secrets = self.connections[judge.name]
         seconds = float(judge.timeout or 0)  # more than 0, as each judge is checked
         try:
             reply = self.client.post(url, json=body, headers=headers, timeout=seconds)
@@ -249,7 +251,7 @@ class Sender:
         except httpx.HTTPError as error:
             message = f"no reply: {type(error).__name__}"
             return Outcome(guessed_answer(message, text, 0), ask_again=True)
-        return read_reply(reply.status_code, reply.text, reply.headers, text, key)
+        return read_reply(reply.status_code, reply.text, reply.headers, text, secrets)
 
 
 class Run:

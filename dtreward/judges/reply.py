@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -15,7 +15,15 @@ RESET = re.compile(r"ratelimit-(.*-)?reset")
 UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 DURATION = re.compile(r"(\d+(\.\d+)?(ms|[dhms]))+")
 LONGEST = 300  # characters kept of an error
-
+# What to change where an endpoint refuses a request, by what its text names.
+ADVICE = (
+    ("max_completion_tokens", "give the judge tokens_field: max_completion_tokens"),
+    ("temperature", "give the judge temperature: null"),
+    ("reasoning_effort", "leave the judge's reasoning_effort out, or give another"),
+    ("response_format", "leave the judge's answer_format out"),
+    ("structured_outputs", "leave the judge's answer_format out"),
+)
+NOT_FOUND = "look at the judge's endpoint, which ends before /chat/completions, and at its model"
 
 # Words for why an answer ended, of OpenAI, Anthropic, Gemini, Mistral, Zhipu, DeepSeek and others.
 CUT = ("length", "max_tokens", "model_length", "max_output_tokens", "model_context_window_exceeded")
@@ -68,21 +76,26 @@ class Outcome(NamedTuple):
 
 
 def read_reply(
-    status: int, body: str, headers: Mapping[str, str], question: str, key: str = ""
+    status: int,
+    body: str,
+    headers: Mapping[str, str],
+    question: str,
+    secrets: Sequence[str] = (),
 ) -> Outcome:
     """Read a reply over HTTP.
 
     Args:
         status: HTTP status.
-        body: text of the reply; where it repeats the key, "[key]" is kept in its place.
+        body: text of the reply.
         headers: where they ask for a pause, it is heeded up to `PATIENCE`.
         question: what was asked; its length stands in for tokens that are not counted.
-        key: the endpoint's key, "" where it needs none.
+        secrets: the endpoint's key, and values of headers from the environment; "[key]" is kept in
+            their place.
     """
-    text = hide_key(body, key)
+    text = hide_keys(body, secrets)
     if status == 200:
         try:
-            return _read_completion(json.loads(body), question, key)
+            return _read_completion(json.loads(body), question, secrets)
         except Exception:  # noqa: BLE001 (whatever a server writes is an error of its own)
             message = f"no chat completion: {text:.{LONGEST}}"
             return Outcome(guessed_answer(message, question, 0), ask_again=True)
@@ -94,8 +107,23 @@ def read_reply(
         text = "the endpoint's moderation refuses this question"
     elif status in (401, 403):  # some endpoints repeat a part of the key
         text = "the endpoint refuses the key, or the key this model"
-    answer = Answer("refused" if is_moderated else "error", f"HTTP {status}: {text:.{LONGEST}}")
+    else:
+        text = f"{text:.{LONGEST}}{_advice(status, text, headers)}"
+    answer = Answer("refused" if is_moderated else "error", f"HTTP {status}: {text}")
     return Outcome(answer, ask_again, pause, refused_text)
+
+
+def _advice(status: int, text: str, headers: Mapping[str, str]) -> str:
+    """Say what to change where an endpoint refuses a request for good; "" where nothing is known."""
+    if 300 <= status < 400:
+        # The address may hold a key in its query.
+        address = str(headers.get("location", "another address")).partition("?")[0]
+        return f"it redirects to {address:.100}, where the key is not sent; correct endpoint"
+    if status in (404, 405):
+        return f"; {NOT_FOUND}"
+    if status not in (400, 422):
+        return ""
+    return next((f"; {advice}" for word, advice in ADVICE if word in text), "")
 
 
 def guessed_answer(message: str, question: str, output_tokens: int) -> Answer:
@@ -115,7 +143,7 @@ def guess_tokens(text: str) -> int:
     return len(text.encode(errors="replace")) // 4
 
 
-def _read_completion(reply: dict[str, Any], question: str, key: str) -> Outcome:
+def _read_completion(reply: dict[str, Any], question: str, secrets: Sequence[str]) -> Outcome:
     """Read a reply of status 200; raises any exception for what is no chat completion."""
     failure = reply.get("error")
     choices = reply.get("choices") or []
@@ -124,20 +152,21 @@ def _read_completion(reply: dict[str, Any], question: str, key: str) -> Outcome:
         if str(choices[0].get("finish_reason")).lower() in FAILED:
             failure = failure or choices[0]["finish_reason"]
     if not failure:
-        answer = read_answer(reply, question, key)
+        answer = read_answer(reply, question, secrets)
         is_empty = answer.state == "empty" and answer.finish not in CUT
         return Outcome(answer, ask_again=is_empty, most_repeats=FEW_REPEATS)
-    text = hide_key(json.dumps(failure, ensure_ascii=False), key)
+    text = hide_keys(json.dumps(failure, ensure_ascii=False), secrets)
     counts = _counted_tokens(reply, question)
     code = failure.get("code") if isinstance(failure, dict) else None
     if MODERATED.search(text):
         return Outcome(Answer("refused", f"HTTP 200 with an error: {text:.{LONGEST}}", **counts))
+    code = int(code) if isinstance(code, str) and re.fullmatch("[45][0-9]{2}", code) else code
     is_lasting = isinstance(code, int) and 400 <= code < 500 and code not in PASSING
     answer = Answer("error", f"HTTP 200 with an error: {text:.{LONGEST}}", **counts)
     return Outcome(answer, ask_again=not is_lasting, refused_text=text if is_lasting else "")
 
 
-def read_answer(reply: dict[str, Any], question: str, key: str = "") -> Answer:
+def read_answer(reply: dict[str, Any], question: str, secrets: Sequence[str] = ()) -> Answer:
     """Read a chat completion; raises any exception for another form."""
     choice = reply["choices"][0]
     message = choice["message"]
@@ -145,6 +174,8 @@ def read_answer(reply: dict[str, Any], question: str, key: str = "") -> Answer:
     text = _text_of(message.get("content"))
     refusal = message.get("refusal")
     finish = str(choice.get("finish_reason") or "").lower()[:40]
+    written = [refusal or text, *(message.get(name) for name in THOUGHTS)]
+    guess = guess_tokens("".join(part for part in written if isinstance(part, str)))
     state = "refused" if refusal or finish in FILTERED else "answer"
     if state == "answer" and not text.strip():
         state = "empty"
@@ -152,11 +183,11 @@ def read_answer(reply: dict[str, Any], question: str, key: str = "") -> Answer:
         text = "no text, only reasoning" if thoughts else "no text"
     return Answer(
         state,
-        _storable(str(refusal or text), key),
+        _storable(str(refusal or text), secrets),
         logprobs.get("A"),
         logprobs.get("B"),
-        finish=_storable(finish, key),
-        **_counted_tokens(reply, question),
+        finish=_storable(finish, secrets),
+        **_counted_tokens(reply, question, guess),
     )
 
 
@@ -168,21 +199,35 @@ def _text_of(content: Any) -> str:
     return "".join(str(part.get("text") or "") for part in parts)
 
 
-def _storable(text: str, key: str) -> str:
+def _storable(text: str, secrets: Sequence[str]) -> str:
     """Hide the key; half a surrogate pair cannot be stored."""
-    return hide_key(text, key).encode(errors="replace").decode()
+    return hide_keys(text, secrets).encode(errors="replace").decode()
 
 
-def _counted_tokens(reply: dict[str, Any], question: str) -> dict[str, int]:
-    """Tokens of question and answer, as far as the endpoint counts them."""
-    usage = reply.get("usage") or {}
-    asked = int(usage.get("prompt_tokens") or 0)
-    answered = int(usage.get("completion_tokens") or 0)
-    total = int(usage.get("total_tokens") or asked + answered or guess_tokens(question))
+def _counted_tokens(reply: dict[str, Any], question: str, guess: int = 0) -> dict[str, int]:
+    """Tokens of question and answer, as far as the endpoint counts them.
+
+    Args:
+        guess: tokens of the answer where the endpoint counts none.
+    """
+    usage = reply.get("usage")
+    asked = _count_in(usage, "prompt_tokens")
+    answered = _count_in(usage, "completion_tokens")
+    total = _count_in(usage, "total_tokens") or asked + answered
     # Some count thoughts in the total only.
     answered = max(answered, total - asked) if asked else answered
-    counts = {"tokens": total, "prompt_tokens": asked, "output_tokens": answered}
-    return {name: min(max(0, count), 2**40) for name, count in counts.items()}
+    if not total:
+        answered = guess
+        total = guess_tokens(question) + guess
+    return {"tokens": total, "prompt_tokens": asked, "output_tokens": answered}
+
+
+def _count_in(usage: Any, name: str) -> int:
+    """Read a count of tokens; 0 for what is none, for an answer was paid for all the same."""
+    try:
+        return min(max(0, int(usage.get(name) or 0)), 2**40)
+    except (AttributeError, TypeError, ValueError, OverflowError):
+        return 0
 
 
 def _logprobs(choice: dict[str, Any]) -> dict[str, float]:
@@ -210,6 +255,18 @@ def hide_key(text: str, key: str) -> str:
         return text
     escaped = "".join(rf"\\*{re.escape(character)}" for character in key)
     return re.sub(escaped, "[key]", text)
+
+
+def hide_keys(text: str, secrets: Sequence[str]) -> str:
+    """Write [key] in the place of each of these texts, the longest first.
+
+    Example:
+        >>> hide_keys("abc and abcd", ["abc", "abcd"])
+        '[key] and [key]'
+    """
+    for secret in sorted(secrets, key=len, reverse=True):
+        text = hide_key(text, secret)
+    return text
 
 
 def asked_pause(headers: Mapping[str, str]) -> float:

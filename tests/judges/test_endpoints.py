@@ -191,3 +191,45 @@ def test_all_wrong_fields_are_told_at_once_and_texts_of_numbers_are_read():
         Judge("J", "m", "vllm", timeout=-1, temperature="warm")
     judge = Judge("J", "m", "vllm", max_tokens="7", logprobs="false", temperature="null")
     assert (judge.max_tokens, judge.logprobs, judge.temperature) == (7, False, None)
+
+
+def test_a_header_from_the_environment_is_kept_nowhere_though_a_reply_repeats_it(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setenv("TEAM", "team-secret-7")
+    with endpoint(lambda _, headers: (400, {}, f"no team {headers['X-Team']}")) as (url, _):
+        judge = Judge("J", "m", url, logprobs=False, headers={"X-Team": "$TEAM"})
+        collect(tmp_path / "store", some_pairs(1), [judge])
+    stored = stored_answers(tmp_path / "store", [judge])
+    assert set(stored["text"]) == {"HTTP 400: no team [key]"}
+
+
+REFUSED_REQUESTS = {
+    "tokens_field: max_completion_tokens": (400, {}, "Use 'max_completion_tokens' instead."),
+    "temperature: null": (400, {}, "Unsupported value: 'temperature'"),
+    "ends before /chat/completions": (404, {}, "not found"),
+    "redirects to https://b.org/v1, where": (307, {"Location": "https://b.org/v1?key=abc"}, ""),
+}
+
+
+@pytest.mark.parametrize("advice", REFUSED_REQUESTS)
+def test_a_request_that_is_refused_says_what_to_change(advice, tmp_path):
+    with endpoint(lambda *_: REFUSED_REQUESTS[advice]) as (url, _):
+        judge = Judge("J", "m", url, logprobs=False)
+        collect(tmp_path / "store", some_pairs(1), [judge])
+    text = stored_answers(tmp_path / "store", [judge])["text"][0]
+    assert advice in text and "abc" not in text
+
+
+@pytest.mark.parametrize("usage", ["none", {"prompt_tokens": "n/a"}, None])
+def test_an_answer_whose_tokens_are_not_counted_is_kept_and_its_tokens_are_guessed(usage, tmp_path):
+    text = "A is the better response, for 16 bytes a line."
+
+    def reply(*_):
+        status, headers, body = says(text)
+        return status, headers, json.dumps(json.loads(body) | {"usage": usage})
+
+    with endpoint(reply) as (url, _):
+        judge = Judge("J", "m", url, logprobs=False)
+        run = collect(tmp_path / "store", some_pairs(1), [judge])
+    assert (run.stored, run.spent["J"].output_tokens) == (2, 2 * (len(text) // 4))
