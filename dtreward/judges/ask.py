@@ -333,9 +333,9 @@ class Run:
         longer = int(judge.max_tokens_if_cut)
         repeats = 0
         paid = None
-        while self._may_send(judge, text, allowed):
+        while (reserved := self._reserve(judge, text, allowed)) is not None:
             outcome, again_at_once = self.sender.send(task, text, allowed)
-            state = self._count(task, text, allowed, outcome)
+            state = self._count(task, reserved, outcome)
             if again_at_once:
                 continue
             paid = outcome.answer if outcome.answer.state != "error" else None
@@ -355,24 +355,27 @@ class Run:
                 self.stop.wait(2.0**repeats * np.random.uniform(0.125, 0.25))
         return paid, allowed
 
-    def _may_send(self, judge: Judge, text: str, allowed: int) -> bool:
-        """Wait as long as the endpoint asked for, and reserve one request if budgets allow."""
+    def _reserve(self, judge: Judge, text: str, allowed: int) -> float | None:
+        """Wait as long as the endpoint asked for, and reserve one request if budgets allow.
+
+        Gives the money reserved; None where no request may be sent.
+        """
         self.stop.wait(max(0.0, self.resume_at[self.sender.url(judge)] - monotonic()))
         with self.lock:
             if self.stop.is_set() or self._is_left_out(judge.name):
-                return False
-            if not self.spending.reserve(judge, guess_tokens(text), allowed):
+                return None
+            reserved = self.spending.reserve(judge, guess_tokens(text), allowed)
+            if reserved is None:
                 self.stop.set()
-                return False
-        return True
+        return reserved
 
-    def _count(self, task: Task, text: str, allowed: int, outcome: Outcome) -> str:
+    def _count(self, task: Task, reserved: float, outcome: Outcome) -> str:
         """Count what a reply cost, and whether it holds a verdict; give its state."""
         answer = outcome.answer
         state = state_of(answer.state, answer.text, answer.finish, task.question)
         name = task.judge.name
         with self.lock:
-            self.spending.settle(task.judge, guess_tokens(text), allowed, answer)
+            self.spending.settle(task.judge, reserved, answer)
             counted = self.without_verdict.setdefault(name, Counter())
             if state in task.question.choices:
                 self.without_verdict[name] = None

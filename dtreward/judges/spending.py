@@ -66,6 +66,9 @@ class Collected:
 class Spending:
     """Counts what a run costs, and reserves what is under way, so that no limit is overrun.
 
+    A question's tokens are guessed before it is sent. Where an endpoint counts more of them than
+    was guessed, or more of an answer than it was allowed, later requests reserve as much more.
+
     Attributes:
         by_judge: what each judge has cost.
     """
@@ -80,31 +83,39 @@ class Spending:
         self.limits = limits
         self.by_judge = {judge.name: Spent() for judge in judges}
         self.reserved = 0.0
+        self.dearest = dict.fromkeys(self.by_judge, 1.0)  # of what was counted to what was expected
         self.refused_for_money = False
 
-    def reserve(self, judge: Judge, input_tokens: int, output_tokens: int) -> bool:
-        """Count one more request if no limit forbids it, and say whether it may be sent."""
-        price = judge.money(input_tokens, output_tokens)
+    def reserve(self, judge: Judge, input_tokens: int, output_tokens: int) -> float | None:
+        """Count one more request if no limit forbids it, and give the money reserved for it.
+
+        None where it may not be sent.
+        """
+        price = judge.money(input_tokens, output_tokens) * self.dearest[judge.name]
         if self.limits.money and self._money() + self.reserved + price > self.limits.money:
             self.refused_for_money = True
         if self.reasons():
-            return False
+            return None
         self.reserved += price
         spent = self.by_judge[judge.name]
         self.by_judge[judge.name] = spent._replace(requests=spent.requests + 1)
-        return True
+        return price
 
-    def settle(self, judge: Judge, input_tokens: int, output_tokens: int, answer: Answer) -> None:
+    def settle(self, judge: Judge, reserved: float, answer: Answer) -> None:
         """Count what a request cost in the place of what was reserved for it."""
-        self.reserved -= judge.money(input_tokens, output_tokens)
+        self.reserved -= reserved
         answered = answer.output_tokens
         asked = answer.prompt_tokens or max(0, answer.tokens - answered)
+        price = judge.money(asked, answered)
+        if reserved:
+            dearest = self.dearest[judge.name]
+            self.dearest[judge.name] = max(dearest, dearest * price / reserved)
         spent = self.by_judge[judge.name]
         self.by_judge[judge.name] = Spent(
             spent.requests,
             spent.input_tokens + asked,
             spent.output_tokens + answered,
-            spent.money + judge.money(asked, answered),
+            spent.money + price,
         )
 
     def reasons(self) -> list[str]:

@@ -98,6 +98,19 @@ def test_a_budget_of_money_is_never_overrun_and_the_next_run_goes_on(tmp_path):
         assert rest.missing == {"J": 0} and before + rest.requests == 40
 
 
+def test_an_endpoint_that_counts_more_tokens_than_guessed_is_reserved_more_after_one_reply(
+    tmp_path,
+):
+    pairs = some_pairs(20)
+    with endpoint(counting(400, 5)) as (url, _):
+        judge = Judge("J", "m", url, logprobs=False, **PRICES)
+        expected = expected_cost(tmp_path / "store", pairs, [judge]).loc["J"]
+        assert expected["input tokens"] < 400 * expected["requests"] / 2
+        budget = 5.5 * judge.money(400, 5)
+        result = collect(tmp_path / "store", pairs, [judge], max_money=budget, concurrency=1)
+    assert result.requests == 5 and result.spent["J"].money <= budget
+
+
 def test_a_budget_of_money_needs_prices(tmp_path):
     judges = [Judge("J", "m", "vllm", **PRICES), Judge("K", "m", "vllm")]
     with pytest.raises(ValueError, match="max_money needs prices; K has none"):
