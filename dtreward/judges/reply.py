@@ -39,6 +39,7 @@ MODERATED = re.compile(
 )
 FEW_REPEATS = 1  # of a question that was paid for, and whose next reply is likely the same
 THOUGHTS = ("reasoning_content", "reasoning", "thinking")  # fields beside a message's content
+ONLY_THOUGHTS = "no text, only reasoning; raise max_tokens, or lower reasoning_effort"
 
 
 class Answer(NamedTuple):
@@ -180,7 +181,7 @@ def read_answer(reply: dict[str, Any], question: str, secrets: Sequence[str] = (
     if state == "answer" and not text.strip():
         state = "empty"
         thoughts = any(message.get(name) for name in THOUGHTS)
-        text = "no text, only reasoning" if thoughts else "no text"
+        text = ONLY_THOUGHTS if thoughts else "no text"
     return Answer(
         state,
         _storable(str(refusal or text), secrets),

@@ -262,7 +262,7 @@ def _parameters(study, given, left_out):
     try:
         return study_parameters(study | {"notebooks": notebooks, "parameters": shared}, given)
     except ValueError as error:
-        if (shared | given).get("model"):
+        if (shared | given).get("model") or not left_out:
             raise
         hint = "notebooks on a reward model run only with MODEL=<hub id or folder>"
         raise ValueError(f"{error}; {hint}") from error

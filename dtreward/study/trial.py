@@ -18,10 +18,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from dtreward.files import digest
 from dtreward.judges.ask import collect
 from dtreward.judges.judge import TEMPLATE, Judge
 from dtreward.judges.spending import cost_table, expected_cost
-from dtreward.judges.store import stored_answers
+from dtreward.judges.store import both_orders, stored_answers
 from dtreward.pairs.columns import TEXTS
 from dtreward.pairs.split import draw_prompts
 from dtreward.pairs.votes import merge_votes
@@ -54,7 +55,12 @@ def try_judges(words: Sequence[str]) -> None:
             if asked is None:
                 store = Path(stack.enter_context(tempfile.TemporaryDirectory()), "judges.sqlite")
                 asked = pd.DataFrame([PAIR], columns=TEXTS)
+                print(
+                    "Notebook 01 has not written the study's pairs yet: this is a pair of our own.\n"
+                )
             show_trial(store, asked, panel, parameters["template"] or TEMPLATE)
+            if len(asked) == 1:
+                print("\nRun notebook 01 first, to be told what the study's pairs can cost.")
     except (FileNotFoundError, TypeError, ValueError) as error:
         sys.exit(str(error))
 
@@ -72,7 +78,9 @@ def show_trial(store: Path, asked: pd.DataFrame, judges: Sequence[Judge], templa
     """Ask about the first pair in both orders, and print replies, costs, and the cost of all."""
     one = asked.head(1)
     run = collect(store, one, judges, template=template, concurrency=1, retries=1)
-    for row in stored_answers(store, judges, template=template).itertuples():
+    stored = stored_answers(store, judges, template=template)
+    shown = [digest(*texts) for orders in both_orders(one) for texts in orders]
+    for row in stored[stored["shown"].isin(shown)].itertuples():
         reply = " ".join(row.text.split())
         print(f"{row.judge}: {row.state} (finish reason: {row.finish or 'none'})")
         print(f"    {reply:.{MOST_SHOWN}}")
@@ -80,5 +88,8 @@ def show_trial(store: Path, asked: pd.DataFrame, judges: Sequence[Judge], templa
         print(run.stopped)
     print("\nWhat this did cost:")
     print(cost_table(judges, run.spent).to_string())
-    print(f"\nWhat all {len(asked):,} pairs can cost at most, answers that are stored left out:")
-    print(expected_cost(store, asked, judges, template=template).to_string())
+    if len(asked) > 1:
+        print(
+            f"\nWhat all {len(asked):,} pairs can cost at most, answers that are stored left out:"
+        )
+        print(expected_cost(store, asked, judges, template=template).to_string())

@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 from judge_server import endpoint, prefers_one, some_pairs
 
+from dtreward.judges.ask import collect
 from dtreward.judges.judge import TEMPLATE, Judge
 from dtreward.judges.store import stored_answers
 from dtreward.study.trial import asked_pairs, show_trial, try_judges
@@ -21,6 +22,15 @@ def test_one_pair_is_asked_of_each_judge_and_its_replies_and_costs_are_shown(tmp
     assert "J: A (finish reason: none)\n    A is" in told and "K: B" in told
     assert "What all 50 pairs can cost at most" in told and " 98 " in told
     assert len(stored_answers(tmp_path / "store", judges)) == 4
+
+
+def test_replies_about_other_pairs_are_not_shown_and_one_pair_costs_no_collection(tmp_path, capsys):
+    with endpoint(prefers_one) as (url, _):
+        judges = [Judge("J", "m", url)]
+        collect(tmp_path / "store", some_pairs(9), judges)
+        show_trial(tmp_path / "store", some_pairs(1), judges, TEMPLATE)
+    told = capsys.readouterr().out
+    assert told.count("finish reason") == 2 and "can cost at most" not in told
 
 
 def test_the_pair_is_the_first_that_notebook_06_asks_about(tmp_path):
