@@ -39,6 +39,7 @@ NOT_RUN = {  # the first words of a block or command in a line, and what it need
     "from dtreward.benches": "a class of your own; tests/benches evaluates one",
     ".venv/bin/python -m dtreward.benchmark": "a GPU; tests/engine/test_benchmark.py measures a tiny shape",
     "dtreward check --all": "the network; tests/models/test_check.py asks a hub on this machine",
+    "dtreward explore": "serves until it is stopped; tests/explorer/test_page.py opens it",
     "dtreward try-judges": "judges that answer; tests/study/test_trial.py asks a local server",
     "python -m dtreward.benchmark": "the same, as data/README.md names it",
 }
@@ -341,6 +342,7 @@ def test_a_recorded_run_is_told_in_minutes_cores_and_memory(tmp_path):
     assert told in page.read_text()
 
 
+@pytest.mark.slow
 def test_the_tutorial_does_what_it_says(shell, checkout):
     steps = [block for block in blocks(TUTORIAL[0]) if block[2].startswith(TUTORIAL[1])]
     assert [language for language, *_ in steps] == ["python", "", "python", "text"]

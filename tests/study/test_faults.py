@@ -123,8 +123,8 @@ def _like(folder, other, name):
     return copy
 
 
-def test_killed_at_five_moments_it_ends_as_if_undisturbed(undisturbed, workshop, tmp_path):
-    moments = undisturbed[2] * np.random.default_rng(0).uniform(0.1, 0.6, size=5)
+def test_killed_at_three_moments_it_ends_as_if_undisturbed(undisturbed, workshop, tmp_path):
+    moments = undisturbed[2] * np.random.default_rng(0).uniform(0.1, 0.6, size=3)
     folder = killed(workshop, "harms", RESUMED, moments.tolist())
     assert differing(_like(undisturbed[0], tmp_path / "harms", "harms"), folder) == []
 
