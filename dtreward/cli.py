@@ -209,28 +209,32 @@ def check(
     is 1 where `load` would refuse a model.
     """
     from dtreward.models.check import check_model, leaderboard
-    from dtreward.models.findings import as_records
+    from dtreward.models.findings import as_records, as_table
 
     with _refusals():
         names = leaderboard() if every else models or []
         if not names or (every and models):
             raise ValueError("name one or more models, or give --all for the leaderboard")
-    checks = []
+    checks = dict.fromkeys(names)
     failures = []
-    for name in names:
+    for name in checks:
         try:
             found = check_model(name, revision)
         except (ValueError, OSError) as error:
-            failures.append(f"{name}: {_in_one_line(error)}")
+            said = _in_one_line(error)
+            failures.append(said if name in said else f"{name}: {said}")
             continue
-        checks.append(found)
+        checks[name] = found
         if not as_json:
             print(f"{found}\n", flush=True)
+    done = [found for found in checks.values() if found]
     if as_json:
-        print(json.dumps(as_records(checks), indent=2, ensure_ascii=False))
+        print(json.dumps(as_records(done), indent=2, ensure_ascii=False))
+    elif len(names) > 1:
+        print(as_table(checks), flush=True)
     for failure in failures:
         print(failure, file=sys.stderr)
-    if failures or any(found.refused for found in checks):
+    if failures or any(found.refused for found in done):
         raise typer.Exit(1)
 
 

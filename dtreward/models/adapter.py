@@ -147,6 +147,26 @@ def merge_adapter(transformer: nn.Module, adapter: Adapter) -> None:
     Raises:
         ValueError: if half of a pair is missing, or if one does not fit the transformer.
     """
+    for module, pair in _read_pairs(adapter).items():
+        weight = _weight_of(transformer, adapter, module, pair)
+        wide = torch.promote_types(weight.dtype, torch.float32)
+        first, second = (pair[half].to(weight.device, wide) for half in ("A", "B"))
+        with torch.no_grad():
+            weight.copy_(weight.to(wide) + adapter.scale * (second @ first))
+
+
+def check_adapter(transformer: nn.Module, adapter: Adapter) -> None:
+    """Check that an adapter's matrices fit a transformer, whose weights may be without values.
+
+    Raises:
+        ValueError: as `merge_adapter`.
+    """
+    for module, pair in _read_pairs(adapter).items():
+        _weight_of(transformer, adapter, module, pair)
+
+
+def _read_pairs(adapter: Adapter) -> dict[str, dict[str, torch.Tensor]]:
+    """Read the matrices "A" and "B" by the module that they change."""
     halves: dict[str, dict[str, torch.Tensor]] = {}
     for name, tensor in _read_tensors(adapter).items():
         match = LORA.fullmatch(name)
@@ -155,12 +175,7 @@ def merge_adapter(transformer: nn.Module, adapter: Adapter) -> None:
             halves.setdefault(module, {})[match["half"]] = tensor
     if not halves:
         raise ValueError(f"{adapter.folder}: {WEIGHTS} has no LoRA matrices; fetch it again")
-    for module, pair in halves.items():
-        weight = _weight_of(transformer, adapter, module, pair)
-        wide = torch.promote_types(weight.dtype, torch.float32)
-        first, second = (pair[half].to(weight.device, wide) for half in ("A", "B"))
-        with torch.no_grad():
-            weight.copy_(weight.to(wide) + adapter.scale * (second @ first))
+    return halves
 
 
 def _check_entry(folder: Path, name: str, value: Any) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -91,3 +91,27 @@ class ModelCheck:
 def as_records(checks: Sequence[ModelCheck]) -> list[dict[str, Any]]:
     """Give checks as plain JSON values, for other programs."""
     return [asdict(check) | {"refused": check.refused} for check in checks]
+
+
+def as_table(checks: Mapping[str, ModelCheck | None]) -> str:
+    """Give one line a model: what `load` does with it.
+
+    Args:
+        checks: by the model's name as it was given; None for a model that could not be read.
+
+    Example:
+        >>> print(as_table({"a/model": ModelCheck("a/model", "", (), "score", 0, 0), "b": None}))
+        model    load               differs
+        a/model  takes it: score    nothing
+        b        could not be read  -
+    """
+    rows = [("model", "load", "differs")]
+    for name, check in checks.items():
+        if check is None:
+            rows.append((name, "could not be read", "-"))
+            continue
+        does = "refuses it" if check.refused else f"takes it: {check.decides}"
+        differing = ", ".join(fact.name for fact in check.differences)
+        rows.append((name, does, differing or "nothing"))
+    widths = [max(len(row[column]) for row in rows) for column in range(2)]
+    return "\n".join(f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c}" for a, b, c in rows)

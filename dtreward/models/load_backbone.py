@@ -25,7 +25,7 @@ from dtreward.engine.backbone import Backbone
 from dtreward.engine.law import check_architecture
 from dtreward.engine.packing import check_size
 from dtreward.files import digest, file_digest
-from dtreward.models.adapter import Adapter, merge_adapter
+from dtreward.models.adapter import Adapter, check_adapter, merge_adapter
 from dtreward.models.checkpoint import stored_dtype
 from dtreward.models.checkpoint_folder import find_folder, read_config, weight_files
 from dtreward.models.decoders import backbone_class, language_model_class
@@ -37,6 +37,7 @@ CONTROL_TOKEN = re.compile(r"<[^<>]+>")
 # Rotary embeddings whose angles depend on a token's position alone.
 FIXED_ROPE = ("default", "linear", "yarn", "llama3")
 DTYPES = ("float64", "float32", "bfloat16", "float16")
+PLAIN_FORMATS = ("F64", "F32", "BF16", "F16")  # of safetensors
 READ_HERE = ("dtype", "torch_dtype", "quantization_config")
 LONGEST = 4096  # tokens of a conversation, unless max_length says otherwise
 PACK_TOKENS_CPU = 1024
@@ -501,6 +502,9 @@ def _read_transformer(
     files: Sequence[Path],
 ) -> PreTrainedModel:
     """Read the weights; a ValueError names every tensor that is missing, extra or misshapen."""
+    is_pickled = files[0].suffix != ".safetensors"
+    if not is_pickled:
+        refuse_formats(files)
     # A pickled shard is only opened as tensors (weights_only), and only for a model that writes.
     try:
         with _quiet(folder):
@@ -509,7 +513,7 @@ def _read_transformer(
                 config=shape,
                 dtype=placement.dtype,
                 device_map=placement.device_map,
-                use_safetensors=files[0].suffix == ".safetensors",
+                use_safetensors=not is_pickled,
                 attn_implementation=engine.implementation,
                 ignore_mismatched_sizes=True,  # reported below, with everything else that is wrong
                 output_loading_info=True,
@@ -536,6 +540,39 @@ def count_formats(files: Sequence[Path]) -> dict[str, int]:
                 stored = file.get_slice(name).get_dtype()
                 formats[stored] = formats.get(stored, 0) + 1
     return formats
+
+
+def refuse_formats(files: Sequence[Path]) -> None:
+    """Refuse weights that are stored in integers or 8 bits: their scales are unknown.
+
+    transformers would read the integers as numbers where no quantization_config says otherwise.
+
+    Raises:
+        ValueError: with the first such weight.
+    """
+    for path in files:
+        with safe_open(path, "pt") as file:
+            for name in list(file.keys()):
+                stored = file.get_slice(name).get_dtype()
+                if name.endswith(".weight") and stored not in PLAIN_FORMATS:
+                    raise ValueError(
+                        f"{path.parent}: {name} is stored as {stored}, and its scales are unknown; "
+                        "load the checkpoint that it was made from"
+                    )
+
+
+def check_matrices(checkpoint: Checkpoint, description: Description) -> None:
+    """Check that the matrices of a checkpoint's adapter fit the transformer of its base model.
+
+    Raises:
+        ValueError: if they do not; nothing is checked where there is no adapter.
+    """
+    if checkpoint.adapter is None:
+        return
+    model_class = _class_of(description.config, writes=False)
+    with torch.device("meta"), _silent():
+        transformer = model_class(description.shape)
+    check_adapter(transformer, checkpoint.adapter)
 
 
 def check_tensors(checkpoint: Checkpoint, description: Description, files: Sequence[Path]) -> None:

@@ -39,11 +39,13 @@ from dtreward.models.load_backbone import (
     Description,
     LoadOptions,
     check_marker,
+    check_matrices,
     check_tensors,
     count_formats,
     describe,
     describe_shape,
     load_backbone,
+    refuse_formats,
 )
 from dtreward.models.pooling_rule import find_pooling
 from dtreward.pooling import LAST
@@ -128,19 +130,25 @@ def _describe(
             "head; leave one of them out"
         )
     plain = describe(checkpoint, replace(options, pooling=None), folder)
-    config = plain.config
-    place = folder
-    if checkpoint.adapter:
-        # The configuration that it was trained with is not kept: only its tokenizer is.
-        config = config | {"pad_token_id": plain.chat.tokenizer.pad_token_id}
-        config = config | {"transformers_version": ""}
-        place = checkpoint.adapter.folder
-    rule = find_pooling(place, config, plain.chat, asked=options.pooling or "", known=known)
+    rule = _find_pooling(checkpoint, plain, asked=options.pooling or "", known=known)
     try:
         chat = replace(plain.chat, pooling=rule)
     except ValueError as error:
         raise ValueError(f"{folder}: {error}") from None
     return replace(plain, chat=chat), replace(options, pooling=rule)
+
+
+def _find_pooling(
+    checkpoint: Checkpoint, description: Description, *, asked: str = "", known: str = ""
+) -> str:
+    """Say which token the head of a checkpoint, or of its adapter, reads."""
+    chat = description.chat
+    if checkpoint.adapter is None:
+        return find_pooling(description.folder, description.config, chat, asked=asked, known=known)
+    # The configuration that an adapter was trained with is not kept: only its tokenizer is.
+    config = description.config | {"pad_token_id": chat.tokenizer.pad_token_id}
+    config = config | {"transformers_version": ""}
+    return find_pooling(checkpoint.adapter.folder, config, chat, asked=asked, known=known)
 
 
 @dataclass(frozen=True)
@@ -190,12 +198,13 @@ class Judgement:
         return "score" if self.head is not None and self.head.scored else "multi-attribute"
 
 
-def judge(name: str | Path, folder: Path) -> Judgement:
+def judge(name: str | Path, folder: Path, adapter: Adapter | None = None) -> Judgement:
     """Take every step of `load` that needs no weights, each one though another has failed.
 
     Args:
         name: as given to `load`, by which the catalogue knows the model.
         folder: of its files; of weight files only the headers are read, and the head's values.
+        adapter: that `load` would merge into the model of the folder, and whose head it takes.
 
     Example:
         >>> judgement = judge("data/demo", Path("data/demo"))
@@ -204,39 +213,61 @@ def judge(name: str | Path, folder: Path) -> Judgement:
     """
     entry = find_entry(name) or CatalogueEntry(str(name), pooling="")
     writes = entry.reads == "verdict"
-    checkpoint = Checkpoint(str(folder.resolve()), folder.resolve().name, "", writes)
-    choices = CheckpointOptions(None, None, (), None)
+    place = folder.resolve()
+    checkpoint = Checkpoint(str(place), place.name, "", writes, adapter=adapter)
     steps = _Steps({})
     described = steps.take("class", describe_shape, checkpoint, folder)
     if described is None:
         return Judgement(entry, {}, None, "", {}, None, {}, None, steps.problems)
     config, shape = described
-    steps.take("class", refuse_process_rewards, folder, config)
+    if adapter is None:
+        steps.take("class", refuse_process_rewards, folder, config)
     pooling = ""
     description = steps.take("tokenizer", describe, checkpoint, LoadOptions(), folder)
     if description is not None and not entry.reads:
-        known = partial(find_pooling, known=entry.pooling)
-        pooling = steps.take("pooling", known, folder, config, description.chat) or ""
+        known = partial(_find_pooling, known=entry.pooling)
+        pooling = steps.take("pooling", known, checkpoint, description) or ""
     description = description or Description(folder, config, shape, None)
     files = steps.take("weights", partial(weight_files, pickled=writes), folder) or []
-    head = None
-    tree = None
-    tensors = {}
-    formats = {}
-    if files and files[0].suffix == ".safetensors":
-        tensors = steps.take("head", _read_tensors, description, files, entry.reads) or {}
-        if "head" not in steps.problems and not writes:
-            head = steps.take("head", _make_head, description, tensors, entry, choices)
-        if head is not None:
-            tree = steps.take("tree", _find_tree, folder, tensors, head, entry, choices)
-        formats = count_formats(files)
-        steps.take("tensors", check_tensors, checkpoint, description, files)
-    if head is not None and head.gated and description.chat is not None:
-        marker = steps.take("template", _gate_marker, description, head)
-        steps.take("template", check_marker, folder, description.chat, marker)
+    if not files or files[0].suffix != ".safetensors":
+        found = (pooling, {}, None, {}, None)
+        return Judgement(entry, config, description, *found, steps.problems)
+    tensors, head, tree = _judge_head(steps, checkpoint, description, files, entry)
+    steps.take("tensors", refuse_formats, files)
+    steps.take("tensors", check_tensors, checkpoint, description, files)
+    steps.take("tensors", check_matrices, checkpoint, description)
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    found = (pooling, formats, head, shapes, tree)
+    found = (pooling, count_formats(files), head, shapes, tree)
     return Judgement(entry, config, description, *found, steps.problems)
+
+
+def _judge_head(
+    steps: _Steps,
+    checkpoint: Checkpoint,
+    description: Description,
+    files: Sequence[Path],
+    entry: CatalogueEntry,
+) -> tuple[dict[str, torch.Tensor], Head | None, PreferenceTree | None]:
+    """Take the steps of `load` that concern the head, and the tree on it."""
+    choices = CheckpointOptions(None, None, (), None)
+    adapter = checkpoint.adapter
+    if adapter:
+        tensors = steps.take("head", read_adapter_head, adapter, description.config) or {}
+        description = replace(description, folder=adapter.folder)
+    else:
+        tensors = steps.take("head", _read_tensors, description, files, entry.reads) or {}
+    if "head" in steps.problems or checkpoint.writes:
+        return tensors, None, None
+    head = steps.take("head", _make_head, description, tensors, entry, choices)
+    if head is None:
+        return tensors, None, None
+    if not entry.reads and not adapter:
+        steps.take("head", _read_normalisation, description)
+    tree = steps.take("tree", _find_tree, description.folder, tensors, head, entry, choices)
+    if head.gated and description.chat is not None:
+        marker = steps.take("template", _gate_marker, description, head)
+        steps.take("template", check_marker, description.folder, description.chat, marker)
+    return tensors, head, tree
 
 
 @dataclass(frozen=True)

@@ -85,9 +85,11 @@ def require_model(name: str, revision: str | None = None) -> None:
 
 def not_given(name: str, error: Exception, revision: str | None = None) -> FileNotFoundError:
     """Make the error of a name that is no folder here, and that the hub does not give."""
+    reason = hub_reason(error, revision)
+    if find_entry(name) is not None:  # the name is right
+        return FileNotFoundError(f"the hub did not give {name}: {reason}")
     return FileNotFoundError(
-        f"no folder {name} here{hint(name)}, and the hub did not give it: "
-        f"{hub_reason(error, revision)}"
+        f"no folder {name} here{hint(name)}, and the hub did not give it: {reason}"
     )
 
 
@@ -101,7 +103,7 @@ def hint(name: str) -> str:
     if beside.is_dir():
         folders = [str(path.parent) for path in beside.glob(f"*/{CONFIG}")]
         found += get_close_matches(name, folders, n=2)
-    found += near_names(name)
+    found += [near for near in near_names(name) if near != name]
     return f" (did you mean {' or '.join(found)}?)" if found else ""
 
 

@@ -53,7 +53,13 @@ def find_pooling(
         'last'
     """
     pad = config.get("pad_token_id")
-    last = replace(chat, max_length=LONG).token_ids(*FIXED_PAIR).ids[-1]
+    ids = replace(chat, max_length=LONG).token_ids(*FIXED_PAIR).ids
+    if not len(ids):
+        raise ValueError(
+            f"{folder}: its tokenizer makes no tokens of a conversation; fetch tokenizer.json, too, "
+            "or make it of the tokenizer's other files with save_pretrained() of transformers"
+        )
+    last = ids[-1]
     rule = asked or known or _rule_of_files(folder, config, chat)
     if not rule and pad != last:
         return LAST  # all trainers read the last token, or the one that they put behind it

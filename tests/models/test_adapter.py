@@ -9,11 +9,14 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from hub_server import serve
+from huggingface_hub import constants
 from replicas import HIDDEN, make_replica, read_tensors, write_tensors
 from safetensors.torch import save_file
 
 from dtreward.models import checkpoint_folder
 from dtreward.models.adapter import merge_adapter, read_adapter
+from dtreward.models.check import check_model
 from dtreward.models.loader import load
 
 TEXTS = [("2 + 2?", "4, because two and two are four."), ("2 + 2?", "Five.")]
@@ -234,3 +237,42 @@ def test_merging_rounds_once_to_the_weights_number_format(base, tmp_path):
         merge_adapter(layer, adapter)
     expected = (before + ALPHA / RANK * (second @ first)).to(torch.bfloat16)
     assert torch.equal(linear.weight, expected)
+
+
+def test_an_adapter_is_checked_with_its_base_model(base, tmp_path):
+    folder = write_adapter(tmp_path / "adapter", base)
+    check = check_model(str(folder))
+    facts = {fact.name: fact for fact in check.facts}
+    assert (check.refused, check.decides) == (False, "score")
+    assert facts["adapter"].found == f"LoRA of rank {RANK}, scale 2, merged into {base}"
+    assert facts["head"].found == f"score.weight 1x{HIDDEN}"
+
+
+def test_a_check_refuses_the_adapters_that_load_refuses(base, tmp_path):
+    headless = write_adapter(
+        tmp_path / "headless", base, drop=["base_model.model.score.weight"], modules_to_save=None
+    )
+    assert "is an adapter without a head" in check_model(str(headless)).reason
+    other = write_adapter(tmp_path / "other", base, r=RANK + 1)
+    assert f"expected {{'A': ({RANK + 1}" in check_model(str(other)).reason
+    lost = write_adapter(tmp_path / "lost", base, base_model_name_or_path=str(tmp_path / "no"))
+    with pytest.raises(FileNotFoundError, match="say where in base_model_name_or_path"):
+        check_model(str(lost))
+    dora = write_adapter(tmp_path / "dora", base, use_dora=True)
+    with pytest.raises(ValueError, match="use_dora True, which is not merged here"):
+        check_model(str(dora))
+
+
+def test_an_adapter_on_the_hub_is_checked_without_its_or_its_bases_weights(
+    base, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    adapter = write_adapter(tmp_path / "adapter", base, base_model_name_or_path="me/base")
+    with serve({"me/adapter": adapter, "me/base": base}) as hub:
+        monkeypatch.setattr(constants, "ENDPOINT", hub.address)
+        template = f"{hub.address}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        check = check_model("me/adapter")
+        whole = [part for part in hub.sent("safetensors") if part is None]
+    assert (check.refused, check.decides, whole) == (False, "score", [])
+    assert check.requests > 0

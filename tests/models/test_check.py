@@ -384,4 +384,7 @@ def test_the_command_checks_models_and_refuses_with_status_1(hub, tmp_path):
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert done.stdout.count("load takes it: decision-tree") == 1
     assert done.stdout.count("load refuses it (tensors)") == 1
-    assert done.stderr.startswith("me/no: no folder me/no here") and done.stderr.count("\n") == 1
+    table = done.stdout.splitlines()[-3:]
+    assert [line.split()[0] for line in table] == ["me/right", "me/wrong", "me/no"]
+    assert "refuses it" in table[1] and "could not be read" in table[2]
+    assert done.stderr.startswith("no folder me/no here") and done.stderr.count("\n") == 1
