@@ -119,6 +119,10 @@ def _download(repository: str, revision: str) -> Path:
 
 def _read(path: Path, split: str) -> pd.DataFrame:
     """Read the rows of a file, or of the files of a folder that belong together."""
+    if not path.exists():
+        raise ValueError(
+            f"{path} is no bench: expected {', '.join(BENCHES)}, or a file or folder with its rows"
+        )
     if not path.is_dir():
         return read_table(path)
     files = sorted(
@@ -151,4 +155,9 @@ def _name_by_columns(table: pd.DataFrame, source: str) -> str:
         )
     if not len(table) or isinstance(table["chosen"].iloc[0], str):
         return RewardBench.name
+    if not columns & {"domain", "subset"}:
+        raise ValueError(
+            f"{source}: expected a column subset (RewardBench 2) or domain (RM-Bench); found "
+            f"{list(table)}"
+        )
     return RMBench.name if "domain" in columns else RewardBench2.name

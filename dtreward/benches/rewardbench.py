@@ -12,6 +12,7 @@ from dtreward.benches.evaluation import judge, weigh_pairs
 from dtreward.benches.scoring import OTHER, Parts, one_part_each
 from dtreward.models.comparison import RewardModel
 from dtreward.models.ensemble import Ensemble
+from dtreward.pairs.readers import read_table
 from dtreward.published import PUBLISHED
 from dtreward.stats import Interval
 
@@ -69,8 +70,8 @@ def load_rewardbench(
     which hold the same problems in six programming languages.
 
     Args:
-        source: "allenai/reward-bench", a folder of its files (split filtered), or a Parquet file
-            with its columns. Its subsets may be others than RewardBench's.
+        source: "allenai/reward-bench", a folder of its files (split filtered), or a file (Parquet,
+            JSON, JSONL) with its columns. Its subsets may be others than RewardBench's.
         revision: commit of allenai/reward-bench; "" means the pinned one.
         limit: pairs to draw from each subset; 0 means all.
         seed: decides which pairs are drawn.
@@ -78,7 +79,7 @@ def load_rewardbench(
     Raises:
         ValueError: if files or columns are not RewardBench's, or a pair comes twice.
     """
-    bench = pd.concat(map(pd.read_parquet, _bench_files(source, revision)), ignore_index=True)
+    bench = pd.concat(map(read_table, _bench_files(source, revision)), ignore_index=True)
     missing = set(COLUMNS) - set(bench)
     if missing:
         raise ValueError(

@@ -49,7 +49,8 @@ class Parts:
         without any item of a part that counts is left out. Where all items of a score have the same
         value (all are right, say), a bootstrap would give an interval without width; the interval
         is then `stats.alike_interval`, which is that of Clopper and Pearson with a problem as a
-        trial, and wider where some problems weigh more than others.
+        trial, and wider where some problems weigh more than others. A single problem says nothing
+        about others: its interval holds all scores that there can be.
 
         Args:
             problems: of each item.
@@ -62,7 +63,11 @@ class Parts:
             name = str(column)
             used = self.values.loc[:, weights != 0]
             different = np.unique(used.to_numpy(float)[used.notna().to_numpy()])
-            if len(different) > 1:
+            if len(different) > 1 and problems.nunique() == 1:
+                low = weights.clip(upper=0).sum()
+                high = weights.clip(lower=0).sum()
+                intervals[name] = Interval(float(self.scores()[name]), float(low), float(high))
+            elif len(different) > 1:
                 score = partial(_weighted_sum, weights=weights.to_numpy(float))
                 intervals[name] = bootstrap(moments, problems, score, level=level, **options)
             elif len(different) == 1:
