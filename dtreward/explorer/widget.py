@@ -43,7 +43,8 @@ class Explorer(widgets.VBox):
         self.pairs: list[Pair] = []
         self._make_boxes()
         self._make_buttons()
-        self.demo = widgets.HTML(f"<b>demo world</b>{DEMO}").add_class("dtreward-demo")
+        said = f"<b>demo world</b>{DEMO}" if model.demo else ""
+        self.demo = widgets.HTML(said).add_class("dtreward-demo")
         self.demo.layout.display = None if model.demo else "none"
         self.status = widgets.HTML(KEY).add_class("dtreward-status")
         self.browser = BrowserSide()
