@@ -139,7 +139,9 @@ def draw_interactions(sizes: pd.DataFrame, recurs: pd.DataFrame) -> Figure:
     """
     labels = [fill(couple, 2 * LABEL) for couple in sizes.index]
     lines = sum(label.count("\n") + 1 for label in labels)
-    figure, axis = plt.subplots(figsize=(WIDTH, 1.5 + 0.16 * lines), layout="constrained")
+    names = 0.065 * max(map(len, map(str, sizes.columns)))  # inches that the judges' names take
+    height = 0.6 + 0.2 * lines + names
+    figure, axis = plt.subplots(figsize=(WIDTH, height), layout="constrained")
     style = {"vmin": 0, "cbar": False, "linewidths": 0.5, "ax": axis, "xticklabels": True}
     style |= {"annot": len(sizes.columns) <= MANY_JUDGES, "fmt": ".3f", "annot_kws": {"size": 5.5}}
     strongest = sizes.max(axis=None)
