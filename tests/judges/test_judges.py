@@ -335,7 +335,10 @@ def test_a_judge_with_nothing_but_errors_is_left_out_and_the_others_go_on(tmp_pa
         result = collect(tmp_path / "store", pairs, judges, concurrency=4)
     asked = Counter(body["model"] for _, body in came)
     assert asked["m"] == 80 and GIVE_UP <= asked["gone"] < GIVE_UP + 4
-    assert result.missing == {"J": 0, "K": 80} and "(HTTP 404: no such model; look at" in result.stopped
+    assert (
+        result.missing == {"J": 0, "K": 80}
+        and "(HTTP 404: no such model; look at" in result.stopped
+    )
     counts = verdicts(tmp_path / "store", pairs, judges).groupby("judge")["outcome"].unique()
     assert counts["J"].tolist() == ["decided"] and set(counts["K"]) == {"error", "missing"}
 
