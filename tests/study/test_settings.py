@@ -3,10 +3,12 @@
 import typing
 
 import pytest
+import torch
 
 from dtreward import load
 from dtreward.benches.rewardbench import SECTIONS
 from dtreward.engine.attention import KERNELS
+from dtreward.models.comparison import RewardModel
 from dtreward.models.load_backbone import DTYPES
 from dtreward.study.preflight import parse_words
 from dtreward.study.settings import (
@@ -84,7 +86,13 @@ def test_the_words_to_choose_from_are_those_that_the_package_takes():
     assert CHOICES["orders"] == ORDERS
     assert CHOICES["sort_by"] == (*SECTIONS, "overall", "model")
     for function, names in ((PreferenceTree.fit, ["criterion"]), (load, ["too_long"])):
-        types = typing.get_type_hints(function)
+        # `load` imports torch only when it is called, so its module does not have these names.
+        names_of_load = {
+            "torch": torch,
+            "RewardModel": RewardModel,
+            "PreferenceTree": PreferenceTree,
+        }
+        types = typing.get_type_hints(function, localns=names_of_load)
         for name in names:
             assert CHOICES[name] == typing.get_args(types[name])
 
