@@ -109,7 +109,8 @@ def read_reply(
     elif status in (401, 403):  # some endpoints repeat a part of the key
         text = "the endpoint refuses the key, or the key this model"
     else:
-        text = f"{text:.{LONGEST}}{_advice(status, text, headers)}"
+        said = [f"{text:.{LONGEST}}", _advice(status, text, headers)]
+        text = "; ".join(part for part in said if part)
     answer = Answer("refused" if is_moderated else "error", f"HTTP {status}: {text}")
     return Outcome(answer, ask_again, pause, refused_text)
 
@@ -121,10 +122,10 @@ def _advice(status: int, text: str, headers: Mapping[str, str]) -> str:
         address = str(headers.get("location", "another address")).partition("?")[0]
         return f"it redirects to {address:.100}, where the key is not sent; correct endpoint"
     if status in (404, 405):
-        return f"; {NOT_FOUND}"
+        return NOT_FOUND
     if status not in (400, 422):
         return ""
-    return next((f"; {advice}" for word, advice in ADVICE if word in text), "")
+    return next((advice for word, advice in ADVICE if word in text), "")
 
 
 def guessed_answer(message: str, question: str, output_tokens: int) -> Answer:

@@ -208,7 +208,11 @@ REFUSED_REQUESTS = {
     "tokens_field: max_completion_tokens": (400, {}, "Use 'max_completion_tokens' instead."),
     "temperature: null": (400, {}, "Unsupported value: 'temperature'"),
     "ends before /chat/completions": (404, {}, "not found"),
-    "redirects to https://b.org/v1, where": (307, {"Location": "https://b.org/v1?key=abc"}, ""),
+    "Moved; it redirects to https://b.org/v1, where": (
+        307,
+        {"Location": "https://b.org/v1?key=abc"},
+        "Moved",
+    ),
 }
 
 
