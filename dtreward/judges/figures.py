@@ -125,7 +125,7 @@ def draw_agreement_with_people(people: pd.DataFrame, *, world: str) -> Figure:
             axis.plot(judge[name], row, "o", color=hue)
         axis.axvline(chance, color="black", lw=0.8, ls=":")
         axis.set(xlabel=f"{name} with people", yticks=rows, yticklabels=people["other"])
-    axes[0].invert_yaxis()
+    axes[0].set_ylim(len(people) - 0.5, -0.5)
     figure.suptitle(f"Who agrees with people? · {world}")
     return figure
 
