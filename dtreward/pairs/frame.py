@@ -279,7 +279,11 @@ def _read(source: str | Path | pd.DataFrame, form: str, revision: str, reading: 
     if content is not None:
         table = read_annotated_pairs(content, str(path), reading.counts)
         return Formed(form_pairs(table, "pairs", reading).table, FORM)
-    return form_pairs(read_table(path), form, reading)
+    table = read_table(path)
+    try:
+        return form_pairs(table, form, reading)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
 
 
 def _rated(read: Formed) -> str:

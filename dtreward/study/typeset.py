@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from dtreward.study.macros import write_macros
+from dtreward.study.own import find_study
 from dtreward.study.settings import plain_name
 
 PAPER = Path("examples", "paper", "paper.tex")  # seen from the repository
@@ -49,12 +50,14 @@ def gather_paper(study: str, root: Path = Path(".")) -> Path:
 
     Raises:
         FileNotFoundError: if neither is there, or if a file is missing that the index names.
+        ValueError: if there is no such study.
     """
     made = root / "data" / plain_name(study) / "paper"
     figures = made
     if not (made / "index.json").exists():
         figures = root / "figures" / study / "paper"
     if not (figures / "index.json").exists():
+        find_study(study)
         raise FileNotFoundError(
             f"expected figures of the paper in {made}/: run the study first, make study STUDY={study}"
         )

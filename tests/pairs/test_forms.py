@@ -316,6 +316,13 @@ def test_other_values_and_names_are_refused():
         load_pairs(pd.DataFrame({"text": ["a"]}))
 
 
+def test_a_file_without_a_column_is_named(tmp_path):
+    path = tmp_path / "lack.csv"
+    path.write_text("prompt,response_1\n2 + 2?,4\n")
+    with pytest.raises(ValueError, match=r"lack\.csv: expected columns .* missing: response_2"):
+        load_pairs(path)
+
+
 # AnnotatedPairs
 
 

@@ -224,9 +224,12 @@ def test_what_a_study_lacks_is_named_in_its_paper(small):
 
 
 def test_a_study_without_figures_is_told_to_run_and_leaves_nothing(demo):
-    with pytest.raises(FileNotFoundError, match=r"data/never/paper/: .* make study STUDY=never"):
-        gather_paper("never", demo)
-    assert not (demo / "data" / "never").exists()
+    name = "paper-gemma-27b"
+    with pytest.raises(FileNotFoundError, match=rf"data/{name}/paper/: .* make study STUDY={name}"):
+        gather_paper(name, demo)
+    with pytest.raises(ValueError, match="there is no study 'dema'; did you mean demo"):
+        gather_paper("dema", demo)
+    assert not (demo / "data" / name).exists() and not (demo / "data" / "dema").exists()
 
 
 def test_without_latex_one_line_says_what_to_install(demo, monkeypatch):
