@@ -17,7 +17,7 @@ import psutil
 import torch
 import transformers
 from safetensors import safe_open
-from transformers import AutoTokenizer, PretrainedConfig, PreTrainedModel
+from transformers import AutoTokenizer, GenerationConfig, PretrainedConfig, PreTrainedModel
 
 from dtreward.conversation import PLAIN_TEMPLATE, ChatTokenizer
 from dtreward.engine.attention import check_kernel, choose, prepare
@@ -502,23 +502,22 @@ def _read_transformer(
     files: Sequence[Path],
 ) -> PreTrainedModel:
     """Read the weights; a ValueError names every tensor that is missing, extra or misshapen."""
-    is_pickled = files[0].suffix != ".safetensors"
-    if not is_pickled:
+    if _is_safe(files):
         refuse_formats(files)
-    # A pickled shard is only opened as tensors (weights_only), and only for a model that writes.
     try:
         with _quiet(folder):
+            source, options = _source_of(folder, placement, files, writes=engine.kernels is None)
             transformer, problems = model_class.from_pretrained(
-                folder,
+                source,
                 config=shape,
                 dtype=placement.dtype,
                 device_map=placement.device_map,
-                use_safetensors=not is_pickled,
                 attn_implementation=engine.implementation,
                 ignore_mismatched_sizes=True,  # reported below, with everything else that is wrong
                 output_loading_info=True,
                 weights_only=True,
                 key_mapping={f"^{re.escape(WRAPPER)}": ""},
+                **options,
             )
     except UnpicklingError:  # torch's own message tells how to run what is in the file
         message = (
@@ -529,6 +528,60 @@ def _read_transformer(
     _refuse_wrong_tensors(folder, problems, shape)
     _check_finite(folder, transformer)
     return transformer
+
+
+def _source_of(
+    folder: Path, placement: Placement, files: Sequence[Path], *, writes: bool
+) -> tuple[Path | None, dict[str, Any]]:
+    """Say to `from_pretrained` where the weights are, so that a CPU's memory holds them once."""
+    if not _is_safe(files):
+        # A pickled shard is only opened as tensors (weights_only), and only for a model that writes.
+        return folder, {"use_safetensors": False}
+    if placement.device.type != "cpu":
+        return folder, {"use_safetensors": True}
+    options: dict[str, Any] = {"state_dict": _stored_tensors(files)}
+    if writes:
+        options["generation_config"] = _generation_of(folder)
+    return None, options
+
+
+def _generation_of(folder: Path) -> GenerationConfig:
+    """Read how a language model writes, as `from_pretrained` does where it is given the folder."""
+    try:
+        return GenerationConfig.from_pretrained(folder)
+    except OSError:  # it has no generation_config.json
+        return GenerationConfig.from_pretrained(
+            folder, config_file_name="config.json", _from_model_config=True
+        )
+
+
+def _is_safe(files: Sequence[Path]) -> bool:
+    return files[0].suffix == ".safetensors"
+
+
+@dataclass(frozen=True)
+class _StoredTensor:
+    """A tensor in a safetensors file, which is read when transformers indexes it with [...].
+
+    Each reading maps the file anew. So a tensor that is changed to another number format leaves
+    memory at once; with one mapping of the file, all that was read of it would stay until the end.
+    """
+
+    path: Path
+    name: str
+
+    def __getitem__(self, index: Any) -> torch.Tensor:
+        with safe_open(self.path, "pt") as file:
+            return file.get_tensor(self.name)[index]
+
+
+def _stored_tensors(files: Sequence[Path]) -> dict[str, _StoredTensor]:
+    """Name all tensors of safetensors files; none is read yet."""
+    tensors = {}
+    for path in files:
+        with safe_open(path, "pt") as file:
+            tensors |= {name: _StoredTensor(path, name) for name in list(file.keys())}
+    return tensors
 
 
 def count_formats(files: Sequence[Path]) -> dict[str, int]:
