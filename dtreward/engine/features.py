@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -120,7 +120,11 @@ class _Work:
 
     def tokens_of(self, name: str) -> int:
         """Count the tokens of one shard's conversations."""
-        return sum(len(self.token_ids[row]) for row in rows_of(self.shards[name]))
+        return sum(map(self.tokens_in, self.shards[name]))
+
+    def tokens_in(self, plan: Plan) -> int:
+        """Count the tokens of one pack's conversations, a shared prompt for each of them."""
+        return sum(len(self.token_ids[row]) for row in plan.conversations)
 
 
 def extract_features(  # noqa: PLR0913
@@ -176,11 +180,10 @@ def extract_features(  # noqa: PLR0913
         plans = _one_of_each_kind(backbone, work.plans)
         manifest.bit_for_bit = _repeats(copies, plans, work.token_ids)
     with _progress_bar(work, manifest, is_shown=progress) as bar:
-        for name, features in _compute(copies, missing, work.token_ids, engine):
+        for name, features in _compute_told(copies, missing, work, engine, bar):
             rows = rows_of(work.shards[name])
             _note_not_finite(work, features, rows, on_error)
             manifest.shards[name] = _write_shard(store, name, features, rows, key)
-            bar.update(work.tokens_of(name))
     manifest.shards = {name: manifest.shards[name] for name in work.shards}
     manifest.unread = [Unread(row, why) for row, why in sorted(work.unread.items())]
     store.write(MANIFEST, as_json(manifest))
@@ -406,8 +409,28 @@ def _progress_bar(work: _Work, manifest: _Manifest, *, is_shown: bool) -> tqdm:
         initial=finished,
         unit=" tokens",
         unit_scale=True,
+        miniters=1,  # else the large step of finished shards would keep the next ones from sight
         disable=not is_shown,
     )
+
+
+def _compute_told(
+    copies: Sequence[Backbone],
+    shards: Mapping[str, Sequence[Plan]],
+    work: _Work,
+    engine: str,
+    bar: tqdm,
+) -> Iterator[tuple[str, np.ndarray]]:
+    """Compute shards, and move the bar with each pack of a CPU, and with each shard elsewhere."""
+
+    def tell(plan: Plan) -> None:
+        bar.update(work.tokens_in(plan))
+
+    tokens_done = bar.n
+    for name, features in _compute(copies, shards, work.token_ids, engine, tell):
+        yield name, features
+        tokens_done += work.tokens_of(name)
+        bar.update(tokens_done - bar.n)  # what no pack of it has told
 
 
 def _compute(
@@ -415,15 +438,20 @@ def _compute(
     shards: Mapping[str, Sequence[Plan]],
     token_ids: Sequence[TokenIds],
     engine: str,
+    done: Callable[[Plan], Any],
 ) -> Iterator[tuple[str, np.ndarray]]:
-    """Compute shards, and give the name and features of each when it is ready."""
+    """Compute shards, and give the name and features of each when it is ready.
+
+    Args:
+        done: is called with each pack that a single CPU has computed (`run_packs`).
+    """
     if engine == "ray":
         from dtreward.engine.ray import compute_on_cluster
 
         yield from compute_on_cluster(copies[0], shards, token_ids)
     elif len(copies) == 1:  # in this thread, where Ctrl-C is noticed at once
         for name, plans in shards.items():
-            yield name, shard_features(copies[0], plans, token_ids)
+            yield name, shard_features(copies[0], plans, token_ids, done)
     else:
         yield from _compute_side_by_side(copies, shards, token_ids)
 

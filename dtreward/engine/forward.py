@@ -86,11 +86,16 @@ def run_packs(
     plans: Sequence[Plan],
     token_ids: Sequence[TokenIds],
     positions: Sequence[Sequence[int]],
+    done: Callable[[Plan], None] | None = None,
 ) -> list[np.ndarray]:
     """Compute packs; return the states of each that are read.
 
     A GPU computes one pack after the other, and the next is laid out meanwhile. A CPU computes as
     many packs at once as it has threads.
+
+    Args:
+        done: is called in this thread with each pack that a CPU has computed. A GPU does not call
+            it, because waiting for each pack would leave the GPU idle.
 
     Returns:
         an array for each plan, shape (conversations, positions, layers, hidden).
@@ -100,7 +105,7 @@ def run_packs(
         return plan, _to_device(lay_out(plan, token_ids, positions), backbone.device)
 
     if backbone.device.type == "cpu":
-        packs = _run_on_cpu(backbone, plans, prepare)
+        packs = _run_on_cpu(backbone, plans, prepare, done)
     else:
         packs = _run_on_gpu(backbone, plans, prepare)
     count = len(positions[0]) if plans else 0
@@ -108,14 +113,20 @@ def run_packs(
 
 
 def shard_features(
-    backbone: Backbone, plans: Sequence[Plan], token_ids: Sequence[TokenIds]
+    backbone: Backbone,
+    plans: Sequence[Plan],
+    token_ids: Sequence[TokenIds],
+    done: Callable[[Plan], None] | None = None,
 ) -> Float[np.ndarray, "responses *layers hidden"]:
     """Compute one shard's features, in the order in which its packs hold the conversations.
+
+    Args:
+        done: as `run_packs` takes it.
 
     Returns:
         shape (responses, hidden); (responses, layers, hidden) if the backbone reads several layers.
     """
-    packs = run_packs(backbone, plans, token_ids, last_positions(token_ids))
+    packs = run_packs(backbone, plans, token_ids, last_positions(token_ids), done)
     return as_features(np.concatenate(packs)[:, 0])
 
 
@@ -151,15 +162,23 @@ def rows_of(plans: Sequence[Plan]) -> np.ndarray:
 
 
 def _run_on_cpu(
-    backbone: Backbone, plans: Sequence[Plan], prepare: Callable[[Plan], tuple[Plan, _Input]]
+    backbone: Backbone,
+    plans: Sequence[Plan],
+    prepare: Callable[[Plan], tuple[Plan, _Input]],
+    done: Callable[[Plan], None] | None,
 ) -> list[Tensor]:
     """Compute packs side by side, one on each thread."""
 
     def compute(plan: Plan) -> Tensor:
         return _states(backbone, *prepare(plan))
 
+    packs = []
     with _one_thread_a_pack() as pool:
-        return list(pool.map(compute, plans))
+        for plan, states in zip(plans, pool.map(compute, plans), strict=True):
+            packs.append(states)
+            if done is not None:
+                done(plan)
+    return packs
 
 
 def _run_on_gpu(

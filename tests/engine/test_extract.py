@@ -32,6 +32,7 @@ from hypothesis import strategies as st
 from processes import die_at, start
 from replicas import HIDDEN, SLIDING_WINDOW, make_replica
 from safetensors.numpy import load_file, save_file
+from tqdm.auto import tqdm
 from transformers import AutoModel, AutoTokenizer
 
 from dtreward.conversation import ChatTokenizer
@@ -326,6 +327,30 @@ def test_a_second_call_computes_nothing(backbone, copy, monkeypatch):
     monkeypatch.setattr(backbone.transformer, "forward", lambda **_: pytest.fail("computed"))
     extract(backbone, copy)
     assert stamps(copy) == before
+
+
+def test_the_bar_moves_with_every_pack_and_ends_at_the_whole(backbone, copy, monkeypatch):
+    """On a CPU; packs of finished shards are counted at its start."""
+    steps = []
+
+    class Bar(tqdm):
+        def update(self, n=1):
+            steps.append(n)
+            return super().update(n)
+
+    monkeypatch.setattr(extract_module, "tqdm", Bar)
+    (copy / SHARDS[0]).unlink()
+    (copy / SHARDS[1]).unlink()
+    manifest = extract(backbone, copy, progress=True)
+    moves = [step for step in steps if step]
+    assert len(moves) == 2 * SHARD_SIZE
+    assert 0 < sum(moves) < manifest["tokens"]
+    steps.clear()
+    shutil.rmtree(copy)
+    manifest = extract(backbone, copy, progress=True)
+    moves = [step for step in steps if step]
+    assert len(moves) == manifest["packs"]
+    assert sum(moves) == manifest["tokens"]
 
 
 def test_no_conversations_give_no_rows(backbone, tmp_path):
