@@ -104,46 +104,51 @@ def _fill_conversation(
     first_query = length - len(query)
     first_tile = first_query // TILE * TILE
     room = -(-length // TILE) * TILE  # the length, rounded up to whole tiles
-    key = functional.pad(key, (0, 0, 0, 0, 0, room - length)).transpose(0, 1)
-    value = functional.pad(value, (0, 0, 0, 0, 0, room - length)).transpose(0, 1)
-    positions = torch.arange(room, device=query.device)
-    query = functional.pad(query, (0, 0, 0, 0, first_query - first_tile, room - length))
+    used = slice(first_query - first_tile, length - first_tile)  # of the tiles
+    key = functional.pad(key.transpose(0, 1), (0, 0, 0, room - length))
+    value = functional.pad(value.transpose(0, 1), (0, 0, 0, room - length))
+    grouped = query.unflatten(1, (len(key), -1)).permute(1, 2, 0, 3)
+    tiles = query.new_zeros(*grouped.shape[:2], room - first_tile, query.shape[2])
+    tiles[:, :, used] = grouped
     for start in range(first_tile, room, TILE):
         stop = start + TILE
-        tile_states = _attend_tile(
-            query[start - first_tile : stop - first_tile],
-            key[:, :stop],
-            value[:, :stop],
-            positions[start:stop, None] - positions[:stop],
-            scoring,
-        )
-        first = max(start, first_query)
-        last = min(stop, length)
-        kept = tile_states[first - start : last - start]
-        states[first - first_query : last - first_query] = kept.to(states)
+        tile = tiles[:, :, start - first_tile : stop - first_tile]
+        tile.copy_(_attend_tile(tile, key[:, :stop], value[:, :stop], scoring))
+    states.copy_(tiles[:, :, used].permute(2, 0, 1, 3).flatten(1, 2))
 
 
-def _attend_tile(
-    query: Tensor, key: Tensor, value: Tensor, distance: Tensor, scoring: _Scoring
-) -> Tensor:
-    """Compute the attention of one tile of queries, shape (tile, heads, width).
+def _attend_tile(query: Tensor, key: Tensor, value: Tensor, scoring: _Scoring) -> Tensor:
+    """Compute the attention of one tile of queries to the keys up to its last query.
+
+    Scores are changed in place: on a CPU, new arrays cost as much as the products.
 
     Args:
-        query: shape (tile, heads, width).
+        query: shape (key heads, groups, tile, width).
         key, value: shape (key heads, keys, width).
-        distance: how many tokens each key lies before each query, shape (tile, keys).
+
+    Returns:
+        shape (key heads, groups, tile, width).
     """
-    groups = query.shape[1] // key.shape[0]
-    grouped = query.unflatten(1, (-1, groups)).permute(1, 2, 0, 3).flatten(1, 2)
-    scores = grouped @ key.mT * scoring.scale
+    scores = (query.flatten(1, 2) @ key.mT).mul_(scoring.scale)
     if scoring.softcap:
-        scores = scoring.softcap * torch.tanh(scores / scoring.softcap)
-    hidden = distance < 0
-    if scoring.window:
-        hidden = hidden | (distance >= scoring.window)
-    scores = scores.masked_fill(hidden.repeat(groups, 1), -torch.inf)
-    states = (scores.softmax(-1) @ value).unflatten(1, (groups, len(query)))
-    return states.flatten(0, 1).transpose(0, 1)
+        scores.div_(scoring.softcap).tanh_().mul_(scoring.softcap)
+    _hide(scores.unflatten(1, query.shape[1:3]), scoring.window)
+    return (scores.softmax(-1) @ value).unflatten(1, query.shape[1:3])
+
+
+def _hide(scores: Tensor, window: int) -> None:
+    """Hide from each query the keys after it, and those before its window (0: none).
+
+    Args:
+        scores: of a tile's queries, of which the last has the last key's place; changed in place,
+            shape (key heads, groups, tile, keys).
+    """
+    tile, keys = scores.shape[2:]
+    after = torch.ones(tile, tile, dtype=torch.bool, device=scores.device).triu(1)
+    scores[..., -tile:].masked_fill_(after, -torch.inf)
+    if window and keys > window:
+        places = torch.ones(tile, keys, dtype=torch.bool, device=scores.device)
+        scores.masked_fill_(places.tril(keys - tile - window), -torch.inf)
 
 
 def fa3_fwd(
