@@ -23,13 +23,15 @@ class Segments(NamedTuple):
 
     The queries of segment s are the tokens from `query_offsets[s]` to `query_offsets[s + 1]`; its
     keys are the tokens `keys[key_offsets[s]:key_offsets[s + 1]]`. `longest` is the number of keys
-    of the longest segment.
+    of the longest segment. `read` are the tokens whose states are read, so that `plain` may leave the
+    tiles of others out; None for all.
     """
 
     query_offsets: Tensor
     key_offsets: Tensor
     keys: Tensor
     longest: int
+    read: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,8 @@ def plain(
     Args:
         query: shape (tokens, heads, width).
         key, value: shape (tokens, key heads, width).
-        segments: of the pack. The last, which is the dummy, gets zeros.
+        segments: of the pack. The last, which is the dummy, gets zeros, and so do tiles in which
+            no query is read.
         scale: factor of the scores.
         softcap: of the scores; 0 means none.
         window: how many tokens back a query sees, its own included; 0 means all.
@@ -82,16 +85,25 @@ def plain(
     scoring = _Scoring(scale, softcap, window)
     query_offsets = segments.query_offsets.tolist()
     key_offsets = segments.key_offsets.tolist()
+    is_read = torch.ones(len(query), dtype=torch.bool)
+    if segments.read is not None:
+        is_read.zero_()[segments.read] = True
     for segment in range(len(query_offsets) - 2):
         queries = slice(query_offsets[segment], query_offsets[segment + 1])
         keys = segments.keys[key_offsets[segment] : key_offsets[segment + 1]]
         if queries.stop > queries.start:
-            _fill_conversation(states[queries], query[queries], key[keys], value[keys], scoring)
+            parts = (states[queries], query[queries], key[keys], value[keys])
+            _fill_conversation(*parts, is_read[queries], scoring)
     return states
 
 
 def _fill_conversation(
-    states: Tensor, query: Tensor, key: Tensor, value: Tensor, scoring: _Scoring
+    states: Tensor,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    is_read: Tensor,
+    scoring: _Scoring,
 ) -> None:
     """Write one conversation's attention into `states`.
 
@@ -99,6 +111,7 @@ def _fill_conversation(
         states: to be filled, shape (queries, heads, width).
         query: of the conversation's last tokens, shape (queries, heads, width).
         key, value: of all its tokens, shape (tokens, key heads, width).
+        is_read: whether the state of each query is read.
     """
     length = len(key)
     first_query = length - len(query)
@@ -113,7 +126,10 @@ def _fill_conversation(
     for start in range(first_tile, room, TILE):
         stop = start + TILE
         tile = tiles[:, :, start - first_tile : stop - first_tile]
-        tile.copy_(_attend_tile(tile, key[:, :stop], value[:, :stop], scoring))
+        if is_read[max(start - first_query, 0) : stop - first_query].any():
+            tile.copy_(_attend_tile(tile, key[:, :stop], value[:, :stop], scoring))
+        else:
+            tile.zero_()
     states.copy_(tiles[:, :, used].permute(2, 0, 1, 3).flatten(1, 2))
 
 
@@ -344,13 +360,15 @@ def packed_attention(  # noqa: PLR0913
     softcap: float,
     window: int,
     kernel: str,
+    read: Tensor | None,
 ) -> Tensor:
     """Run one kernel; the compiler does not look inside, so no number in a pack makes it recompile.
 
     Args:
         longest: one integer, in the CPU's memory.
+        read: tokens whose states are read; None for all.
     """
-    segments = Segments(query_offsets, key_offsets, keys, int(longest))
+    segments = Segments(query_offsets, key_offsets, keys, int(longest), read)
     return _kernel(kernel)(query, key, value, segments, scale, softcap, window).contiguous()
 
 
@@ -372,6 +390,7 @@ def attend(  # noqa: PLR0913
     keys: Tensor,
     longest: Tensor,
     kernel: str,
+    read: Tensor | None = None,
     scaling: float,
     softcap: float | None = None,
     sliding_window: int | None = None,
@@ -382,6 +401,7 @@ def attend(  # noqa: PLR0913
     Args:
         query, key, value: shape (1, heads, tokens, width).
         kernel: one of `KERNELS`.
+        read: tokens whose states are read; None for all.
         ignored: keywords that change nothing here (`IGNORED`).
 
     Returns:
@@ -406,6 +426,7 @@ def attend(  # noqa: PLR0913
         softcap or 0.0,
         sliding_window or 0,
         kernel,
+        read,
     )
     return states[None], None
 
@@ -523,6 +544,7 @@ def _attention_of_rows(
         scaling=attention.scaling,
         softcap=getattr(attention, "attn_logit_softcapping", None),
         sliding_window=_window_of(attention),
+        read=rows if rows.device.type == "cpu" else None,  # no kernel of a GPU asks
         **options,
     )
     return attention.o_proj(states[:, rows].flatten(2))

@@ -227,6 +227,23 @@ def test_a_kernel_that_errs_is_left_out(monkeypatch):
     assert "ZeroDivisionError" in why_not("flex", load_config(), CPU, torch.float32)
 
 
+@pytest.mark.parametrize("window", [0, 50])
+def test_tiles_that_nobody_reads_are_left_out_and_the_others_keep_their_bits(window):
+    """Two conversations of 200 and 90 tokens: the last of each is read, and token 0 as filling."""
+    generator = torch.Generator().manual_seed(0)
+    query, key, value = (torch.randn(300, heads, 8, generator=generator) for heads in (4, 2, 2))
+    offsets = torch.tensor([0, 200, 290, 300])
+    segments = attention.Segments(offsets, offsets, torch.arange(300), 200)
+    whole = attention.plain(query, key, value, segments, 0.4, 0.0, window)
+    read = segments._replace(read=torch.tensor([199, 289, 0]))
+    found = attention.plain(query, key, value, read, 0.4, 0.0, window)
+    computed = [*range(64), *range(192, 200), *range(264, 290)]
+    left_out = sorted({*range(290)} - {*computed})
+    assert torch.equal(found[computed], whole[computed])
+    assert not found[left_out].any()
+    assert whole[left_out].any(dim=(1, 2)).all()
+
+
 @pytest.mark.parametrize("softcap", [0.0, 2.0])
 @pytest.mark.parametrize("window", [0, 50])
 def test_flex_agrees_with_plain(softcap, window):
