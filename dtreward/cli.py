@@ -11,7 +11,7 @@ import json
 import sys
 import time
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -276,14 +276,25 @@ def run(
 def preflight(words: Words = None) -> None:
     """Say what a study needs, and what is wrong with it."""
     _require_repository()
+    given = words or []
+    _announce(given)
     from dtreward.study.door import check_door
-    from dtreward.study.own import find_study
-    from dtreward.study.preflight import parse_words
 
-    plan = check_door(words or [])
-    file = find_study(parse_words(words or []).get("study", "demo"))
-    print(f"   '{plan.study}' has the parameters of {file}, those of the command line over them;")
+    plan = check_door(given)
     print(f"   its results go to {plan.folder}/")
+
+
+def _announce(words: list[str]) -> None:
+    """Say at once what will run; a study that can't be found is told with what else is wrong."""
+    from dtreward.study.own import find_study
+    from dtreward.study.settings import parse_words, read_study
+
+    with suppress(FileNotFoundError, ValueError):
+        name = parse_words(words).get("study", "demo")
+        file = find_study(name)
+        count = len(read_study(file)["notebooks"])
+        parameters = f"with the parameters of {file}, those of the command line over them"
+        print(f"   '{name}' has {count} notebooks, {parameters};", flush=True)
 
 
 @app.command()
@@ -304,7 +315,7 @@ def outcome(
     _require_repository()
     from dtreward.study.outcome_table import show_outcomes
     from dtreward.study.plan import lock_study, plan_study
-    from dtreward.study.preflight import parse_words
+    from dtreward.study.settings import parse_words
     from dtreward.study.study_runs import note_run
 
     given = parse_words(words or [])

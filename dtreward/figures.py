@@ -191,6 +191,8 @@ def save_figure(figure: Figure, stem: str | Path) -> list[Path]:
     undated = {"pdf": {"CreationDate": None}, "png": {"Software": None}}
     paths = []
     use_fonts(figure)
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")  # laid out once, not for each file and the notebook again
     with mpl.rc_context({"pdf.fonttype": 42}):
         for suffix, metadata in undated.items():
             write = partial(figure.savefig, dpi=200, metadata=metadata)

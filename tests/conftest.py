@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from fnmatch import fnmatch
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 
@@ -41,6 +42,7 @@ LIBRARIES = (
 )
 for library in LIBRARIES:
     import_module(library)
+SNAKEMAKE_OPTIONS = ("--cores", "2", "--nolock", "--rerun-incomplete")
 SMALL = 300  # pairs: a tenth of the demo world
 # What the small demo study is given: few pairs, few resampled trees, few pairs to time, few
 # responses for random weights and edits.
@@ -73,37 +75,47 @@ def shared_data() -> Path:
 
 def snakemake_call(root, *config, options=()):
     """The arguments with which subprocess runs the Snakefile of a folder as `make study` does."""
-    fixed = ["--cores", "2", "--nolock", "--rerun-incomplete"]
     environment = os.environ | {"PATH": f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}"}
     environment.pop(warm.ADDRESS, None)  # a folder's Snakefile starts a process with its own code
-    command = ["snakemake", *fixed, *options, "--config", *config]
+    command = ["snakemake", *SNAKEMAKE_OPTIONS, *options, "--config", *config]
     return {"args": command, "cwd": root, "env": environment, "text": True}
 
 
 def snakemake(root, *config, options=()):
-    """Run the Snakefile as `make study` does; give the finished process."""
+    """Run the Snakefile as `make study` does; give the finished process.
+
+    It and its notebooks are copies of one process of the folder, which has imported its libraries.
+    """
     call = snakemake_call(root, *config, options=options)
+    address = warm_address(root)
+    if address:
+        call["args"] = [sys.executable, "-P", warm.__file__, "-m", *call["args"]]
+        call["env"][warm.ADDRESS] = address
     return subprocess.run(**call, check=False, capture_output=True)
 
 
-@pytest.fixture(scope="session")
-def _warm_process():
-    """A process that has imported what notebooks import."""
+@cache
+def warm_address(root):
+    """Start a process that has imported, with a folder's own code, what its studies import.
+
+    Returns:
+        the address of its socket; None where processes can't be copied. It ends with this process.
+    """
+    notebooks = sorted((root / "notebooks").glob("*.ipynb"))
+    modules = ["snakemake.cli", "dtreward.study.plan", "dtreward.study.run", "ipykernel.kernelapp"]
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv(warm.ADDRESS, raising=False)
-        notebooks = sorted((ROOT / "notebooks").glob("*.ipynb"))
-        process = warm.start(["ipykernel.kernelapp", *warm.imported_by(notebooks)])
-        address = os.environ.pop(warm.ADDRESS, None)
-    yield address
-    warm.stop(process)
+        patch.chdir(root)
+        warm.start([*modules, *warm.imported_by(notebooks)])
+        return os.environ.pop(warm.ADDRESS, None)
 
 
 @pytest.fixture(scope="module")
-def warm_kernels(_warm_process):
-    """Let notebooks that a test runs by itself start as copies of that process."""
+def warm_kernels():
+    """Let notebooks that a test runs by itself start as copies of such a process."""
     with pytest.MonkeyPatch.context() as patch:
-        if _warm_process:
-            patch.setenv(warm.ADDRESS, _warm_process)
+        if warm_address(ROOT):
+            patch.setenv(warm.ADDRESS, warm_address(ROOT))
         yield
 
 

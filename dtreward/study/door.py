@@ -35,8 +35,13 @@ from dtreward.study.plan import (
     nearest,
     plan_study,
 )
-from dtreward.study.preflight import REVISION_OF, check_needs, parse_words
-from dtreward.study.settings import default_parameters, refuse_unknown, seen_from_here
+from dtreward.study.preflight import REVISION_OF, check_needs
+from dtreward.study.settings import (
+    default_parameters,
+    parse_words,
+    refuse_unknown,
+    seen_from_here,
+)
 from dtreward.tree.nodes import ATTRIBUTES
 
 PAIRS = "01_load_pairs"

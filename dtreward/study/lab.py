@@ -22,8 +22,7 @@ except ImportError as error:
 from dtreward.files import write_atomically
 from dtreward.study.by_hand import folder_by_hand
 from dtreward.study.plan import COMPARE, StudyPlan, plan_study
-from dtreward.study.preflight import parse_words
-from dtreward.study.settings import NOTEBOOKS
+from dtreward.study.settings import NOTEBOOKS, parse_words
 
 COPIES = "notebooks"  # of the folder for notebooks run by hand
 AS_WRITTEN = "written_by_dtreward"  # in a copy's metadata: the digest of its cells

@@ -10,7 +10,6 @@ data/<study>/revisions.json; a repository that has moved to another commit since
 
 from __future__ import annotations
 
-import contextlib
 import json
 import shutil
 import sys
@@ -19,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-import yaml
 from huggingface_hub import constants, try_to_load_from_cache
 
 from dtreward.files import write_json
@@ -287,31 +285,3 @@ def check_needs(words: Mapping[str, Any]) -> None:
         lines = [f"The study '{path.stem}' does not start:"]
         lines.extend(f"- {sentence}" for sentence in missing)
         sys.exit("\n".join(lines))
-
-
-def parse_words(words: Iterable[str]) -> dict[str, Any]:
-    """Read the words of a command line, name=value, as Snakemake does; exit if one is none.
-
-    Example:
-        >>> parse_words(["study=demo", "limit=500", "attributes=[a, 1]"])
-        {'study': 'demo', 'limit': 500, 'attributes': ['a', '1']}
-    """
-    values = {}
-    for word in words:
-        if "=" not in word:
-            sys.exit(f"expected name=value, came {word!r}; for example SET='limit=500 seed=1'")
-        name, text = word.split("=", 1)
-        values[name] = _parse_value(text)
-    return values
-
-
-def _parse_value(text: str) -> Any:
-    for parse in (int, float):
-        with contextlib.suppress(ValueError):
-            return parse(text)
-    if text in ("True", "False"):
-        return text == "True"
-    try:
-        return yaml.load(text, Loader=yaml.BaseLoader) if text else None
-    except yaml.YAMLError:
-        return text

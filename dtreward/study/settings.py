@@ -1,19 +1,18 @@
 """Read a study's YAML, and split its parameters among its notebooks."""
 
 import ast
+import contextlib
 import difflib
+import json
 import math
 import os
 import re
+import sys
 from functools import cache
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import yaml
-
-try:
-    import papermill
-except ImportError as error:
-    raise ImportError('running a study needs papermill: pip install "dtreward[study]"') from error
 
 NOTEBOOKS = Path("notebooks")  # seen from the repository, where every command runs
 STUDIES = NOTEBOOKS / "studies"
@@ -61,6 +60,13 @@ CHOICES_IN = {  # of each text in a list
 NOT_EMPTY = ("depths", "leaf_sizes", "softening")  # lists in which one or more must stand
 DATA_DIR = "../data"  # seen from the notebooks: where each study has a folder
 BY_HAND = "by_hand"  # of that folder: where notebooks write that are run by hand
+
+
+class Declared(NamedTuple):
+    """How a notebook declares a parameter: the name of its type, and its value unless one is given."""
+
+    type: str
+    default: Any
 
 
 def require_repository():
@@ -159,13 +165,27 @@ def legal_parameters(notebook):
 
 
 def _declared(notebook):
-    """Give what the `parameters` cell of a notebook says of each parameter."""
-    return _inspect(str(notebook), Path(notebook).stat().st_mtime_ns)
+    """Give what the `parameters` cell of a notebook says of each parameter: {name: Declared}."""
+    return _read_declared(Path(notebook), Path(notebook).stat().st_mtime_ns)
 
 
 @cache
-def _inspect(notebook, _changed):
-    return papermill.inspect_notebook(notebook)  # reads and checks the whole notebook
+def _read_declared(notebook, _changed):
+    """Read the cell itself: importing papermill, which could too, takes longer than all else here."""
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    tagged = (cell for cell in cells if "parameters" in cell["metadata"].get("tags", []))
+    source = "".join(next(tagged, {"source": ""})["source"])
+    try:
+        statements = ast.parse(source).body
+        return dict(_declaration(each) for each in statements if isinstance(each, ast.AnnAssign))
+    except (SyntaxError, ValueError) as error:
+        message = f"{notebook}: expected lines such as `limit: int = 0` in the cell of parameters"
+        raise ValueError(f"{message}; {error}") from error
+
+
+def _declaration(statement):
+    default = ast.literal_eval(statement.value)
+    return statement.target.id, Declared(ast.unparse(statement.annotation), default)
 
 
 def default_parameters(name):
@@ -175,7 +195,7 @@ def default_parameters(name):
         name: of a notebook in `notebooks/`.
     """
     declared = _declared(NOTEBOOKS / f"{name}.ipynb")
-    return {key: ast.literal_eval(value["default"]) for key, value in declared.items()}
+    return {key: value.default for key, value in declared.items()}
 
 
 def study_parameters(study, command_line, folder=NOTEBOOKS):
@@ -232,7 +252,7 @@ def check_types(parameters, notebook):
         if name not in parameters:
             continue
         value = parameters[name]
-        wanted = declared["inferred_type_name"]
+        wanted = declared.type
         legal = ("float", "int") if wanted == "float" else (wanted,)
         if type(value).__name__ not in legal:
             meaning = TYPES.get(wanted, wanted)
@@ -273,3 +293,31 @@ def _check_range(notebook, name, value, least):
     if not is_number or not least <= value <= most:
         legal = f"from {least} to {most}" if name in MOST else f"of {least} or more"
         raise ValueError(f"{notebook}: expected {name} {legal}, came {value!r:.80}")
+
+
+def parse_words(words):
+    """Read the words of a command line, name=value, as Snakemake does; exit if one is none.
+
+    Example:
+        >>> parse_words(["study=demo", "limit=500", "attributes=[a, 1]"])
+        {'study': 'demo', 'limit': 500, 'attributes': ['a', '1']}
+    """
+    values = {}
+    for word in words:
+        if "=" not in word:
+            sys.exit(f"expected name=value, came {word!r}; for example SET='limit=500 seed=1'")
+        name, text = word.split("=", 1)
+        values[name] = _parse_value(text)
+    return values
+
+
+def _parse_value(text):
+    for parse in (int, float):
+        with contextlib.suppress(ValueError):
+            return parse(text)
+    if text in ("True", "False"):
+        return text == "True"
+    try:
+        return yaml.load(text, Loader=yaml.BaseLoader) if text else None
+    except yaml.YAMLError:
+        return text

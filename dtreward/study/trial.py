@@ -27,8 +27,7 @@ from dtreward.pairs.columns import TEXTS
 from dtreward.pairs.split import draw_prompts
 from dtreward.pairs.votes import merge_votes
 from dtreward.study.plan import plan_study
-from dtreward.study.preflight import parse_words
-from dtreward.study.settings import default_parameters
+from dtreward.study.settings import default_parameters, parse_words
 
 JUDGES = "06_collect_judge_preferences"
 PAIR = ("How many days has a week?", "A week has seven days.", "A week has eight days.")

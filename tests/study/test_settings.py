@@ -10,7 +10,6 @@ from dtreward.benches.rewardbench import SECTIONS
 from dtreward.engine.attention import KERNELS
 from dtreward.models.comparison import RewardModel
 from dtreward.models.load_backbone import DTYPES
-from dtreward.study.preflight import parse_words
 from dtreward.study.settings import (
     CHOICES,
     CHOICES_IN,
@@ -22,6 +21,7 @@ from dtreward.study.settings import (
     check_types,
     default_parameters,
     legal_parameters,
+    parse_words,
 )
 from dtreward.tree.growth import ORDERS
 from dtreward.tree.tree import PreferenceTree

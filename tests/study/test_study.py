@@ -234,7 +234,7 @@ def test_a_failed_notebook_leaves_a_partial_copy_and_no_output(workshop, tmp_pat
     folder = workshop / "data" / "cut"
     assert done.returncode != 0
     assert finished(folder) == ["01_load_pairs.partial"]
-    assert "ValueError: expected columns" in done.stderr and "Traceback" not in done.stderr
+    assert "cut.csv: expected columns prompt" in done.stderr and "Traceback" not in done.stderr
     partial = nbformat.read(folder / "01_load_pairs.partial.ipynb", as_version=4)
     assert any(
         output.output_type == "error"
