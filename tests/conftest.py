@@ -10,6 +10,7 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from hypothesis import HealthCheck, settings
 
 from dtreward.study import warm
@@ -50,6 +51,7 @@ SMALL_STUDY = (
     *("study=demo", f"limit={SMALL}", "seed=1", "bootstraps=20", "pairs=4"),
     *("random_backbone=100", "edits=15", "sweep=2"),
 )
+DEMO_LEAVES = ("data/demo", ".snakemake/metadata")  # in a folder in which the demo study has run
 
 
 def pytest_collection_modifyitems(items):
@@ -82,24 +84,38 @@ def snakemake_call(root, *config, options=()):
 
 
 def snakemake(root, *config, options=()):
-    """Run the Snakefile as `make study` does; give the finished process.
-
-    It and its notebooks are copies of one process of the folder, which has imported its libraries.
-    """
+    """Run the Snakefile as `make study` does, in a copy of the folder's process; give the end."""
     call = snakemake_call(root, *config, options=options)
-    address = warm_address(root)
-    if address:
-        call["args"] = [sys.executable, "-P", warm.__file__, "-m", *call["args"]]
-        call["env"][warm.ADDRESS] = address
+    call["args"] = copied(*call["args"])
+    call["env"] = call["env"] | warm_environment(root)
     return subprocess.run(**call, check=False, capture_output=True)
 
 
+def run_command(root, *words, **options):
+    """Run `dtreward` in a folder, in a copy of its process; give the finished process."""
+    environment = os.environ | warm_environment(root)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True} | options
+    command = copied("dtreward.cli", *words)
+    return subprocess.run(command, check=False, cwd=root, env=environment, **pipes)
+
+
+def copied(module, *words):
+    """The command that runs a module in a copy of the process that the environment names."""
+    return [sys.executable, "-P", warm.__file__, "-m", module, *words]
+
+
+def warm_environment(root):
+    """The variable that names the socket of a folder's process, if processes can be copied here."""
+    of_hub = sorted(item for item in os.environ.items() if item[0].startswith("HF_"))
+    address = _warm_address(root, tuple(of_hub))
+    return {warm.ADDRESS: address} if address else {}
+
+
 @cache
-def warm_address(root):
+def _warm_address(root, _of_hub):
     """Start a process that has imported, with a folder's own code, what its studies import.
 
-    Returns:
-        the address of its socket; None where processes can't be copied. It ends with this process.
+    The hub's client reads its variables when it is imported. The process ends with this one.
     """
     notebooks = sorted((root / "notebooks").glob("*.ipynb"))
     modules = ["snakemake.cli", "dtreward.study.plan", "dtreward.study.run", "ipykernel.kernelapp"]
@@ -114,8 +130,8 @@ def warm_address(root):
 def warm_kernels():
     """Let notebooks that a test runs by itself start as copies of such a process."""
     with pytest.MonkeyPatch.context() as patch:
-        if warm_address(ROOT):
-            patch.setenv(warm.ADDRESS, warm_address(ROOT))
+        for name, address in warm_environment(ROOT).items():
+            patch.setenv(name, address)
         yield
 
 
@@ -155,8 +171,26 @@ def _made_by_studies(root, folder, names):
 
 
 @pytest.fixture(scope="session")
-def demo(workshop):
-    """The demo study on a seeded tenth of its pairs."""
-    done = snakemake(workshop, *SMALL_STUDY)
+def demo(workshop, tmp_path_factory):
+    """The demo study on a seeded tenth of its pairs; pytest's workers share one run of it."""
+    made = workshop / "data" / "demo"
+    shared = tmp_path_factory.getbasetemp().parent / "shared"
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        _run_demo(workshop)
+        return made
+    with FileLock(f"{shared}.lock"):
+        if shared.exists():
+            for name in DEMO_LEAVES:
+                shutil.copytree(shared / name, workshop / name, dirs_exist_ok=True)
+        else:
+            _run_demo(workshop)
+            for name in DEMO_LEAVES:
+                shutil.copytree(workshop / name, shared / name)
+    return made
+
+
+def _run_demo(workshop):
+    """Run it as `make study` does, in processes of its own."""
+    call = snakemake_call(workshop, *SMALL_STUDY)
+    done = subprocess.run(**call, check=False, capture_output=True)
     assert done.returncode == 0, done.stderr[-3000:]
-    return workshop / "data" / "demo"

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import SMALL_STUDY, copy_project, snakemake, snakemake_call
+from conftest import SMALL_STUDY, copy_project, run_command, snakemake, snakemake_call
 from huggingface_hub import constants
 from judge_server import endpoint, says, shown_first
 from replicas import make_decision_tree_replica
@@ -227,9 +227,8 @@ def test_a_table_that_cannot_be_studied_says_why_and_one_that_can_is_studied(
 
 
 def run_notebook(workshop, name, folder, parameters):
-    command = [sys.executable, "-m", "dtreward.cli", "run", f"notebooks/{name}.ipynb"]
-    command += [str(folder / f"{name}.ipynb"), json.dumps(parameters)]
-    return subprocess.run(command, check=False, cwd=workshop, capture_output=True, text=True)
+    words = [f"notebooks/{name}.ipynb", str(folder / f"{name}.ipynb"), json.dumps(parameters)]
+    return run_command(workshop, "run", *words)
 
 
 SPOILT = {

@@ -16,7 +16,7 @@ import nbformat
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import SMALL_STUDY, snakemake
+from conftest import SMALL_STUDY, run_command, snakemake
 from hub_replicas import helpsteer2_replica
 from studies import DEMO, finished
 
@@ -312,9 +312,8 @@ def run_cell(workshop, folder, body, stderr=subprocess.PIPE):
     notebook.cells = [parameters, nbformat.v4.new_code_cell(body)]
     source, target = folder / "cell.ipynb", folder / "02_extract_features.ipynb"
     nbformat.write(notebook, source)
-    command = [sys.executable, "-m", "dtreward.cli", "run", str(source), str(target), "{}"]
-    pipes = {"stdout": subprocess.PIPE, "stderr": stderr, "text": True}
-    return subprocess.run(command, check=False, cwd=workshop, **pipes), target
+    words = ["run", str(source), str(target), "{}"]
+    return run_command(workshop, *words, stderr=stderr), target
 
 
 def test_notebooks_that_start_at_the_same_moment_do_not_meet(workshop, tmp_path):
@@ -373,16 +372,7 @@ def test_two_runs_of_one_notebook_at_once_are_refused_by_the_process_that_holds_
         fcntl.flock(file, fcntl.LOCK_EX)
         file.write("4711")
         file.flush()
-        command = [
-            sys.executable,
-            "-m",
-            "dtreward.cli",
-            "run",
-            "notebooks/01_load_pairs.ipynb",
-            str(target),
-            "{}",
-        ]
-        done = subprocess.run(command, check=False, cwd=workshop, capture_output=True, text=True)
+        done = run_command(workshop, "run", "notebooks/01_load_pairs.ipynb", str(target), "{}")
     assert done.returncode != 0 and "process 4711 runs it already" in done.stderr
 
 
