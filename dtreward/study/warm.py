@@ -41,6 +41,7 @@ ONE_THREAD = (  # as Snakemake sets them for each rule; read when the libraries 
     "NUMEXPR_NUM_THREADS",
 )
 PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of Linux's prctl
+COLUMNS_IN_A_KERNEL = 20  # that pandas shows of a table, if a kernel imports it
 INLINE = "module://matplotlib_inline.backend_inline"  # a kernel's, which pyplot reads on import
 
 
@@ -207,6 +208,9 @@ def _end_with_parent() -> None:
 def _import(name: str) -> None:
     with contextlib.suppress(Exception):  # the notebook that needs it will say why it fails
         importlib.import_module(name)
+    if "pandas" in sys.modules:
+        # Imported outside of a kernel it would show other columns than imported in one.
+        sys.modules["pandas"].set_option("display.max_columns", COLUMNS_IN_A_KERNEL)
 
 
 def _receive(connection: socket.socket) -> dict[str, Any]:

@@ -22,6 +22,13 @@ print(os.getpid(), flush=True)
 time.sleep(60)
 """
 
+SHOWS = """
+import sys
+was_imported = "pandas" in sys.modules
+import pandas
+print(was_imported, pandas.options.display.max_columns)
+"""
+
 pytestmark = pytest.mark.skipif(not warm.is_possible(), reason="needs Linux without a GPU")
 
 
@@ -83,6 +90,26 @@ def test_a_copy_has_the_imports_and_its_own_arguments_folder_environment_and_sta
     assert printed == f"{['a b', chr(39)]} {tmp_path} grün __main__ True\n"
     del environment[warm.ADDRESS]
     assert run(environment) == (code, printed.replace("True", "False"), warned)
+
+
+def test_a_copy_shows_as_many_columns_as_a_kernel_that_imports_pandas_itself(monkeypatch, tmp_path):
+    monkeypatch.delenv(warm.ADDRESS, raising=False)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "shows.py").write_text(SHOWS)
+    process = warm.start(["pandas"])
+    printed = ""
+    for _ in range(100):
+        done = subprocess.run(command("shows"), capture_output=True, text=True, check=True)
+        printed = done.stdout.strip()
+        if printed.startswith("True"):
+            break
+    warm.stop(process)
+    assert printed == "True 20"
+    code = "get_ipython = lambda: __import__('types').SimpleNamespace(kernel=1); import builtins"
+    code += "; builtins.get_ipython = get_ipython; import pandas"
+    code += "; print(pandas.options.display.max_columns)"
+    alone = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert alone.stdout.strip() == "20"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
