@@ -19,7 +19,14 @@ from typing import Any
 import numpy as np
 import torch
 import transformers
-from transformers import AutoModel, Gemma2Config, LlamaConfig, PretrainedConfig
+from transformers import (
+    AutoModel,
+    Gemma2Config,
+    LlamaConfig,
+    MistralConfig,
+    PretrainedConfig,
+    Qwen3Config,
+)
 
 from dtreward.engine.attention import KERNELS, choose, prepare, why_not
 from dtreward.engine.backbone import Backbone
@@ -54,6 +61,52 @@ def _llama_8b() -> LlamaConfig:
         rope_parameters=LLAMA,
         bos_token_id=128000,
         eos_token_id=128009,
+    )
+
+
+def _llama_1b() -> LlamaConfig:
+    return LlamaConfig(
+        vocab_size=128256,
+        hidden_size=2048,
+        intermediate_size=8192,
+        num_hidden_layers=16,
+        num_attention_heads=32,
+        num_key_value_heads=8,
+        head_dim=64,
+        max_position_embeddings=131072,
+        rope_parameters=LLAMA | {"factor": 32.0},
+        bos_token_id=128000,
+        eos_token_id=128009,
+    )
+
+
+def _qwen_8b() -> Qwen3Config:
+    return Qwen3Config(
+        vocab_size=151936,
+        hidden_size=4096,
+        intermediate_size=12288,
+        num_hidden_layers=36,
+        num_attention_heads=32,
+        num_key_value_heads=8,
+        head_dim=128,
+        max_position_embeddings=40960,
+        rms_norm_eps=1e-6,
+        rope_parameters={"rope_type": "default", "rope_theta": 1000000.0},
+    )
+
+
+def _mistral_7b() -> MistralConfig:
+    return MistralConfig(
+        vocab_size=32768,
+        hidden_size=4096,
+        intermediate_size=14336,
+        num_hidden_layers=32,
+        num_attention_heads=32,
+        num_key_value_heads=8,
+        head_dim=128,
+        sliding_window=None,
+        max_position_embeddings=32768,
+        rope_parameters={"rope_type": "default", "rope_theta": 1000000.0},
     )
 
 
@@ -102,6 +155,9 @@ def _tiny_llama() -> LlamaConfig:
 SHAPES: dict[str, Callable[[], PretrainedConfig]] = {
     "llama-3.1-8b": _llama_8b,
     "gemma-2-27b": _gemma_27b,
+    "qwen3-8b": _qwen_8b,
+    "mistral-7b": _mistral_7b,
+    "llama-3.2-1b": _llama_1b,
     "tiny-gemma-2": _tiny_gemma,
     "tiny-llama": _tiny_llama,
 }

@@ -25,6 +25,7 @@ from dtreward.benchmark import LLAMA, SHAPES, machine
 from dtreward.files import write_json
 
 SHARD = 4.6e9  # bytes
+PACK_TOKENS = 4096  # one size, so that a pair alone has the bits that it has in company
 PROMPT = "How many apples are left?"
 LARGE = {
     "llama-3.1-70b": lambda: LlamaConfig(
@@ -74,7 +75,7 @@ def measure(shape: str, folder: Path, device: str = "") -> dict:
     torch.cuda.empty_cache()
     marks.append(time.perf_counter())
     print(f"{size:,} bytes written in {marks[1] - marks[0]:.0f} s", flush=True)
-    model = load(folder, device=device, dtype="bfloat16")
+    model = load(folder, device=device, dtype="bfloat16", pack_tokens=PACK_TOKENS)
     marks.append(time.perf_counter())
     firsts = [f"There are {n} apples left." * (n + 1) for n in range(8)]
     seconds = [f"I count {n}." * (n + 2) for n in range(8)]

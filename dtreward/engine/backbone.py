@@ -13,10 +13,11 @@ from torch import nn
 
 from dtreward.conversation import ChatTokenizer
 from dtreward.engine.attention import tap_layers
-from dtreward.engine.packing import Plan, TokenIds, plan_packs
+from dtreward.engine.packing import LEAST, Plan, TokenIds, plan_packs
 
 FINAL = -1  # the last layer, after the final norm
 LAYERS = "layers"  # entry of the identity of a backbone whose inner layers are read
+SMALL_PACKS = "small_packs"  # entry of the identity of a backbone that has smaller packs, too
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,8 @@ class Backbone:
             `again(device=..., random_seed=...)` gives it random weights instead. None if `load`
             did not make it.
         layers: whose states are read, the first of them as the features (`reading`).
+        small_packs: sizes below `pack_tokens`, ascending: conversations that all fit into one pack
+            of such a size are computed in it (`plans`). None: every pack has `pack_tokens`.
     """
 
     transformer: nn.Module
@@ -46,6 +49,7 @@ class Backbone:
     kernels: tuple[str, str] = ("plain", "plain")
     again: Callable[..., Backbone] | None = None
     layers: tuple[int, ...] = (FINAL,)
+    small_packs: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         self.transformer.eval()
@@ -121,8 +125,27 @@ class Backbone:
     def plans(
         self, token_ids: Sequence[TokenIds], prompts: Sequence[Hashable] | None = None
     ) -> list[Plan]:
-        """Plan this backbone's packs of some conversations."""
+        """Plan this backbone's packs of some conversations.
+
+        Where all of them fit into one of the small packs, the smallest that holds them is taken.
+        Features of one size are the same bits in any company; those of two sizes differ by
+        rounding.
+        """
+        for size in self.small_packs:
+            if not _may_fit(token_ids, size):
+                continue
+            plans = plan_packs(token_ids, size, prompts, apart=self.window)
+            if [plan.size for plan in plans] == [size]:
+                return plans
         return plan_packs(token_ids, self.pack_tokens, prompts, apart=self.window)
+
+    def with_one_size(self) -> Backbone:
+        """Give this backbone with packs of `pack_tokens` alone; both share the transformer."""
+        if not self.small_packs:
+            return self
+        identity = {name: value for name, value in self.identity.items() if name != SMALL_PACKS}
+        again = self.again and partial(_load_with_one_size, self.again)
+        return replace(self, identity=identity, small_packs=(), again=again)
 
     def everywhere(
         self, devices: Sequence[str] | None = None, most: int | None = None
@@ -159,6 +182,16 @@ class Backbone:
             for layer in transformer.layers:
                 layer.compile(dynamic=False)
         return replace(self, transformer=transformer)
+
+
+def _may_fit(token_ids: Sequence[TokenIds], size: int) -> bool:
+    """Say quickly whether conversations could lie in one pack of this size."""
+    return len(token_ids) <= size // LEAST and all(len(ids) <= size for ids in token_ids)
+
+
+def _load_with_one_size(again: Callable[..., Backbone], **options: Any) -> Backbone:
+    """Load a backbone once more, with packs of one size."""
+    return again(**options).with_one_size()
 
 
 def _load_reading(

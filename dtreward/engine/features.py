@@ -144,7 +144,8 @@ def extract_features(  # noqa: PLR0913
     only the shards that are absent or damaged. All conversations are tokenized first, so that a
     conversation that is refused stops the run before hours of work. The manifest says whether the
     features of a pack of each kind were bit for bit the same on every device of this machine, and
-    in reverse order without shared prompts.
+    in reverse order without shared prompts. Every pack has the backbone's `pack_tokens`, also where
+    the conversations would fit into a smaller one; only a longer conversation has a larger pack.
 
     Args:
         folder: on this machine, or the fsspec URL of one in an object store ("s3://...").
@@ -161,6 +162,7 @@ def extract_features(  # noqa: PLR0913
             conversations have no features; it names the first row, and why.
     """
     _check_options(engine, devices, on_error)
+    backbone = backbone.with_one_size()
     conversations = _as_texts(conversations)
     store = Store(folder)
     key = _key(backbone, conversations, shard_size)

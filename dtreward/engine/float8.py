@@ -1,9 +1,15 @@
 """Linear layers in float8."""
 
+import warnings
+
 import torch
 from torch import Tensor, nn
 
 MOST = torch.finfo(torch.float8_e4m3fn).max
+NOT_FOR_RESULTS = (
+    "float8 changes the order of two responses several times as often as bfloat16 does, in every way "
+    "that was tried (docs/speed.md); use it to explore, and bfloat16 for results"
+)
 SMALLEST = 1e-12  # of a row's largest value, so that a row of zeros is not divided by zero
 
 
@@ -48,10 +54,13 @@ class Fp8Linear(nn.Module):
 def to_fp8(transformer: nn.Module) -> None:
     """Replace the linear layers of a transformer's decoder layers, one after the other, in place.
 
+    It warns first that the results are not those of bfloat16.
+
     Raises:
         ValueError: on a GPU, if the model is not in bfloat16: its products with a scale for each
             row have no other output.
     """
+    warnings.warn(NOT_FOR_RESULTS, stacklevel=2)
     on_gpu = next(transformer.parameters()).is_cuda
     if on_gpu and transformer.dtype != torch.bfloat16:
         raise ValueError(

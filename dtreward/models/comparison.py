@@ -248,6 +248,9 @@ class RewardModel(ABC):
     ) -> Comparisons:
         """Compare many pairs, with the same result for each as `compare`.
 
+        On a GPU that holds to rounding: a short pair alone is read in a smaller pack. With
+        `load(pack_tokens=...)` it holds bit for bit.
+
         Args:
             on_error: of a pair that cannot be read: an "error" that names its row, or "record",
                 which gives an `Unread` in its place.
@@ -259,6 +262,9 @@ class RewardModel(ABC):
         """Say which of two responses is preferred, and why.
 
         `probability` of the result is that of response 2; exactly 0.5 gives preference 0.
+
+        On a GPU a short pair is read in the smallest pack that holds it; see `pack_tokens` of
+        `load`, which can fix the size.
 
         Args:
             prompt: a text, or a list of chat messages {"role": ..., "content": ...}, a system turn

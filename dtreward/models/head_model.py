@@ -174,6 +174,9 @@ class HeadModel(RewardModel):
     ) -> Comparisons:
         """Compare many pairs, with the same result for each as `compare`.
 
+        On a GPU that holds to rounding: a short pair alone is read in a smaller pack. With
+        `load(pack_tokens=...)` it holds bit for bit.
+
         Args:
             on_error: of a pair that cannot be read, or whose rewards are not finite: an "error"
                 that names its row, or "record", which gives an `Unread` in its place.

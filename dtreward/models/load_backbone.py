@@ -21,7 +21,7 @@ from transformers import AutoTokenizer, GenerationConfig, PretrainedConfig, PreT
 
 from dtreward.conversation import PLAIN_TEMPLATE, ChatTokenizer
 from dtreward.engine.attention import check_kernel, choose, prepare
-from dtreward.engine.backbone import Backbone
+from dtreward.engine.backbone import SMALL_PACKS, Backbone
 from dtreward.engine.law import check_architecture
 from dtreward.engine.packing import check_size
 from dtreward.files import digest, file_digest
@@ -42,6 +42,7 @@ READ_HERE = ("dtype", "torch_dtype", "quantization_config")
 LONGEST = 4096  # tokens of a conversation, unless max_length says otherwise
 PACK_TOKENS_CPU = 1024
 PACK_TOKENS_GPU = 4096
+SMALL_PACKS_GPU = (512, 1024, 2048)
 ANNOUNCED_BYTES = 1e9  # larger weights are announced: loading them takes minutes
 
 
@@ -112,6 +113,7 @@ class Engine:
         pack_tokens: tokens of one forward pass; None for a language model that writes.
         compiled: whether layers are compiled.
         pruned: whether the last layer is computed only for the tokens that are read.
+        small_packs: smaller sizes, for calls of few short conversations.
     """
 
     implementation: str
@@ -119,6 +121,7 @@ class Engine:
     pack_tokens: int | None = None
     compiled: bool = False
     pruned: bool = True
+    small_packs: tuple[int, ...] = ()
 
     @property
     def identity(self) -> dict[str, str]:
@@ -132,6 +135,8 @@ class Engine:
         }
         if not self.pruned:
             identity["last_layer"] = "whole"
+        if self.small_packs:
+            identity[SMALL_PACKS] = ", ".join(map(str, self.small_packs))
         return identity
 
 
@@ -231,10 +236,11 @@ def load_backbone(
         "transformers": transformers.__version__,
     }
     again = partial(_load_on, checkpoint, options)
+    backbone = Backbone(transformer, chat, identity, again=again, small_packs=engine.small_packs)
     if engine.kernels is None:
-        return Backbone(transformer, chat, identity, again=again)
+        return backbone
     prepare(transformer, compiled=engine.compiled, pruned=engine.pruned)
-    return Backbone(transformer, chat, identity, engine.pack_tokens, engine.kernels, again)
+    return replace(backbone, pack_tokens=engine.pack_tokens, kernels=engine.kernels)
 
 
 def _merge(transformer: PreTrainedModel, adapter: Adapter | None) -> None:
@@ -442,14 +448,20 @@ def _choose_engine(
     """Choose the packed attention's kernels, the size of packs, and whether to compile and prune."""
     shape = description.shape
     pruned = _is_pruning_exact(description.folder, model_class, shape)
-    pack_tokens = options.pack_tokens
-    if pack_tokens is None:
-        on_cpu = placement.device.type == "cpu"
-        pack_tokens = PACK_TOKENS_CPU if on_cpu else PACK_TOKENS_GPU
-    check_size(pack_tokens)
+    pack_tokens, small_packs = _pack_sizes(options.pack_tokens, placement.device)
     kernels = choose(shape, placement.device, placement.dtype, options.attention)
     compiled = placement.device.type == "cuda" and not placement.spread
-    return Engine("packed", kernels, pack_tokens, compiled, pruned)
+    return Engine("packed", kernels, pack_tokens, compiled, pruned, small_packs)
+
+
+def _pack_sizes(asked: int | None, device: torch.device) -> tuple[int, tuple[int, ...]]:
+    """Give the tokens of a pack, and the smaller sizes beside it; a size that is asked is alone."""
+    if asked is not None:
+        check_size(asked)
+        return asked, ()
+    if device.type == "cpu":
+        return PACK_TOKENS_CPU, ()
+    return PACK_TOKENS_GPU, SMALL_PACKS_GPU
 
 
 def _class_of(config: Mapping[str, Any], *, writes: bool) -> type[PreTrainedModel]:

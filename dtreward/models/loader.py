@@ -52,7 +52,12 @@ def load(  # noqa: PLR0913
             (OpenRLHF) or "appended:ID" (InternLM2, Athene); see `dtreward.pooling`. By default what
             the checkpoint's files tell, and an error that asks where they leave it open.
         pack_tokens: tokens of one forward pass. For one value of it, rewards are the same bit for
-            bit. By default 1,024 on the CPU and 4,096 on a GPU; 16,384 is faster for many pairs.
+            bit, alone and in any company. By default 1,024 on the CPU. On a GPU by default 4,096,
+            but conversations of one call that all fit into a pack of 512, 1,024 or 2,048 tokens
+            (a prompt that they share counts once) are read in the smallest that holds them. So
+            `compare` of a short pair is fast; its rewards may differ by rounding from those of
+            `compare_many` with more pairs. Give a number, and every call takes this size; 16,384 is
+            the fastest for many pairs.
         max_length: most tokens of a conversation: by default 4,096, or as many as the model takes
             if that is less.
         too_long: what happens to a longer conversation: an "error", or "cut_prompt_start", which

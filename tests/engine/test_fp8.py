@@ -62,7 +62,8 @@ def test_the_table_tells_what_changed(tmp_path):
 
 def test_features_of_a_model_turned_to_float8_have_another_key(tmp_path):
     model = load(make_replica(tmp_path / "score"))
-    turned, table = use_fp8(load(tmp_path / "score"), *TEXTS)
+    with pytest.warns(UserWarning, match="several times as often as bfloat16"):
+        turned, table = use_fp8(load(tmp_path / "score"), *TEXTS)
     assert turned.identity != model.backbone.identity
     assert "preference" in table.index
     assert not any(isinstance(each, nn.Linear) for each in turned.transformer.modules())

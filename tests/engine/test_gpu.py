@@ -193,6 +193,31 @@ def test_float8_products_are_near_and_their_rows_independent(architecture):
 
 
 @pytest.fixture
+def model_folder(tmp_path, monkeypatch):
+    monkeypatch.setitem(SHAPES, "four layers", lambda: deepcopy(CONFIGS["llama"]))
+    write_checkpoint("four layers", tmp_path / "model", "cuda")
+    return tmp_path / "model"
+
+
+def test_a_short_pair_is_read_in_a_small_pack_and_has_its_bits_in_company_that_fits(model_folder):
+    model, fixed = load(model_folder, device="cuda:0"), load(model_folder, pack_tokens=SIZE)
+    prompts = ["How many apples are left?"] * 40
+    firsts = [f"There are {n} apples left." for n in range(40)]
+    seconds = [f"I count {n}." for n in range(40)]
+    size, *_ = model.backbone.small_packs
+    few = model.compare_many(prompts[:3], firsts[:3], seconds[:3])
+    alone = [model.compare(*texts) for texts in zip(prompts, firsts, seconds, strict=True)][:3]
+    assert [each.scores for each in few] == [each.scores for each in alone]
+    ids = [model.backbone.chat.token_ids(prompts[0], text).ids for text in (firsts[0], seconds[0])]
+    assert [plan.size for plan in model.backbone.plans(ids, prompts[:2])] == [size]
+    many = [each.scores for each in model.compare_many(prompts, firsts, seconds)]
+    assert many == [each.scores for each in fixed.compare_many(prompts, firsts, seconds)]
+    assert many[7] == fixed.compare(prompts[7], firsts[7], seconds[7]).scores
+    # Rounding to bfloat16 in another order of sums.
+    np.testing.assert_allclose(many[:3], [each.scores for each in alone], rtol=0, atol=0.1)
+
+
+@pytest.fixture
 def gpus():
     if (count := torch.cuda.device_count()) < 2:
         pytest.skip("needs two GPUs")
@@ -207,13 +232,6 @@ def test_every_gpu_of_the_box_gives_the_same_bits_all_at_once(backbone, features
     with ThreadPoolExecutor(gpus) as pool:
         for found in pool.map(lambda copy: last_hidden_states(copy, *sample()), copies):
             assert np.array_equal(found, features)
-
-
-@pytest.fixture
-def model_folder(tmp_path, monkeypatch):
-    monkeypatch.setitem(SHAPES, "four layers", lambda: deepcopy(CONFIGS["llama"]))
-    write_checkpoint("four layers", tmp_path / "model", "cuda")
-    return tmp_path / "model"
 
 
 def test_all_gpus_write_the_shards_that_one_writes(model_folder, tmp_path, gpus):
@@ -232,7 +250,8 @@ def test_all_gpus_write_the_shards_that_one_writes(model_folder, tmp_path, gpus)
 
 def test_layers_spread_over_gpus_give_what_one_gives(model_folder, gpus):
     """As for the 70B models; uncompiled, so that sums are in another order."""
-    model, spread = load(model_folder), load(model_folder, device="auto")
+    one_size = {"pack_tokens": SIZE}
+    model, spread = load(model_folder, **one_size), load(model_folder, device="auto", **one_size)
     assert spread.backbone.spread and spread.backbone.everywhere() == [spread.backbone]
     texts = [("What is one and one?", f"It is {n}." * (1 + n % 50)) for n in range(40)]
     near, exact = (each.features(texts) for each in (spread, model))
