@@ -118,7 +118,8 @@ def _warm_address(root, _of_hub):
     The hub's client reads its variables when it is imported. The process ends with this one.
     """
     notebooks = sorted((root / "notebooks").glob("*.ipynb"))
-    modules = ["snakemake.cli", "dtreward.study.plan", "dtreward.study.run", "ipykernel.kernelapp"]
+    # tqdm shows bars as widgets only where ipykernel was imported before it.
+    modules = ["dtreward.study.run", "ipykernel.kernelapp", "snakemake.cli", "dtreward.study.plan"]
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv(warm.ADDRESS, raising=False)
         patch.chdir(root)
