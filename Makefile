@@ -25,7 +25,7 @@ endif
 
 help:
 	@echo "make install                    install all of it into .venv; the others do so first"
-	@echo "make study                      run the demo study (4 to 7 minutes on 2 cores; no GPU, no network after installation)"
+	@echo "make study                      run the demo study (about 12 minutes on 2 cores; no GPU, no network after installation)"
 	@echo "make study STUDY=paper-llama-8b   the real study (or paper-gemma-27b): GPU and hub, says first what it needs"
 	@echo "make study STUDY=own SOURCE=f   run the study on your own table f; its name is f's, or NAME=n: data/n/"
 	@echo "make study SET='seed=1 limit=500'   the same with other parameters; only what depends on them runs"
