@@ -59,7 +59,7 @@ study: $(INSTALLED)
 	$(BIN)/python -m dtreward.cli outcome --began $$began $(CONFIG); exit $$status
 
 test: $(INSTALLED)
-	@echo "== Running the tests (about 20 minutes on 2 cores; the studies run small among them)"
+	@echo "== Running the tests (about 35 minutes on 2 cores; the studies run small among them)"
 	@PATH="$(abspath $(BIN)):$$PATH" python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=5
 	@echo "== Done. What each test states is its name: tests/ ; full-size runs are marked slow: pytest -m slow"
 
