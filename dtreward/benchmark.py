@@ -49,35 +49,28 @@ LLAMA = {
 }
 
 
-def _llama_8b() -> LlamaConfig:
+def _llama(hidden_size: int, intermediate_size: int, layers: int, factor: float) -> LlamaConfig:
+    """Give a shape of Llama-3.1 or 3.2; `factor` stretches its positions."""
     return LlamaConfig(
         vocab_size=128256,
-        hidden_size=4096,
-        intermediate_size=14336,
-        num_hidden_layers=32,
+        hidden_size=hidden_size,
+        intermediate_size=intermediate_size,
+        num_hidden_layers=layers,
         num_attention_heads=32,
         num_key_value_heads=8,
         max_position_embeddings=131072,
-        rope_parameters=LLAMA,
+        rope_parameters=LLAMA | {"factor": factor},
         bos_token_id=128000,
         eos_token_id=128009,
     )
+
+
+def _llama_8b() -> LlamaConfig:
+    return _llama(4096, 14336, layers=32, factor=8.0)
 
 
 def _llama_1b() -> LlamaConfig:
-    return LlamaConfig(
-        vocab_size=128256,
-        hidden_size=2048,
-        intermediate_size=8192,
-        num_hidden_layers=16,
-        num_attention_heads=32,
-        num_key_value_heads=8,
-        head_dim=64,
-        max_position_embeddings=131072,
-        rope_parameters=LLAMA | {"factor": 32.0},
-        bos_token_id=128000,
-        eos_token_id=128009,
-    )
+    return _llama(2048, 8192, layers=16, factor=32.0)
 
 
 def _qwen_8b() -> Qwen3Config:

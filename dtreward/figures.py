@@ -187,7 +187,10 @@ def label_rows(axes: Sequence[Axes], label: str) -> None:
 
 
 def save_figure(figure: Figure, stem: str | Path) -> list[Path]:
-    """Write `stem`.pdf and `stem`.png, each whole or absent, the same bytes each time."""
+    """Write `stem`.pdf and `stem`.png, each whole or absent, the same bytes each time.
+
+    The figure keeps the layout that it has now: what is added later moves nothing.
+    """
     undated = {"pdf": {"CreationDate": None}, "png": {"Software": None}}
     paths = []
     use_fonts(figure)
